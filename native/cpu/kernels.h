@@ -1,0 +1,153 @@
+// The function table between the executor and the kernels: one table an ISA, filled by isa/table.cpp, chosen at run
+// time (selectKernels). A kernel is a free function over spans; it knows layouts and shapes, never models or
+// requests, takes its scratch from the caller, and computes a row from that row's inputs alone: the bits of a row
+// don't depend on how many rows or which range a call covers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "formats.h"
+
+namespace millrace {
+
+enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu };
+enum class KvType : int32_t { F16, F32, Q8 };
+
+// y[i, n] = Σ_k w[n, k] · x[row(i), k] (+ bias[n]) (+ residual[i, n]), in that order, for the groups of 16 output
+// rows g0 … g1 − 1 and all `rows` activation rows. row(i) = rowIndex ? rowIndex[i] : i.
+struct LinearArgs {
+  const Matrix* w;
+  int32_t expert;
+  const float* x;  // [*, K], stride ldx; for F32, F16 and BF16 weights
+  size_t ldx;
+  Rows8 x8;  // for all others, stride K
+  const int32_t* rowIndex;
+  int32_t rows;
+  float* y;  // [rows, N], stride ldy
+  size_t ldy;
+  const float* bias;      // [N] or null
+  const float* residual;  // [rows, N], stride ldr, or null; may be y itself
+  size_t ldr;
+};
+
+// One layer's slice of a group's pool. Block b of the layer starts at base + b · blockStride and holds 16 positions:
+// for each kv head, keys then values; isa/attention.cpp owns the layout inside (see kvStateBytes).
+struct KvState {
+  uint8_t* base;
+  size_t blockStride;
+  KvType type;
+  int32_t kvHeads, keyDim, valueDim;
+};
+
+// The new rows of one sequence: `rows` queries at positions firstPosition …, its block table, its keys in `kv`.
+struct AttendArgs {
+  const KvState* kv;
+  const int32_t* blockTable;  // entry p / 16
+  const float* q;             // [rows, heads · keyDim], stride ldq
+  size_t ldq;
+  int32_t heads;  // query heads; heads / kvHeads share a kv head
+  float scale;
+  float softcap;   // 0: none
+  int32_t window;  // 0: none; else a query at p sees p − window + 1 … p
+  int32_t firstPosition;
+  int32_t rows;
+  float* out;  // [rows, heads · valueDim], stride ldo
+  size_t ldo;
+};
+
+// How a token is chosen from a row of logits; see SamplerParams in src/backend/contract.ts.
+struct SamplerParams {
+  float temperature;
+  int32_t topK;
+  float topP, minP;
+  float repetitionPenalty, presencePenalty, frequencyPenalty;
+  uint64_t seed;
+  int32_t sampleIndex;
+};
+// One (id, value) list each: biases, and the tokens seen so far (in the prompt, in the answer).
+struct SampleArgs {
+  const SamplerParams* params;
+  const float* logits;  // [vocab]
+  int32_t vocab;
+  int32_t position;  // of the token to be chosen
+  const int32_t* biasIds;
+  const float* biasValues;
+  int32_t biasCount;
+  const int32_t* bannedIds;  // can't be chosen now (minTokens)
+  int32_t bannedCount;
+  const int32_t* seenIds;     // distinct tokens of prompt and answer
+  const int32_t* seenCounts;  // how often the answer has them (0: prompt only)
+  int32_t seenCount;
+  int32_t top;  // alternatives wanted
+  int32_t* topIds;
+  float* topLogprobs;
+  float* scratch;  // [2 · vocab] floats
+  int32_t id;      // out
+  float logprob;   // out: of the model's own distribution
+};
+
+struct Kernels {
+  const char* name;  // "avx512vnni", "avx2", "neon", "scalar"
+
+  // --- isa/linear.cpp, isa/quantize.cpp -------------------------------------------------------------------------
+  // scratch: linearScratchBytes(), one per thread.
+  void (*linear)(const LinearArgs&, int groupBegin, int groupEnd, uint8_t* scratch);
+  size_t (*linearScratchBytes)(const Matrix&, int maxRows);
+  // Rows of x [rows, K], stride ldx → codes, scales, sums of the rows rowBegin … rowEnd − 1. K: a multiple of 32.
+  void (*quantizeRows)(const float* x, size_t ldx, int cols, Rows8 out, int rowBegin, int rowEnd);
+  // Row n of a packed matrix as floats: out[K] (embedding look-up), times scale.
+  void (*dequantizeRow)(const Matrix&, int expert, int n, float scale, float* out);
+
+  // --- isa/elementwise.cpp --------------------------------------------------------------------------------------
+  // Over rows rowBegin … rowEnd − 1 of x (stride ldx) into y (stride ldy); x and y may be the same.
+  void (*rmsNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, int groupSize, const float* weight,
+                  float weightOffset, float eps, int rowBegin, int rowEnd);
+  void (*layerNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight,
+                    const float* bias, float eps, int rowBegin, int rowEnd);
+  // cos and sin [rows, n] of float(position) · frequency (rounded to f32), times magnitude.
+  void (*ropeTable)(const int32_t* positions, const float* frequencies, int n, float magnitude, float* cos, float* sin,
+                    int rowBegin, int rowEnd);
+  void (*rope)(const float* x, size_t ldx, float* y, size_t ldy, int heads, int headDim, int n, bool interleaved,
+               const float* cos, const float* sin, int rowBegin, int rowEnd);
+  void (*gate)(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols, Activation,
+               int rowBegin, int rowEnd);
+  void (*activate)(const float* x, size_t ldx, float* y, size_t ldy, int cols, Activation, int rowBegin, int rowEnd);
+  void (*add)(const float* a, size_t lda, const float* b, size_t ldb, float* y, size_t ldy, int cols, int rowBegin,
+              int rowEnd);
+  void (*scale)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd);
+  void (*softcap)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd);
+  // Router logits [rows, experts] → the topK ids in ascending order, and their weights [rows, topK].
+  void (*route)(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
+                int rowBegin, int rowEnd);
+
+  // --- isa/attention.cpp ----------------------------------------------------------------------------------------
+  // Bytes of one layer in one block.
+  size_t (*kvStateBytes)(KvType, int kvHeads, int keyDim, int valueDim);
+  // Rounds and writes k [rows, kvHeads · keyDim], v [rows, kvHeads · valueDim] of one sequence from firstPosition on.
+  void (*kvWrite)(const KvState&, const int32_t* blockTable, int firstPosition, const float* k, size_t ldk,
+                  const float* v, size_t ldv, int rowBegin, int rowEnd);
+  // All tiles for the query rows rowBegin … rowEnd − 1 and the query heads of one kv head, into out.
+  void (*attendRows)(const AttendArgs&, int kvHead, int rowBegin, int rowEnd, uint8_t* scratch);
+  // The same in two halves, for few rows at long contexts: the partial result of one tile (of 128 positions at
+  // absolute borders) for one row and the query heads of one kv head: [heads / kvHeads, valueDim + 2] floats; then
+  // the merge of the partials of tileBegin … tileEnd − 1, left to right, into out. Equal bits to attendRows.
+  void (*attendTile)(const AttendArgs&, int kvHead, int row, int tile, float* partial, uint8_t* scratch);
+  void (*attendMerge)(const AttendArgs&, int kvHead, int row, const float* partials, size_t stride, int tileBegin,
+                      int tileEnd);
+  size_t (*attendScratchBytes)(const KvState&, int heads, int maxRows);
+
+  // --- isa/sample.cpp -------------------------------------------------------------------------------------------
+  void (*sample)(SampleArgs&);
+  // log Σ exp(logits), deterministic; a logprob is logits[id] − this.
+  float (*logSumExp)(const float* logits, int vocab);
+};
+
+// The tables that this build has, best first, of those that this processor runs; `name` picks one (null: the best).
+const Kernels* selectKernels(const char* name);
+// Names of all tables that this processor runs, best first, null-terminated.
+const char* const* availableKernels();
+
+// `--sabotage` of check:exact: one kernel sums backwards from row 3 on, so that the check must find mismatches.
+void setSabotage(bool on);
+
+}  // namespace millrace
