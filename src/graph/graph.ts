@@ -122,6 +122,11 @@ export type Node =
       readonly topK: number;
       readonly normalize: boolean;
       readonly activation: Activation;
+      /**
+       * Lowered: which of the three matrices read their input as int8 rows (rounded as by `quantize`); the input
+       * of `down` is the gated product of the expert. Absent in plain graphs: none.
+       */
+      readonly int8?: { readonly router: boolean; readonly gateUp: boolean; readonly down: boolean };
     }
   /** Only the rows that the step's outputs name go on, in the order of the plan's output rows. */
   | { readonly op: "rows"; readonly inputs: readonly [Value] }

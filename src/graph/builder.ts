@@ -1,0 +1,134 @@
+/**
+ * Builds a graph node by node: each method appends one node and returns the value that it computes, its width
+ * inferred and checked on the spot. Model files write a network with it; passes and lowerings copy graphs with
+ * `push`. A builder makes one graph and knows no backend.
+ *
+ * @example
+ * const g = new GraphBuilder("tiny, 1 layer, 64 wide");
+ * const x = g.embed(table);
+ * const logits = g.linear(g.rows(g.rmsNorm(x, norm, { eps: 1e-5 })), table);
+ * const graph = g.finish(logits, { contextLength: 256 });
+ */
+import type { Activation, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import { GraphError, inferWidth, outputRows } from "./shapes.ts";
+
+type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
+type Options<O extends Node["op"]> = Omit<NodeOf<O>, "op" | "inputs">;
+
+/** How a family turns queries and keys; see the op `rope`. */
+export type RopeOptions = Options<"rope">;
+
+export class GraphBuilder {
+  readonly name: string;
+  readonly #nodes: Node[] = [];
+  readonly #widths: number[] = [];
+  readonly #states: StateSpec[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Appends any node. */
+  push(node: Node): Value {
+    this.#widths.push(inferWidth(node, this.#widths, this.#states));
+    return this.#nodes.push(node) - 1;
+  }
+
+  /** Columns of a value. */
+  width(value: Value): number {
+    const width = this.#widths[value];
+    if (width === undefined) throw new GraphError(`there is no value %${value}`);
+    return width;
+  }
+
+  /** Declares what a layer remembers; the result is what attention ops name as `state`. */
+  state(spec: StateSpec): number {
+    return this.#states.push(spec) - 1;
+  }
+
+  embed(weight: WeightRef, scale = 1): Value {
+    return this.push(scale === 1 ? { op: "embed", inputs: [], weight } : { op: "embed", inputs: [], weight, scale });
+  }
+
+  positionEmbed(weight: WeightRef): Value {
+    return this.push({ op: "positionEmbed", inputs: [], weight });
+  }
+
+  linear(x: Value, weight: WeightRef, bias?: WeightRef): Value {
+    const node = { op: "linear", inputs: [x], weight } as const;
+    return this.push(bias === undefined ? node : { ...node, bias });
+  }
+
+  /** `groupSize` is the whole width unless given (a head's, for QK norm). */
+  rmsNorm(x: Value, weight: WeightRef, options: { eps: number; weightOffset?: 0 | 1; groupSize?: number }): Value {
+    const { eps, weightOffset = 0, groupSize = this.width(x) } = options;
+    return this.push({ op: "rmsNorm", inputs: [x], weight, weightOffset, eps, groupSize });
+  }
+
+  layerNorm(x: Value, weight: WeightRef, bias: WeightRef | undefined, eps: number): Value {
+    const node = { op: "layerNorm", inputs: [x], weight, eps } as const;
+    return this.push(bias === undefined ? node : { ...node, bias });
+  }
+
+  rope(x: Value, options: RopeOptions): Value {
+    return this.push({ op: "rope", inputs: [x], ...options });
+  }
+
+  attention(q: Value, k: Value, v: Value, options: Options<"attention">): Value {
+    return this.push({ op: "attention", inputs: [q, k, v], ...options });
+  }
+
+  gate(gate: Value, up: Value, activation: Activation): Value {
+    return this.push({ op: "gate", inputs: [gate, up], activation });
+  }
+
+  activation(x: Value, activation: Activation): Value {
+    return this.push({ op: "activation", inputs: [x], activation });
+  }
+
+  add(a: Value, b: Value): Value {
+    return this.push({ op: "add", inputs: [a, b] });
+  }
+
+  scale(x: Value, factor: number): Value {
+    return this.push({ op: "scale", inputs: [x], factor });
+  }
+
+  softcap(x: Value, cap: number): Value {
+    return this.push({ op: "softcap", inputs: [x], cap });
+  }
+
+  slice(x: Value, start: number, width: number): Value {
+    return this.push({ op: "slice", inputs: [x], start, width });
+  }
+
+  moe(x: Value, options: Options<"moe">): Value {
+    return this.push({ op: "moe", inputs: [x], ...options });
+  }
+
+  rows(x: Value): Value {
+    return this.push({ op: "rows", inputs: [x] });
+  }
+
+  quantize(x: Value): Value {
+    return this.push({ op: "quantize", inputs: [x] });
+  }
+
+  kvWrite(k: Value, v: Value, state: number): Value {
+    return this.push({ op: "kvWrite", inputs: [k, v], state });
+  }
+
+  attendState(q: Value, options: Options<"attendState">): Value {
+    return this.push({ op: "attendState", inputs: [q], ...options });
+  }
+
+  /** The graph whose logits are `logits`: the vocabulary is its width. */
+  finish(logits: Value, options: { readonly contextLength: number }): Graph {
+    const nodes = [...this.#nodes];
+    const vocabSize = this.width(logits);
+    if (outputRows(nodes)[logits] !== true) throw new GraphError("the logits must come after a `rows` node");
+    const { contextLength } = options;
+    const widths = [...this.#widths];
+    return { name: this.name, vocabSize, contextLength, nodes, widths, states: [...this.#states], logits };
+  }
+}

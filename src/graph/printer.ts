@@ -1,0 +1,89 @@
+/**
+ * A graph as text, one line a node, for `millrace inspect --graph` and for error reports:
+ * `%7  [T, 960]   linear %6  blk.0.attn_q + blk.0.attn_k + blk.0.attn_v`. T is the number of a step's tokens,
+ * R the number of its output rows.
+ */
+import type { Graph, Node, StateSpec, WeightRef } from "./graph.ts";
+import { outputRows } from "./shapes.ts";
+
+function weightText(weight: WeightRef): string {
+  return `${weight.name} [${weight.shape.join(", ")}]`;
+}
+
+function number(x: number): string {
+  return String(Number(x.toPrecision(6)));
+}
+
+function stateText(state: StateSpec): string {
+  const window = state.window === undefined ? "" : `, window ${state.window}`;
+  return `${state.name}: ${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
+}
+
+/** What a node has beside its op and inputs. */
+function details(node: Node): string[] {
+  switch (node.op) {
+    case "embed":
+      return [weightText(node.weight), ...(node.scale === undefined ? [] : [`scale=${number(node.scale)}`])];
+    case "positionEmbed":
+      return [weightText(node.weight)];
+    case "linear":
+      return [weightText(node.weight), ...(node.bias === undefined ? [] : [`bias=${node.bias.name}`])];
+    case "rmsNorm": {
+      const offset = node.weightOffset === 0 ? [] : ["weight+1"];
+      return [weightText(node.weight), ...offset, `eps=${number(node.eps)}`, `group=${node.groupSize}`];
+    }
+    case "layerNorm": {
+      const bias = node.bias === undefined ? [] : [`bias=${node.bias.name}`];
+      return [weightText(node.weight), ...bias, `eps=${number(node.eps)}`];
+    }
+    case "rope": {
+      const magnitude = node.magnitude === 1 ? [] : [`magnitude=${number(node.magnitude)}`];
+      const last = node.frequencies[node.frequencies.length - 1] ?? 0;
+      const frequencies = `frequencies=${node.frequencies.length}, ${number(node.frequencies[0] ?? 0)} … ${number(last)}`;
+      return [node.style, `head=${node.headDim}`, frequencies, ...magnitude];
+    }
+    case "attention":
+    case "attendState": {
+      const cap = node.softcap === undefined ? [] : [`softcap=${number(node.softcap)}`];
+      return [`state=${node.state}`, `heads=${node.heads}`, `scale=${number(node.scale)}`, ...cap];
+    }
+    case "gate":
+    case "activation":
+      return [node.activation];
+    case "scale":
+      return [`factor=${number(node.factor)}`];
+    case "softcap":
+      return [`cap=${number(node.cap)}`];
+    case "slice":
+      return [`columns ${node.start} … ${node.start + node.width - 1}`];
+    case "moe": {
+      const int8 = Object.entries(node.int8 ?? {}).flatMap(([name, on]) => (on ? [name] : []));
+      const lowered = int8.length === 0 ? [] : [`int8=${int8.join("+")}`];
+      const weights = [node.router, node.gateUp, node.down].map(weightText);
+      const normalize = node.normalize ? ["normalize"] : [];
+      return [...weights, `top ${node.topK} of ${node.experts}`, ...normalize, node.activation, ...lowered];
+    }
+    case "kvWrite":
+      return [`state=${node.state}`];
+    case "add":
+    case "rows":
+    case "quantize":
+      return [];
+    default:
+      return node satisfies never;
+  }
+}
+
+/** The whole graph: a title, its states, then a line for each node. */
+export function printGraph(graph: Graph): string {
+  const onlyOutputs = outputRows(graph.nodes);
+  const title = `${graph.name}: vocabulary ${graph.vocabSize}, context ${graph.contextLength}, ${graph.nodes.length} nodes`;
+  const states = graph.states.map((state, i) => `state ${i}  ${stateText(state)}`);
+  const nodes = graph.nodes.map((node, i) => {
+    const shape = `[${onlyOutputs[i] === true ? "R" : "T"}, ${graph.widths[i]}]`;
+    const inputs = node.inputs.map((v) => `%${v}`).join(" ");
+    const line = `${`%${i}`.padEnd(5)} ${shape.padEnd(11)} ${node.op.padEnd(11)} ${inputs.padEnd(9)} ${details(node).join("  ")}`;
+    return line.trimEnd();
+  });
+  return [title, ...states, ...nodes, `logits %${graph.logits}`, ""].join("\n");
+}

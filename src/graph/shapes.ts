@@ -1,0 +1,178 @@
+/**
+ * Shape inference: the number of columns of a node's output from its inputs' and its weights', and which rows a
+ * value holds (all tokens of the step, or only the rows that the step's outputs name). A node that doesn't fit
+ * its inputs is an error that names the op and both numbers, so a mistake in a model file shows where it is made.
+ */
+import { MillraceError } from "../errors.ts";
+import type { Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+
+/** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
+export class GraphError extends MillraceError {
+  constructor(message: string) {
+    super("ERR_GRAPH", message);
+  }
+}
+
+function check(condition: boolean, node: Node, message: string): asserts condition {
+  if (!condition) throw new GraphError(`${node.op}: ${message}`);
+}
+
+/** The shape of `weight`, which must have `rank` positive dimensions. */
+function dimensions<Rank extends 1 | 2 | 3>(
+  node: Node,
+  weight: WeightRef,
+  rank: Rank,
+): Rank extends 1 ? [number] : Rank extends 2 ? [number, number] : [number, number, number];
+function dimensions(node: Node, weight: WeightRef, rank: number): readonly number[] {
+  const fine = weight.shape.length === rank && weight.shape.every((n) => Number.isInteger(n) && n > 0);
+  check(fine, node, `weight "${weight.name}" has the shape [${weight.shape.join(", ")}], wanted ${rank} dimensions`);
+  return weight.shape;
+}
+
+function checkVector(node: Node, weight: WeightRef, length: number): void {
+  const [n] = dimensions(node, weight, 1);
+  check(n === length, node, `"${weight.name}" has ${n} values, wanted ${length}`);
+}
+
+/** Columns of `node`'s output, given those of all values before it. Throws GraphError where it doesn't fit. */
+export function inferWidth(node: Node, widths: readonly number[], states: readonly StateSpec[]): number {
+  const width = (value: Value): number => {
+    const found = widths[value];
+    check(found !== undefined, node, `input %${value} is not computed yet`);
+    return found;
+  };
+  const stateAt = (index: number): StateSpec => {
+    const found = states[index];
+    check(found !== undefined, node, `there is no state ${index}`);
+    return found;
+  };
+  const equal = (a: number, b: number, what: string): void => check(a === b, node, `${what} are ${a} and ${b} wide`);
+  const attend = (state: StateSpec, heads: number, q: number): number => {
+    check(heads > 0 && heads % state.kvHeads === 0, node, `${heads} heads can't share ${state.kvHeads} kv heads`);
+    equal(q, heads * state.keyDim, "the query and its heads");
+    return heads * state.valueDim;
+  };
+
+  switch (node.op) {
+    case "embed":
+    case "positionEmbed":
+      return dimensions(node, node.weight, 2)[1];
+    case "linear": {
+      const [n, k] = dimensions(node, node.weight, 2);
+      equal(width(node.inputs[0]), k, `the input and "${node.weight.name}"`);
+      if (node.bias !== undefined) checkVector(node, node.bias, n);
+      return n;
+    }
+    case "rmsNorm": {
+      const x = width(node.inputs[0]);
+      check(node.groupSize > 0 && x % node.groupSize === 0, node, `${x} columns in groups of ${node.groupSize}`);
+      checkVector(node, node.weight, node.groupSize);
+      return x;
+    }
+    case "layerNorm": {
+      const x = width(node.inputs[0]);
+      checkVector(node, node.weight, x);
+      if (node.bias !== undefined) checkVector(node, node.bias, x);
+      return x;
+    }
+    case "rope": {
+      const x = width(node.inputs[0]);
+      check(node.headDim > 0 && x % node.headDim === 0, node, `${x} columns in heads of ${node.headDim}`);
+      const turned = 2 * node.frequencies.length;
+      check(turned <= node.headDim, node, `${turned} turned columns in a head of ${node.headDim}`);
+      return x;
+    }
+    case "attention": {
+      const [q, k, v] = node.inputs;
+      const state = stateAt(node.state);
+      equal(width(k), state.kvHeads * state.keyDim, "the keys and their state");
+      equal(width(v), state.kvHeads * state.valueDim, "the values and their state");
+      return attend(state, node.heads, width(q));
+    }
+    case "attendState":
+      return attend(stateAt(node.state), node.heads, width(node.inputs[0]));
+    case "kvWrite": {
+      const state = stateAt(node.state);
+      equal(width(node.inputs[0]), state.kvHeads * state.keyDim, "the keys and their state");
+      equal(width(node.inputs[1]), state.kvHeads * state.valueDim, "the values and their state");
+      return 0;
+    }
+    case "gate":
+    case "add": {
+      const a = width(node.inputs[0]);
+      equal(a, width(node.inputs[1]), "the inputs");
+      return a;
+    }
+    case "activation":
+    case "scale":
+    case "softcap":
+    case "rows":
+    case "quantize":
+      return width(node.inputs[0]);
+    case "slice": {
+      const x = width(node.inputs[0]);
+      const fits = node.start >= 0 && node.width > 0 && node.start + node.width <= x;
+      check(fits, node, `columns ${node.start} … ${node.start + node.width} of ${x}`);
+      return node.width;
+    }
+    case "moe": {
+      const x = width(node.inputs[0]);
+      const [experts, k] = dimensions(node, node.router, 2);
+      const [e1, twoF, k1] = dimensions(node, node.gateUp, 3);
+      const [e2, n, f] = dimensions(node, node.down, 3);
+      const fits = experts === node.experts && e1 === experts && e2 === experts && k === x && k1 === x && n === x;
+      check(fits && twoF === 2 * f, node, `the experts' shapes don't fit each other and an input ${x} wide`);
+      check(node.topK > 0 && node.topK <= experts, node, `${node.topK} of ${experts} experts`);
+      return x;
+    }
+    default:
+      return node satisfies never;
+  }
+}
+
+/**
+ * For each value: does it hold the rows of the step's outputs only (true, from a `rows` node on) or all the
+ * step's tokens (false)? Throws GraphError where a node mixes the two.
+ */
+export function outputRows(nodes: readonly Node[]): boolean[] {
+  const result: boolean[] = [];
+  for (const node of nodes) {
+    const inputs: readonly Value[] = node.inputs;
+    const first = inputs[0] === undefined ? false : result[inputs[0]] === true;
+    check(
+      inputs.every((v) => (result[v] === true) === first),
+      node,
+      "mixes all rows with the outputs' rows",
+    );
+    const needsAll =
+      node.op === "attention" || node.op === "kvWrite" || node.op === "attendState" || node.op === "rope";
+    check(!(first && (needsAll || node.op === "rows")), node, "needs all rows, and gets the outputs' rows");
+    result.push(first || node.op === "rows");
+  }
+  return result;
+}
+
+/** The weights that a node reads, in a fixed order. */
+export function weightsOf(node: Node): WeightRef[] {
+  switch (node.op) {
+    case "embed":
+    case "positionEmbed":
+    case "rmsNorm":
+      return [node.weight];
+    case "linear":
+    case "layerNorm":
+      return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
+    case "moe":
+      return [node.router, node.gateUp, node.down];
+    default:
+      return [];
+  }
+}
+
+/** All weights of a graph by name, each once, in order of first use. */
+export function graphWeights(graph: Graph): Map<string, WeightRef> {
+  const weights = new Map<string, WeightRef>();
+  for (const node of graph.nodes)
+    for (const weight of weightsOf(node)) weights.set(weight.name, weights.get(weight.name) ?? weight);
+  return weights;
+}
