@@ -1,0 +1,102 @@
+/**
+ * Finds or makes the addon and loads it: a prebuilt binary of the package, a source checkout's own build, or one that
+ * is compiled once into MILLRACE_HOME/native and shared by every program of this user. What the addon's functions mean
+ * is for its callers to say.
+ */
+import { existsSync } from "node:fs";
+import { readFile, readdir, rm, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import process from "node:process";
+
+import { millraceHome } from "../../artifact/node-home.ts";
+import { withLock } from "../../artifact/node-lock.ts";
+import { NativeError } from "../../errors.ts";
+import { addonFileName, buildNative, hash, packageRoot, type BuildProgress } from "./build.ts";
+import { compileFlags, hostTarget, type Variant } from "./toolchain.ts";
+
+export interface LoadAddonOptions {
+  /** Called while the addon is compiled, which takes a minute at the first load and doesn't happen later. */
+  readonly onBuild?: ((progress: BuildProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The addon's exports. Throws NativeError where it can be neither loaded nor built. */
+export async function loadAddon(options: LoadAddonOptions = {}): Promise<unknown> {
+  const root = packageRoot();
+  const target = hostTarget();
+  const prebuilt = join(root, "prebuilds", `${target.platform}-${target.arch}`, addonFileName(target));
+  if (existsSync(prebuilt)) {
+    try {
+      return open(prebuilt);
+    } catch {
+      // Made for another C library: compile.
+    }
+  }
+  // Run from source (development) or as the published JavaScript?
+  return open(import.meta.url.endsWith(".ts") ? await developmentBuild(root, options) : await userBuild(root, options));
+}
+
+/** Never rebuilds behind a developer's back: `npm run` scripts do that beforehand. */
+async function developmentBuild(root: string, options: LoadAddonOptions): Promise<string> {
+  const variant = variantOf(process.env["MILLRACE_NATIVE_VARIANT"]);
+  const outDir = join(root, "build", variant);
+  const addon = join(outDir, addonFileName());
+  if (!existsSync(addon)) {
+    await buildNative({ root, outDir, variant, strict: true, onProgress: options.onBuild, signal: options.signal });
+  } else if (await hasNewerSource(root, addon)) {
+    process.emitWarning(`native/cpu is newer than build/${variant}: run "npm run build:native"`, "MillraceWarning");
+  }
+  return addon;
+}
+
+function variantOf(name: string | undefined): Variant {
+  if (name === undefined || name === "") return "release";
+  if (name === "release" || name === "debug" || name === "sanitize") return name;
+  throw new NativeError(`MILLRACE_NATIVE_VARIANT is ${name}; it can be release, debug or sanitize.`);
+}
+
+async function hasNewerSource(root: string, addon: string): Promise<boolean> {
+  const built = (await stat(addon)).mtimeMs;
+  for (const file of await nativeSources(root)) if ((await stat(file)).mtimeMs > built) return true;
+  return false;
+}
+
+async function userBuild(root: string, options: LoadAddonOptions): Promise<string> {
+  const target = hostTarget();
+  const manifest: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  const version =
+    typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
+  const sources = await nativeSources(root);
+  const contents = await Promise.all(sources.map((file) => readFile(file)));
+  const name = `${version}-${hash([...compileFlags("release", target, false), ...contents])}`;
+  const outDir = join(millraceHome(), "native", name);
+  const addon = join(outDir, addonFileName(target));
+  if (existsSync(addon)) return addon;
+  // The linker's result is moved in whole, so the file's existence says that it is done; a second process waits for it.
+  const work = async (): Promise<void> => {
+    if (existsSync(addon)) return;
+    const { onBuild: onProgress, signal } = options;
+    await buildNative({ root, outDir, variant: "release", strict: false, onProgress, signal });
+    await rm(join(outDir, "obj"), { recursive: true, force: true });
+  };
+  await withLock(`${outDir}.lock`, work, { signal: options.signal });
+  return addon;
+}
+
+async function nativeSources(root: string): Promise<string[]> {
+  const base = join(root, "native", "cpu");
+  const names = await readdir(base, { recursive: true }).catch(() => []);
+  const files = names.filter((name) => /\.(cpp|h)$/.test(name) && !name.startsWith("test"));
+  if (files.length === 0) throw new NativeError(`No C++ sources in ${base}: the package is damaged.`);
+  return files.sort().map((name) => join(base, name));
+}
+
+function open(file: string): unknown {
+  try {
+    return createRequire(import.meta.url)(file);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new NativeError(`${file} can't be loaded: ${why}`, { cause: error });
+  }
+}

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { cp, mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { NativeError } from "../../errors.ts";
+import { buildNative, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
+import { findCompiler, hostTarget } from "./toolchain.ts";
+
+/** A small addon with the shape of the real one, in a folder whose name has a space. */
+async function project(t: TestContext): Promise<string> {
+  const root = await mkdtemp(join(tmpdir(), "millrace build-"));
+  t.after(() => rm(root, { recursive: true }));
+  const files: Record<string, string> = {
+    "isas.h": `#pragma once
+      #define X(isa) namespace isa { int answer(); const char* name(); }
+      MILLRACE_FOR_EACH_ISA(X)
+      #undef X`,
+    "isa/answer.cpp": `#include "../isas.h"
+      #define TEXT(x) #x
+      #define NAME(x) TEXT(x)
+      namespace MILLRACE_ISA { int answer() { return 42; } const char* name() { return NAME(MILLRACE_ISA); } }`,
+    "addon.cpp": `#include <node_api.h>
+      #include "isas.h"
+      static napi_value names(napi_env env, napi_callback_info) {
+        napi_value all, text; napi_create_array(env, &all); uint32_t i = 0;
+        #define X(isa) napi_create_string_utf8(env, isa::name(), NAPI_AUTO_LENGTH, &text); napi_set_element(env, all, i++, text);
+        MILLRACE_FOR_EACH_ISA(X)
+        return all;
+      }
+      NAPI_MODULE_INIT() {
+        napi_value f; napi_create_function(env, "names", NAPI_AUTO_LENGTH, names, nullptr, &f);
+        napi_set_named_property(env, exports, "names", f); return exports;
+      }`,
+    "test/answer.cpp": `#include "test.h"
+      #include "../isas.h"
+      TEST(answerIsRight) { CHECK_EQ(scalar::answer(), 42); }`,
+  };
+  await mkdir(join(root, "native", "cpu", "isa"), { recursive: true });
+  await cp(join(packageRoot(), "native", "cpu", "test", "test.h"), join(root, "native", "cpu", "test", "test.h"));
+  await cp(join(packageRoot(), "native", "cpu", "test", "main.cpp"), join(root, "native", "cpu", "test", "main.cpp"));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(root, "native", "cpu", name), `${text}\n`);
+  return root;
+}
+
+function build(root: string, more: Partial<BuildOptions> = {}): Promise<BuildResult> {
+  return buildNative({ root, outDir: join(root, "build"), variant: "debug", strict: true, tests: true, ...more });
+}
+
+test("each ISA gets its own objects, and only what changed is compiled again", async (t) => {
+  const root = await project(t);
+  const isas = hostTarget().isas.map((isa) => isa.name);
+  const first = await build(root);
+  assert.equal(first.steps, 3 + isas.length + 2);
+  const addon: unknown = createRequire(import.meta.url)(first.addon);
+  assert.ok(typeof addon === "object" && addon !== null && "names" in addon && typeof addon.names === "function");
+  assert.deepEqual(addon.names(), isas);
+  const run = spawnSync(first.tests ?? "", { encoding: "utf8" });
+  assert.match(run.stdout, /^1 passed, 0 failed, 0 skipped$/m);
+
+  assert.equal((await build(root)).steps, 0);
+  const later = new Date(Date.now() + 2000);
+  await utimes(join(root, "native", "cpu", "test", "answer.cpp"), later, later);
+  assert.equal((await build(root)).steps, 2, "one test source and the tests' program");
+  // What was made lies before the header's time, so all that includes it is compiled again.
+  await utimes(join(root, "native", "cpu", "isas.h"), later, later);
+  assert.equal((await build(root)).steps, 2 + isas.length + 2);
+});
+
+test("a failed unit test is reported and counted", async (t) => {
+  const root = await project(t);
+  const wrong = `#include "test.h"\nTEST(sumIsWrong) { CHECK_EQ(1 + 1, 3); CHECK_NEAR(1.0, 1.1, 0.01); }\n`;
+  await writeFile(join(root, "native", "cpu", "test", "wrong.cpp"), wrong);
+  const run = spawnSync((await build(root)).tests ?? "", { encoding: "utf8" });
+  assert.equal(run.status, 1);
+  assert.match(run.stdout, /wrong\.cpp:2: 1 \+ 1 == 3: 2 != 3/);
+  assert.match(run.stdout, /^1 passed, 1 failed, 0 skipped$/m);
+});
+
+test("a build that fails says what the compiler said; a warning is an error in our own builds only", async (t) => {
+  const root = await project(t);
+  const source = join(root, "native", "cpu", "isa", "answer.cpp");
+  await writeFile(source, `#include "../isas.h"\nstatic int unused;\nint broken() { return nonsense; }\n`);
+  await assert.rejects(build(root), (error) => error instanceof NativeError && /nonsense/.test(error.message));
+  await writeFile(join(root, "native", "cpu", "extra.cpp"), `static int unused() { return 1; }\n`);
+  await writeFile(
+    source,
+    `#include "../isas.h"\nnamespace MILLRACE_ISA { int answer() { return 1; } const char* name() { return ""; } }\n`,
+  );
+  await assert.rejects(build(root), /unused/);
+  assert.ok((await build(root, { strict: false })).steps > 0);
+});
+
+test("without a compiler the message says what was looked for and what to install", async () => {
+  const path = process.env["PATH"];
+  process.env["PATH"] = "/nowhere";
+  try {
+    await assert.rejects(
+      findCompiler({ ...hostTarget(), platform: "linux" }, "no-such-c++"),
+      /Looked for: no-such-c\+\+ \(not found\), g\+\+ \(not found\), c\+\+ .*clang\+\+ .*apt install g\+\+/,
+    );
+    await assert.rejects(findCompiler({ ...hostTarget(), platform: "darwin" }, ""), /xcode-select --install/);
+  } finally {
+    process.env["PATH"] = path;
+  }
+});

@@ -1,0 +1,146 @@
+/**
+ * Which C++ compiler, which targets, which flags: all that `build.ts` needs to know about the world. The instruction
+ * sets (ISAs) of a target stand here, lowest first; the C++ side learns them through MILLRACE_FOR_EACH_ISA.
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+
+import { NativeError } from "../../errors.ts";
+
+export type Variant = "release" | "debug" | "sanitize";
+
+export interface Isa {
+  /** Also the C++ namespace of this ISA's kernels. */
+  readonly name: string;
+  readonly flags: readonly string[];
+}
+
+export interface Target {
+  readonly platform: string;
+  readonly arch: string;
+  /** What every processor of this target runs: flags of all sources outside `isa/`. */
+  readonly baseline: readonly string[];
+  /** Lowest first: the order in which objects are linked (see `build.ts`). */
+  readonly isas: readonly Isa[];
+}
+
+export interface Compiler {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly kind: "gcc" | "clang";
+  /** First line of `--version`: part of what a rebuild depends on. */
+  readonly version: string;
+}
+
+const AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"];
+const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mprefer-vector-width=512"];
+
+export function hostTarget(platform: string = process.platform, arch: string = process.arch): Target {
+  switch (arch) {
+    case "x64": {
+      const baseline = ["-march=x86-64-v2"];
+      const isas = [
+        { name: "scalar", flags: baseline },
+        { name: "avx2", flags: [...baseline, ...AVX2] },
+        { name: "avx512vnni", flags: [...baseline, ...AVX2, ...AVX512] },
+      ];
+      return { platform, arch, baseline, isas };
+    }
+    case "arm64": {
+      const isas = [
+        { name: "scalar", flags: [] },
+        { name: "neon", flags: ["-march=armv8.2-a+dotprod+fp16"] },
+      ];
+      return { platform, arch, baseline: [], isas };
+    }
+    default:
+      return { platform, arch, baseline: [], isas: [{ name: "scalar", flags: [] }] };
+  }
+}
+
+/**
+ * `strict` (warnings are errors) is for our own builds; on a user's machine a newer compiler's new warning must not
+ * stop the first load.
+ */
+export function compileFlags(variant: Variant, target: Target, strict: boolean): string[] {
+  const isas = target.isas.map((isa) => `X(${isa.name})`).join(" ");
+  const common = ["-std=c++20", "-fPIC", "-pthread", "-fvisibility=hidden", "-fvisibility-inlines-hidden"];
+  // No contraction of a*b+c and no other liberty with floats: the same bits on every ISA.
+  common.push("-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti");
+  common.push("-Wall", "-Wextra", ...(strict ? ["-Werror"] : []));
+  common.push("-DNAPI_VERSION=9", `-DMILLRACE_FOR_EACH_ISA(X)=${isas}`);
+  switch (variant) {
+    case "release":
+      return [...common, "-O3", "-DNDEBUG"];
+    case "debug":
+      return [...common, "-Og", "-g", "-D_GLIBCXX_ASSERTIONS"];
+    case "sanitize":
+      return [...common, "-O1", "-g", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS", ...SANITIZE];
+    default:
+      return variant satisfies never;
+  }
+}
+
+const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+export function linkFlags(variant: Variant): string[] {
+  return ["-pthread", ...(variant === "sanitize" ? SANITIZE : [])];
+}
+
+export function addonLinkFlags(target: Target): string[] {
+  return target.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared"];
+}
+
+/** The first C++ compiler of `$CXX`, g++, c++, clang++ that runs and is new enough. */
+export async function findCompiler(target: Target, cxx: string | undefined = process.env["CXX"]): Promise<Compiler> {
+  if (target.platform === "win32") {
+    throw new NativeError("Millrace's kernels aren't built on Windows yet; run Millrace in WSL (Linux) instead.");
+  }
+  const candidates = [...(cxx === undefined || cxx.trim() === "" ? [] : [cxx.trim()]), "g++", "c++", "clang++"];
+  const refusals: string[] = [];
+  for (const candidate of new Set(candidates)) {
+    const [command = candidate, ...args] = candidate.split(/\s+/);
+    const answer = await run(command, [...args, "--version"]).catch(() => undefined);
+    if (answer === undefined || answer.code !== 0) {
+      refusals.push(`${candidate} (not found)`);
+      continue;
+    }
+    const version = answer.stdout.split("\n")[0] ?? "";
+    const kind = /clang/i.test(answer.stdout) ? "clang" : "gcc";
+    const major = Number((await run(command, [...args, "-dumpversion"])).stdout.trim().split(".")[0]);
+    const oldest = kind === "gcc" ? 11 : 13;
+    if (major < oldest) {
+      refusals.push(`${candidate} (${version}: older than ${kind} ${oldest})`);
+      continue;
+    }
+    return { command, args, kind, version };
+  }
+  throw new NativeError(
+    `Millrace's kernels need a C++20 compiler (GCC 11 or Clang 13 on). Looked for: ${refusals.join(", ")}. ` +
+      `Install one (${advice(target.platform)}) or name it in CXX.`,
+  );
+}
+
+function advice(platform: string): string {
+  if (platform === "darwin") return "xcode-select --install";
+  return "Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++; Alpine: apk add g++";
+}
+
+export interface RunResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program without a shell; rejects where it can't be started. */
+export function run(command: string, args: readonly string[], signal?: AbortSignal): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(signal ? { signal } : {}) });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+  });
+}

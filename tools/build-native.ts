@@ -1,0 +1,56 @@
+/**
+ * `npm run build:native [-- --variant=release|debug|sanitize --tests --run --quiet --jobs=N]`: the command over
+ * `src/backend/cpu/build.ts`. `--tests` builds the C++ unit tests too, `--run` runs them (words after `--` choose which).
+ */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+
+import { buildNative, packageRoot } from "../src/backend/cpu/build.ts";
+import { MillraceError } from "../src/errors.ts";
+import type { Variant } from "../src/backend/cpu/toolchain.ts";
+
+const { values, positionals } = parseArgs({
+  options: {
+    variant: { type: "string", default: "release" },
+    tests: { type: "boolean", default: false },
+    run: { type: "boolean", default: false },
+    quiet: { type: "boolean", default: false },
+    jobs: { type: "string" },
+  },
+  allowPositionals: true,
+});
+
+const variants: readonly Variant[] = ["release", "debug", "sanitize"];
+const variant = variants.find((v) => v === values.variant);
+if (variant === undefined) fail(`--variant is ${values.variant}; it can be ${variants.join(", ")}`);
+
+const started = performance.now();
+try {
+  const result = await buildNative({
+    outDir: join(packageRoot(), "build", variant),
+    variant,
+    strict: true,
+    tests: values.tests || values.run,
+    ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }),
+    onProgress: ({ done, total, what }) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K[${done}/${total}] ${what}${done === total ? "\n" : ""}`);
+      else if (done === 0) process.stderr.write(`compiling ${total - 1} native sources (${variant}) …\n`);
+    },
+  });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  if (!values.quiet) console.error(`${result.addon}: ${result.steps === 0 ? "up to date" : "built"} (${seconds} s)`);
+  if (values.run && result.tests !== undefined) {
+    process.exitCode = spawnSync(result.tests, positionals, { stdio: "inherit" }).status ?? 1;
+  }
+} catch (error) {
+  if (!(error instanceof MillraceError)) throw error;
+  if (process.stderr.isTTY) process.stderr.write("\n");
+  fail(error.message);
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}
