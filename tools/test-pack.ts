@@ -1,0 +1,143 @@
+/**
+ * `npm run test:pack`: what a user gets. Packs the package, checks its size and contents, installs it into an empty
+ * folder, and there, on the oldest supported Node line (22) and on this one: `millrace --version`, a type-checked program
+ * against the public API, and a short answer, which compiles the addon once (both Nodes at the same time, so that one
+ * waits for the other). The model is ../shared's or the built-in one; without either, the answer is left out and said so.
+ */
+import { spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import process from "node:process";
+
+const NODE_22 = "22.23.3";
+const MAX_BYTES = 5 * 1024 * 1024;
+
+const work = mkdtempSync(join(tmpdir(), "millrace-pack-"));
+try {
+  await main();
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const packed = await output("npm", ["pack", "--json", "--pack-destination", work], process.cwd());
+  const [report] = JSON.parse(packed) as { filename: string; size: number; files: { path: string }[] }[];
+  if (report === undefined) throw new Error("npm pack reported nothing");
+  const names = report.files.map((file) => file.path);
+  console.log(`packed ${names.length} files, ${(report.size / 1024).toFixed(0)} KiB`);
+  if (report.size > MAX_BYTES)
+    throw new Error(`the package has ${report.size} bytes; at most ${MAX_BYTES} are allowed`);
+  for (const name of ["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "README.md", "LICENSE"]) {
+    if (!names.includes(name)) throw new Error(`${name} isn't in the package`);
+  }
+  const strangers = names.filter((name) => /\.test\.|^src\/|fixtures|\.node$/.test(name));
+  if (strangers.length > 0) throw new Error(`these don't belong into the package: ${strangers.join(", ")}`);
+
+  const app = join(work, "app");
+  mkdirSync(app);
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  const builtin = await packBuiltinModel();
+  await output("npm", ["install", "--no-audit", "--no-fund", join(work, report.filename), ...builtin], app);
+
+  const nodes = new Map([[process.version, process.execPath]]);
+  const old = await install22();
+  if (old !== undefined) nodes.set(`v${NODE_22}`, old);
+
+  const shared = resolve("..", "shared", "models", "smollm2-135m-instruct-q4_1.gguf");
+  const model = existsSync(shared) ? shared : builtin.length > 0 ? undefined : null;
+  writeFileSync(join(app, "close.mjs"), closeProgram(model));
+  writeFileSync(join(app, "using.mjs"), usingProgram(model));
+  const home = join(work, "home");
+  const cli = join(app, "node_modules", "millrace", "dist", "cli", "main.js");
+  const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+  const check = async ([name, node]: [string, string]): Promise<void> => {
+    const printed = (await output(node, [cli, "--version"], app)).trim();
+    if (printed !== version) throw new Error(`millrace --version on ${name} printed "${printed}", not ${version}`);
+    if (model === null) {
+      await output(node, ["-e", `import("millrace").then((m) => { if (!m.load) process.exit(1) })`], app);
+      console.log(`${name}: --version and import work; no model here, so no answer was tried`);
+      return;
+    }
+    const env = { MILLRACE_HOME: home };
+    const closed = await output(node, ["close.mjs"], app, env);
+    const using = Number(name.slice(1).split(".")[0]) >= 24 ? await output(node, ["using.mjs"], app, env) : closed;
+    if (closed !== using || closed.trim() === "") throw new Error(`on ${name} the answers were ${closed} and ${using}`);
+    console.log(
+      `${name}: --version, load, generate, close${using === closed ? "" : ", await using"}: ${closed.trim()}`,
+    );
+  };
+  await Promise.all([...nodes].map(check));
+  if (model !== null) {
+    const built = readdirSync(join(home, "native"), { recursive: true, encoding: "utf8" });
+    const addons = built.filter((name) => name.endsWith(".node"));
+    if (addons.length !== 1) throw new Error(`the addon was built ${addons.length} times: ${built.join(", ")}`);
+  }
+}
+
+function closeProgram(model: string | undefined | null): string {
+  return `import { load } from "millrace";
+const llm = await load(${model ? JSON.stringify(model) : ""});
+const { text } = await llm.generate("Once upon a time", { maxTokens: 8, temperature: 0 });
+await llm.close();
+console.log(JSON.stringify(text));
+`;
+}
+
+function usingProgram(model: string | undefined | null): string {
+  return `import { load } from "millrace";
+await using llm = await load(${model ? JSON.stringify(model) : ""});
+const { text } = await llm.generate("Once upon a time", { maxTokens: 8, temperature: 0 });
+console.log(JSON.stringify(text));
+`;
+}
+
+/** The built-in model's tarball, where this checkout has one. */
+async function packBuiltinModel(): Promise<string[]> {
+  if (!existsSync("models/package.json")) return [];
+  const packed = await output("npm", ["pack", "--json", "--pack-destination", work], resolve("models"));
+  const [report] = JSON.parse(packed) as { filename: string }[];
+  return report === undefined ? [] : [join(work, report.filename)];
+}
+
+async function install22(): Promise<string | undefined> {
+  const name = `node-${process.platform}-${process.arch}`;
+  if (process.platform !== "linux") {
+    console.log(`no npm package of Node ${NODE_22} is known for ${name}: only ${process.version} is tried`);
+    return undefined;
+  }
+  const folder = join(work, "node22");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "node22", private: true }));
+  await output("npm", ["install", "--no-audit", "--no-fund", `${name}@${NODE_22}`], folder);
+  const node = join(folder, "node_modules", name, "bin", "node");
+  statSync(node);
+  return node;
+}
+
+function output(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+): Promise<string> {
+  return new Promise((done, fail) => {
+    const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
+    child.on("error", fail);
+    child.on("close", (code) => {
+      if (code === 0) done(text);
+      else fail(new Error(`${command} ${args.join(" ")} ended with ${code}:\n${text}`));
+    });
+  });
+}
