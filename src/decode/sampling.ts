@@ -60,7 +60,7 @@ export function resolveSampling(
   return {
     temperature: number("temperature", options.temperature ?? defaults.temperature ?? 0.7, 0, 100),
     topK: whole("topK", options.topK ?? defaults.topK ?? 0, 2 ** 31 - 1),
-    topP: topP === 0 ? Number.MIN_VALUE : topP,
+    topP: Math.max(topP, 1e-9),
     minP: number("minP", options.minP ?? defaults.minP ?? 0.05, 0, 1),
     repetitionPenalty: number("repetitionPenalty", repetitionPenalty, 0.01, 100),
     presencePenalty: number("presencePenalty", options.presencePenalty ?? 0, -100, 100),

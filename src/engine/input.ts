@@ -1,0 +1,135 @@
+/**
+ * The input processor: what a user asks for → work for the engine. Chat messages go through the model's template
+ * and the tokenizer, parameters are checked and completed, a prompt that can't fit is an error with the numbers.
+ */
+import type { GenerationDefaults } from "../artifact/artifact.ts";
+import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
+import { RequestError } from "../errors.ts";
+import type { ChatMessage, ChatTemplate } from "../tokenizer/chat-template.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { AnswerOptions } from "./answer.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens of an answer. Default 1,024; never more than the context leaves. */
+  readonly maxTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Token ids that end the answer, beside the model's own. */
+  readonly stopTokens?: readonly number[];
+  /** Answers to draw from one prompt. Default 1. */
+  readonly n?: number;
+  /** Report each token's log-probability, and this many alternatives (0 to 20). */
+  readonly logprobs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PromptOptions {
+  /** Parse special tokens written in the prompt, such as `<|im_end|>`. Default true. */
+  readonly parseSpecial?: boolean;
+  /** Put the model's BOS token before the prompt, where it has one. Default true. */
+  readonly addSpecial?: boolean;
+}
+
+export interface ChatOptions extends GenerateOptions {
+  /** More variables for the chat template (`enable_thinking`, …). */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
+}
+
+const DEFAULT_MAX_TOKENS = 1024;
+
+export class InputProcessor {
+  readonly #tokenizer: Tokenizer;
+  readonly #template: ChatTemplate | undefined;
+  readonly #defaults: GenerationDefaults;
+  readonly #stopIds: ReadonlySet<number>;
+  readonly #vocabSize: number;
+  readonly #context: number;
+
+  constructor(
+    tokenizer: Tokenizer,
+    template: ChatTemplate | undefined,
+    defaults: GenerationDefaults,
+    vocabSize: number,
+    context: number,
+  ) {
+    this.#tokenizer = tokenizer;
+    this.#template = template;
+    this.#defaults = defaults;
+    this.#stopIds = new Set([...tokenizer.stopIds, ...(defaults.eosTokenIds ?? [])]);
+    this.#vocabSize = vocabSize;
+    this.#context = context;
+  }
+
+  /** The prompt that the model's template makes of the messages. */
+  render(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): string {
+    if (!this.#template) {
+      throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
+    }
+    if (messages.length === 0) throw new RequestError("chat() needs at least one message");
+    return this.#template.render(messages, { addGenerationPrompt: true, ...(variables ? { variables } : {}) });
+  }
+
+  chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerOptions {
+    const text = this.render(messages, options.templateVariables);
+    const reasoning = /<think>\s*$/.test(text) ? "open" : "tagged";
+    // The template writes BOS itself.
+    const ids = this.#tokenizer.encode(text, { addSpecial: false, parseSpecial: true });
+    return this.#answer(ids, options, reasoning);
+  }
+
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerOptions {
+    const { parseSpecial = true, addSpecial = true } = options;
+    const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
+    return this.#answer(this.checkIds(ids), options, "none");
+  }
+
+  /** A copy of token ids, checked. */
+  checkIds(ids: ArrayLike<number>): Int32Array {
+    const bad = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= this.#vocabSize);
+    if (bad !== undefined) {
+      throw new RequestError(`${bad} is no token id; the vocabulary has the ids 0 to ${this.#vocabSize - 1}`);
+    }
+    return Int32Array.from(ids);
+  }
+
+  /** Throws where a prompt leaves no room in the context for `answer` tokens. */
+  checkLength(tokens: number, answer: number): void {
+    if (tokens === 0) throw new RequestError("the prompt is empty: it has no tokens");
+    if (tokens + answer > this.#context) {
+      throw new RequestError(
+        `the prompt has ${tokens} tokens, the context has ${this.#context}` +
+          (answer > 0 ? ` and ${answer} of them must be left for the answer` : "") +
+          "; shorten the prompt or load the model with a larger context",
+      );
+    }
+  }
+
+  #answer(prompt: Int32Array, options: GenerateOptions, reasoning: AnswerOptions["reasoning"]): AnswerOptions {
+    this.checkLength(prompt.length, 1);
+    const count = (name: string, value: number, high: number): number => {
+      if (Number.isInteger(value) && value >= 1 && value <= high) return value;
+      throw new RequestError(`${name} must be a whole number from 1 to ${high}, not ${String(value)}`);
+    };
+    const maxTokens = count("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS, 2 ** 31 - 1);
+    const n = count("n", options.n ?? 1, 1024);
+    const stopIds = options.stopTokens
+      ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
+      : this.#stopIds;
+    const sampling = resolveSampling(options, this.#defaults, stopIds, this.#vocabSize);
+    return {
+      work: {
+        kind: "generate",
+        prompt,
+        maxTokens: Math.min(maxTokens, this.#context - prompt.length),
+        samplers: Array.from({ length: n }, (_, sampleIndex) => ({ ...sampling, sampleIndex })),
+        stopIds,
+        topLogprobs: checkTopLogprobs(options.logprobs ?? 0),
+      },
+      stop: typeof options.stop === "string" ? [options.stop] : (options.stop ?? []),
+      reasoning,
+      seed: sampling.seed,
+      logprobs: options.logprobs !== undefined,
+      signal: options.signal,
+    };
+  }
+}

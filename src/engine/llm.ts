@@ -1,0 +1,120 @@
+/**
+ * Llm: a loaded model as a program uses it. It joins the tokenizer, the input processor and an engine client; it
+ * holds no policy of its own.
+ */
+import type { KvType } from "../backend/contract.ts";
+import type { ChatMessage } from "../tokenizer/chat-template.ts";
+import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
+import { Answer } from "./answer.ts";
+import type { EngineClient } from "./client.ts";
+import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
+import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
+
+/** What was loaded, and the memory that it holds. */
+export interface LlmInfo {
+  /** The file or folder. */
+  readonly model: string;
+  /** Family and size. */
+  readonly description: string;
+  readonly vocabSize: number;
+  /** Positions of prompt and answer together. */
+  readonly context: number;
+  /** Positions that the model was made for. */
+  readonly modelContext: number;
+  readonly weightBytes: number;
+  readonly kvBytes: number;
+  /** Positions that the KV budget holds, over all sequences. */
+  readonly kvTokens: number;
+  readonly kv: KvType;
+  /** What tokens may depend on beside the request: backend, ISA path, KV type, kernel version. */
+  readonly profile: string;
+  readonly hasChatTemplate: boolean;
+}
+
+export interface LlmParts {
+  readonly info: LlmInfo;
+  readonly tokenizer: Tokenizer;
+  readonly input: InputProcessor;
+  readonly client: EngineClient;
+  /** Frees what lies under the client: program, pool, weights, backend, files. */
+  readonly release: () => Promise<void>;
+}
+
+export class Llm implements AsyncDisposable {
+  readonly info: LlmInfo;
+  readonly tokenizer: Tokenizer;
+  readonly #input: InputProcessor;
+  readonly #client: EngineClient;
+  readonly #release: () => Promise<void>;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: LlmParts) {
+    this.info = parts.info;
+    this.tokenizer = parts.tokenizer;
+    this.#input = parts.input;
+    this.#client = parts.client;
+    this.#release = parts.release;
+  }
+
+  /**
+   * The assistant's next turn. Iterate for parts as they come, or await for the whole answer. Throws RequestError
+   * where the messages don't fit the context or a parameter is wrong.
+   */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Answer {
+    return new Answer(this.#client, this.tokenizer, this.#input.chat(messages, options));
+  }
+
+  /** Continues a prompt, a text or token ids, as it is: no chat template. */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions = {}): Answer {
+    return new Answer(this.#client, this.tokenizer, this.#input.generate(prompt, options));
+  }
+
+  /** The text that the chat template makes of the messages. */
+  renderChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): string {
+    return this.#input.render(messages, variables);
+  }
+
+  /** Token ids of a text; by default as `generate` would read it. */
+  tokenize(text: string, options: EncodeOptions = {}): Int32Array {
+    return this.tokenizer.encode(text, { addSpecial: true, parseSpecial: true, ...options });
+  }
+
+  detokenize(ids: ArrayLike<number>, options: { readonly skipSpecial?: boolean } = {}): string {
+    return this.tokenizer.decode(this.#input.checkIds(ids), { skipSpecial: false, ...options });
+  }
+
+  /** Logits `[vocabSize]` after each of the ids, for evaluation. */
+  async logits(ids: ArrayLike<number>, options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+    const prompt = this.#input.checkIds(ids);
+    this.#input.checkLength(prompt.length, 0);
+    const rows: Float32Array[] = [];
+    for await (const event of this.#client.submit({ kind: "score", prompt, want: "logits" }, options.signal)) {
+      if (event.type === "score" && event.score.logits) rows.push(event.score.logits);
+    }
+    return rows;
+  }
+
+  /** How well the model predicts a text, in windows that don't overlap, without BOS. */
+  async perplexity(text: string | ArrayLike<number>, options: PerplexityOptions = {}): Promise<Perplexity> {
+    const ids =
+      typeof text === "string"
+        ? this.tokenizer.encode(text, { addSpecial: false, parseSpecial: false })
+        : this.#input.checkIds(text);
+    this.#input.checkLength(Math.min(ids.length, 2), 0);
+    const window = options.window ?? Math.min(1024, this.info.context);
+    this.#input.checkLength(window, 0);
+    const bytes = (part: Int32Array): number =>
+      part.reduce((sum, id) => sum + this.tokenizer.tokenBytes(id, true).length, 0);
+    return measurePerplexity(this.#client, ids, bytes, { ...options, window });
+  }
+
+  /** Ends what is under way and frees the memory. */
+  close(): Promise<void> {
+    this.#closing ??= this.#client.close().then(this.#release);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
