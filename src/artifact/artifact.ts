@@ -4,6 +4,7 @@
  * pass through here: a tensor is a place in a ByteSource.
  */
 import type { DType } from "./dtype.ts";
+import type { GgufType } from "./gguf-types.ts";
 
 /** Ranges of bytes of a file, of several files, of an HTTP resource or of memory. */
 export interface ByteSource {
@@ -32,7 +33,15 @@ export interface Tensor {
 /** Metadata values as GGUF and JSON know them. 64-bit integers beyond 2^53 stay bigint. */
 export type MetaValue = string | number | boolean | bigint | null | readonly MetaValue[] | MetaArray | MetaObject;
 /** A long GGUF array of numbers or strings. */
-export type MetaArray = Float32Array | Float64Array | Int32Array | Uint32Array | Int8Array | Uint8Array | Int16Array | Uint16Array;
+export type MetaArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint32Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array;
 export interface MetaObject {
   readonly [key: string]: MetaValue | undefined;
 }
@@ -76,5 +85,7 @@ export interface ModelArtifact {
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** All metadata as read, for `millrace inspect` (GGUF's keys, or the HF JSON files under their names). */
   readonly metadata: MetaObject;
+  /** The exact types of GGUF metadata, which writing it again needs; absent where the model isn't from GGUF. */
+  readonly ggufTypes?: ReadonlyMap<string, GgufType>;
   close(): Promise<void>;
 }

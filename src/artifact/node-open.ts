@@ -1,0 +1,104 @@
+/**
+ * Opens a model that lies on disk: a GGUF file (of a split model, any part), or a folder with one GGUF model or with
+ * safetensors files and their JSON. Fetching models from elsewhere is `node-hub.ts`'s job.
+ */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { ArtifactError } from "../errors.ts";
+import type { ByteSource, ModelArtifact } from "./artifact.ts";
+import { splitNames } from "./gguf-writer.ts";
+import { hfArtifact, parseShardIndex, type HfTexts } from "./hf-artifact.ts";
+import { fileSource, reason } from "./node-file.ts";
+import { openGguf } from "./node-gguf.ts";
+import { readSafetensors } from "./safetensors.ts";
+
+/** Real tokenizer.json files have some 30 MB. */
+const MAX_TEXT_BYTES = 256 * 2 ** 20;
+
+/**
+ * Opens the model at a path; its files stay open until `close()`.
+ * @throws ArtifactError naming the file, the field and what was expected.
+ */
+export async function openArtifact(path: string): Promise<ModelArtifact> {
+  const info = await stat(path).catch((cause: unknown) => {
+    throw new ArtifactError(`can't open ${path}: ${reason(cause)}`, { cause });
+  });
+  if (info.isDirectory()) return openFolder(path);
+  if (/\.safetensors$/i.test(path)) {
+    throw new ArtifactError(
+      `${path}: name the folder, as a safetensors model is several files (config.json, tokenizer.json, …)`,
+    );
+  }
+  return openGguf(path);
+}
+
+async function openFolder(folder: string): Promise<ModelArtifact> {
+  const names = (await readdir(folder)).sort();
+  const ggufs = oneNameAModel(names);
+  const safetensors = names.filter((name) => name.endsWith(".safetensors"));
+  if (safetensors.length > 0 && names.includes("config.json")) return openHf(folder, names);
+  const [only, ...others] = ggufs;
+  if (only !== undefined && others.length === 0) return openGguf(join(folder, only));
+  if (only !== undefined)
+    throw new ArtifactError(`${folder} holds several GGUF models; name one of: ${ggufs.join(", ")}`);
+  throw new ArtifactError(
+    safetensors.length > 0
+      ? `${folder} holds safetensors files but no config.json`
+      : `${folder} holds no model: expected a .gguf file, or .safetensors files with config.json`,
+  );
+}
+
+/** GGUF files that stand for a model each: of split ones the first part; no vision projectors. */
+function oneNameAModel(names: readonly string[]): string[] {
+  return names.filter((name) => {
+    if (!/\.gguf$/i.test(name) || /^mmproj/i.test(name)) return false;
+    const parts = splitNames(name);
+    return parts.length === 0 || parts[0] === name;
+  });
+}
+
+async function openHf(folder: string, names: readonly string[]): Promise<ModelArtifact> {
+  const text = (name: string) => (names.includes(name) ? readText(join(folder, name)) : Promise.resolve(undefined));
+  const required = async (name: string) => {
+    const content = await text(name);
+    if (content === undefined) throw new ArtifactError(`${folder}: ${name} is missing`);
+    return content;
+  };
+  const texts: HfTexts = {
+    "config.json": await required("config.json"),
+    "generation_config.json": await text("generation_config.json"),
+    "tokenizer.json": await required("tokenizer.json"),
+    "tokenizer_config.json": await text("tokenizer_config.json"),
+    "chat_template.jinja": await text("chat_template.jinja"),
+  };
+  const index = await text("model.safetensors.index.json");
+  const weightMap = index === undefined ? undefined : parseShardIndex(folder, index);
+  const files = weightMap === undefined ? [singleFile(folder, names)] : [...new Set(weightMap.values())];
+
+  const sources: ByteSource[] = [];
+  try {
+    for (const file of files) sources.push(await fileSource(join(folder, file)));
+    const parsed = [];
+    for (const source of sources) parsed.push(await readSafetensors(source));
+    return hfArtifact(folder, texts, parsed, weightMap);
+  } catch (error) {
+    await Promise.all(sources.map((source) => source.close()));
+    throw error;
+  }
+}
+
+function singleFile(folder: string, names: readonly string[]): string {
+  if (names.includes("model.safetensors")) return "model.safetensors";
+  const [only, ...others] = names.filter((name) => name.endsWith(".safetensors"));
+  if (only !== undefined && others.length === 0) return only;
+  throw new ArtifactError(`${folder} holds several safetensors files but no model.safetensors.index.json`);
+}
+
+async function readText(path: string): Promise<string> {
+  const info = await stat(path);
+  if (info.size > MAX_TEXT_BYTES)
+    throw new ArtifactError(`${path} has ${info.size} bytes, expected ${MAX_TEXT_BYTES} at most`);
+  return readFile(path, "utf8").catch((cause: unknown) => {
+    throw new ArtifactError(`can't read ${path}: ${reason(cause)}`, { cause });
+  });
+}
