@@ -1,0 +1,91 @@
+/**
+ * The numbers that all families of the Llama kind share, from either vocabulary, and what a layer remembers.
+ */
+import { ArtifactError } from "../errors.ts";
+import type { Activation, StateSpec } from "../graph/graph.ts";
+import type { ConfigReader } from "./config.ts";
+
+export interface Dimensions {
+  readonly layers: number;
+  /** Columns of the residual stream. */
+  readonly width: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Columns inside the MLP. */
+  readonly hidden: number;
+  readonly eps: number;
+  /** Positions that the model was made for. */
+  readonly contextLength: number;
+}
+
+/** Beyond this a config is nonsense, and nothing shall be allocated for it. */
+const MAX_HEAD_DIM = 4096;
+
+export function readDimensions(config: ConfigReader): Dimensions {
+  const width = config.int(["embedding_length", "hidden_size"]);
+  const heads = config.int(["attention.head_count", "num_attention_heads"]);
+  const kvHeads = config.int(["attention.head_count_kv", "num_key_value_heads"], heads);
+  const headDim = config.int(["attention.key_length", "head_dim"], Math.max(1, Math.floor(width / heads)));
+  if (headDim > MAX_HEAD_DIM) throw config.wrong(["attention.key_length", "head_dim"], `at most ${MAX_HEAD_DIM}`);
+  if (heads % kvHeads !== 0) throw new ArtifactError(`config: ${heads} heads can't share ${kvHeads} key/value heads`);
+  return {
+    layers: config.int(["block_count", "num_hidden_layers"]),
+    width,
+    heads,
+    kvHeads,
+    headDim,
+    hidden: config.int(["feed_forward_length", "intermediate_size"]),
+    eps: config.float(["attention.layer_norm_rms_epsilon", "rms_norm_eps"], 1e-6),
+    contextLength: config.int(["context_length", "max_position_embeddings"]),
+  };
+}
+
+/**
+ * What layer `layer` remembers: keys and values of all positions, or of the last `window`. A window that reaches
+ * over the whole context is none.
+ */
+export function kvState(
+  layer: number,
+  d: Pick<Dimensions, "kvHeads" | "headDim" | "contextLength">,
+  window?: number,
+): StateSpec {
+  const spec = { name: `layer ${layer}`, kvHeads: d.kvHeads, keyDim: d.headDim, valueDim: d.headDim };
+  if (window === undefined || window >= d.contextLength) return { ...spec, kind: "kv" };
+  return { ...spec, kind: "window-kv", window };
+}
+
+/**
+ * The window of each layer: where `sliding_window` is set and not switched off, the layers that `layer_types` names,
+ * or those from `max_window_layers` on. `onByDefault` and `firstLayer` are the family's own defaults.
+ */
+export function layerWindows(
+  config: ConfigReader,
+  layers: number,
+  defaults: { readonly onByDefault: boolean; readonly firstLayer: number } = { onByDefault: true, firstLayer: 0 },
+): (number | undefined)[] {
+  const window = config.optional(["attention.sliding_window", "sliding_window"]);
+  const onByDefault = config.format === "gguf" || defaults.onByDefault;
+  const on = window !== undefined && config.bool([null, "use_sliding_window"], onByDefault);
+  const types = config.get([null, "layer_types"]);
+  const from = config.get([null, "max_window_layers"]);
+  const first = typeof from === "number" ? from : config.format === "gguf" ? 0 : defaults.firstLayer;
+  return Array.from({ length: layers }, (_, i) => {
+    const sliding = Array.isArray(types) ? types[i] === "sliding_attention" : i >= first;
+    return on && sliding ? window : undefined;
+  });
+}
+
+const ACTIVATIONS = {
+  silu: "silu",
+  swish: "silu",
+  gelu: "gelu",
+  gelu_new: "geluTanh",
+  gelu_pytorch_tanh: "geluTanh",
+  relu: "relu",
+} as const;
+
+/** The MLP's activation: GGUF doesn't name it, Hugging Face does under `key`. */
+export function readActivation(config: ConfigReader, key: string, fallback: Activation): Activation {
+  return config.choice<Activation>([null, key], ACTIVATIONS, fallback);
+}

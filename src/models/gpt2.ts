@@ -1,0 +1,59 @@
+/**
+ * GPT-2 (Radford et al. 2019): learned positions, LayerNorm before each block, biases everywhere, a plain MLP, and
+ * as many key/value heads as heads. Hugging Face's file holds the matrices transposed (Conv1D).
+ */
+import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { Graph } from "../graph/graph.ts";
+import { kvState, readActivation } from "./dimensions.ts";
+import type { GraphOptions } from "./family.ts";
+import type { TensorNames } from "./names.ts";
+import { Network } from "./network.ts";
+
+const NAMES = {
+  prefixes: ["transformer.", ""],
+  layers: "h",
+  model: {
+    embed: ["token_embd", "wte"],
+    positions: ["position_embd", "wpe"],
+    norm: ["output_norm", "ln_f"],
+  },
+  layer: {
+    attnNorm: ["attn_norm", "ln_1"],
+    qkv: ["attn_qkv", "attn.c_attn"],
+    o: ["attn_output", "attn.c_proj"],
+    ffnNorm: ["ffn_norm", "ln_2"],
+    up: ["ffn_up", "mlp.c_fc"],
+    down: ["ffn_down", "mlp.c_proj"],
+  },
+} as const satisfies TensorNames;
+
+export async function gpt2(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
+  const net = new Network(artifact, options.title, NAMES);
+  const { g, config } = net;
+  const layers = config.int(["block_count", "n_layer"]);
+  const width = config.int(["embedding_length", "n_embd"]);
+  const heads = config.int(["attention.head_count", "n_head"]);
+  const hidden = config.int(["feed_forward_length", "n_inner"], 4 * width);
+  const contextLength = config.int(["context_length", "n_positions"]);
+  const eps = config.float(["attention.layer_norm_epsilon", "layer_norm_epsilon"], 1e-5);
+  const activation = readActivation(config, "activation_function", "geluTanh");
+  if (width % heads !== 0) throw config.wrong(["attention.head_count", "n_head"], `a divisor of ${width}`);
+  const headDim = width / heads;
+  const scaled = config.bool([null, "scale_attn_weights"], true);
+  const byLayer = config.bool([null, "scale_attn_by_inverse_layer_idx"], false);
+  const file = { bias: "required", transposed: true } as const;
+
+  let x = g.add(net.embed(width), net.positions("positions", contextLength, width));
+  for (let i = 0; i < layers; i++) {
+    const layer = net.layer(i);
+    const qkv = layer.linear(layer.layerNorm(x, "attnNorm", eps), "qkv", 3 * width, file);
+    const [q, k, v] = [g.slice(qkv, 0, width), g.slice(qkv, width, width), g.slice(qkv, 2 * width, width)];
+    const state = g.state(kvState(i, { contextLength, kvHeads: heads, headDim }));
+    const scale = (scaled ? 1 / Math.sqrt(headDim) : 1) / (byLayer ? i + 1 : 1);
+    x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale }), "o", width, file));
+
+    const up = layer.linear(layer.layerNorm(x, "ffnNorm", eps), "up", hidden, file);
+    x = g.add(x, layer.linear(g.activation(up, activation), "down", width, file));
+  }
+  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), contextLength);
+}

@@ -1,0 +1,84 @@
+/**
+ * From a model's files to its graph: finds the family that an artifact belongs to and lets it build the network.
+ * The graph is plain; `graph/passes.ts` rewrites it, a backend lowers it. A new family is a file beside this one
+ * and a line in the table.
+ */
+import type { ModelArtifact } from "../artifact/artifact.ts";
+import { ArtifactError, UnsupportedError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { DTypeOf } from "../graph/passes.ts";
+import { GraphError } from "../graph/shapes.ts";
+import type { Family } from "./family.ts";
+import { gemma3 } from "./gemma3.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama } from "./llama.ts";
+import { mixtral } from "./mixtral.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+import { qwen3moe } from "./qwen3moe.ts";
+
+/** By GGUF's `general.architecture` or config.json's `model_type`. */
+const FAMILIES: Readonly<Record<string, Family>> = {
+  llama,
+  mistral: llama,
+  qwen2,
+  qwen3,
+  gemma3,
+  gemma3_text: gemma3,
+  phi3,
+  gpt2,
+  mixtral,
+  qwen3moe,
+  qwen3_moe: qwen3moe,
+};
+
+export interface ModelGraph {
+  /** The plain graph. */
+  readonly graph: Graph;
+  /** The architecture as the file names it. */
+  readonly architecture: string;
+  /** The storage format of each tensor, as the passes want it. */
+  readonly dtypeOf: DTypeOf;
+}
+
+export interface ModelGraphOptions {
+  /** Positions that the model is loaded for: decides factors that depend on length (LongRoPE). */
+  readonly context?: number | undefined;
+}
+
+/**
+ * The network of an artifact. Throws UnsupportedError for a family that nobody wrote yet, and ArtifactError where
+ * the config or a tensor is missing or contradicts the rest.
+ */
+export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOptions = {}): Promise<ModelGraph> {
+  const { architecture, format, values } = artifact.config;
+  const mixture = format === "gguf" && architecture === "llama" && Number(values["llama.expert_count"] ?? 0) > 0;
+  const name = mixture ? "mixtral" : architecture;
+  const family = Object.hasOwn(FAMILIES, name) ? FAMILIES[name] : undefined;
+  if (family === undefined) {
+    const known = Object.keys(FAMILIES).toSorted().join(", ");
+    throw new UnsupportedError(
+      `${artifact.name}: the architecture "${architecture}" is not supported (supported: ${known})`,
+    );
+  }
+  try {
+    const graph = await family(artifact, { title: name, context: options.context });
+    const dtypeOf: DTypeOf = (tensor) => dtypeOfTensor(artifact, tensor);
+    return { graph: { ...graph, name: describe(name, graph) }, architecture, dtypeOf };
+  } catch (error) {
+    // Each tensor had the shape that the config asked for: it is the config that contradicts itself.
+    if (!(error instanceof GraphError)) throw error;
+    throw new ArtifactError(`${artifact.name}: the config doesn't fit together: ${error.message}`, { cause: error });
+  }
+}
+
+function dtypeOfTensor(artifact: ModelArtifact, name: string): ReturnType<DTypeOf> {
+  const tensor = artifact.tensors.get(name);
+  if (tensor === undefined) throw new ArtifactError(`${artifact.name}: there is no tensor "${name}"`);
+  return tensor.dtype;
+}
+
+function describe(name: string, graph: Graph): string {
+  return `${name}, ${graph.states.length} layers, ${graph.widths[0] ?? 0} wide`;
+}

@@ -1,0 +1,59 @@
+/**
+ * Qwen3-MoE (Yang et al. 2025): Qwen3 whose MLPs are mixtures of many small experts; some layers may stay dense.
+ */
+import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { Graph } from "../graph/graph.ts";
+import { numberList } from "./config.ts";
+import type { ConfigReader } from "./config.ts";
+import { kvState, layerWindows, readActivation, readDimensions } from "./dimensions.ts";
+import type { GraphOptions } from "./family.ts";
+import { LLAMA_NAMES } from "./names.ts";
+import { Network } from "./network.ts";
+import { readRope } from "./rope.ts";
+
+export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
+  const net = new Network(artifact, options.title, LLAMA_NAMES);
+  const { g, config } = net;
+  const d = readDimensions(config);
+  const { layers, width, heads, kvHeads, headDim, hidden, eps, contextLength } = d;
+  const rope = await readRope(artifact, config, { headDim, style: "half", contextLength, context: options.context });
+  const windows = layerWindows(config, layers, { onByDefault: false, firstLayer: 0 });
+  const activation = readActivation(config, "hidden_act", "silu");
+  const scale = 1 / Math.sqrt(headDim);
+  const mixture = {
+    experts: config.int(["expert_count", "num_experts"]),
+    topK: config.int(["expert_used_count", "num_experts_per_tok"]),
+    hidden: config.int(["expert_feed_forward_length", "moe_intermediate_size"]),
+    // GGUF doesn't say; all published models divide by the sum.
+    normalize: config.bool([null, "norm_topk_prob"], config.format === "gguf"),
+    activation,
+  };
+  const isDense = denseLayers(config);
+
+  let x = net.embed(width);
+  for (let i = 0; i < layers; i++) {
+    const layer = net.layer(i);
+    const h = layer.rmsNorm(x, "attnNorm", eps);
+    const q = layer.rmsNorm(layer.linear(h, "q", heads * headDim), "qNorm", eps, { headDim });
+    const k = layer.rmsNorm(layer.linear(h, "k", kvHeads * headDim), "kNorm", eps, { headDim });
+    const v = layer.linear(h, "v", kvHeads * headDim);
+    const state = g.state(kvState(i, d, windows[i]));
+    x = g.add(x, layer.linear(g.attention(g.rope(q, rope), g.rope(k, rope), v, { state, heads, scale }), "o", width));
+
+    const m = layer.rmsNorm(x, "ffnNorm", eps);
+    if (isDense(i)) {
+      const gated = g.gate(layer.linear(m, "gate", hidden), layer.linear(m, "up", hidden), activation);
+      x = g.add(x, layer.linear(gated, "down", width));
+    } else {
+      x = g.add(x, layer.moe(m, mixture));
+    }
+  }
+  return net.finish(net.head(net.norm(g.rows(x), eps), false), contextLength);
+}
+
+/** Layers with a plain MLP: those that `mlp_only_layers` names, and all but every `decoder_sparse_step`-th. */
+function denseLayers(config: ConfigReader): (layer: number) => boolean {
+  const named = numberList(config.get([null, "mlp_only_layers"])) ?? [];
+  const step = config.int([null, "decoder_sparse_step"], 1);
+  return (layer) => named.includes(layer) || (layer + 1) % step !== 0;
+}
