@@ -1,0 +1,22 @@
+/** `npm run bench -- NAME …`: the benchmarks by name. The first run installs the peers, beside us and nowhere else. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { benchDecode } from "./decode.ts";
+
+const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  decode: benchDecode,
+};
+
+const [name = "", ...args] = process.argv.slice(2);
+const run = benchmarks[name];
+if (!run) {
+  console.error(`usage: npm run bench -- NAME [ARGUMENTS]\nNAME is one of: ${Object.keys(benchmarks).join(", ")}`);
+  process.exitCode = 2;
+} else {
+  if (!existsSync(path.join(import.meta.dirname, "node_modules"))) {
+    execFileSync("npm", ["ci"], { cwd: import.meta.dirname, stdio: "inherit" });
+  }
+  await run(args);
+  process.exit(0);
+}
