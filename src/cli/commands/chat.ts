@@ -1,0 +1,118 @@
+/** `millrace chat`: a conversation in the terminal, or line by line through a pipe. */
+import { join } from "node:path";
+
+import { millraceHome } from "../../artifact/node-home.ts";
+import type { GenerateOptions } from "../../engine/input.ts";
+import type { Llm } from "../../engine/llm.ts";
+import { MillraceError } from "../../errors.ts";
+import type { ChatMessage } from "../../tokenizer/chat-template.ts";
+import { generateOptions } from "../answer-flags.ts";
+import { defineCommand } from "../command.ts";
+import { MODEL, SAMPLING } from "../common-flags.ts";
+import { fitConversation } from "../conversation.ts";
+import { InterruptedError, UsageError } from "../exit.ts";
+import { createLineReader } from "../line-reader.ts";
+import { nearest } from "../nearest.ts";
+import { openModel } from "../session.ts";
+import type { Terminal } from "../terminal.ts";
+
+const LOCAL: Readonly<Record<string, string>> = {
+  "/help": "what you read now",
+  "/new": "begin a new conversation (the system line stays)",
+  "/exit": "leave, as Ctrl-D does",
+};
+/** Tokens that an answer gets at least, where maxTokens doesn't say: a quarter of a small context. */
+const DEFAULT_ROOM = 1024;
+
+export const chat = defineCommand({
+  name: "chat",
+  summary: "talk with a model",
+  words: "",
+  about:
+    "A conversation: a line (or a pasted text) is a message. Ctrl-C stops an answer and not the program, Ctrl-D leaves, " +
+    "arrow-up brings back what was typed, in earlier chats too. When the conversation outgrows the context, its oldest " +
+    "turns are dropped. Lines from a pipe are answered one after another.",
+  groups: [MODEL, SAMPLING],
+  flags: { ...MODEL.flags, ...SAMPLING.flags },
+  examples: ["millrace chat", 'millrace chat --model model.gguf --system "You answer in French."'],
+  async run({ values, words, terminal }) {
+    if (words.length > 0)
+      throw new UsageError(`chat takes no words ("${words[0]}"); \`millrace run\` answers one prompt`);
+    await using llm = await openModel(values, terminal);
+    if (!llm.info.hasChatTemplate) {
+      throw new Error(`${llm.info.model} has no chat template; use \`millrace run --raw\` with a prompt of your own`);
+    }
+    const options = generateOptions(values);
+    const system: readonly ChatMessage[] =
+      values.system === undefined ? [] : [{ role: "system", content: values.system }];
+    if (terminal.inputIsTyped) {
+      const { description, context, profile } = llm.info;
+      terminal.note(`${description}, ${context} tokens of context, ${profile}`);
+      terminal.note("Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.");
+    }
+    const lines = await createLineReader(terminal, join(millraceHome(), "chat-history"));
+    let messages = system;
+    for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
+      const message = line.trim();
+      if (message === "") continue;
+      if (message === "/exit") return;
+      if (message === "/new") messages = system;
+      else if (message.startsWith("/") && !message.includes("\n")) explain(message, terminal);
+      else messages = await turn(llm, [...messages, { role: "user", content: message }], options, terminal);
+    }
+  },
+});
+
+/** The conversation after the answer; without the question where it got none. */
+async function turn(
+  llm: Llm,
+  asked: readonly ChatMessage[],
+  options: GenerateOptions,
+  terminal: Terminal,
+): Promise<readonly ChatMessage[]> {
+  const room = Math.min(options.maxTokens ?? DEFAULT_ROOM, Math.floor(llm.info.context / 4));
+  const count = (messages: readonly ChatMessage[]): number =>
+    llm.tokenize(llm.renderChat(messages), { addSpecial: false, parseSpecial: true }).length;
+  const stop = new AbortController();
+  let text = "";
+  try {
+    const { messages, dropped } = fitConversation(asked, llm.info.context - room, count);
+    if (dropped > 0) {
+      const turns = dropped === 1 ? "turn" : `${dropped} turns`;
+      terminal.note(`(the context of ${llm.info.context} tokens is full: the oldest ${turns} dropped)`);
+    }
+    await terminal.withInterrupt(
+      () => stop.abort(new InterruptedError()),
+      async () => {
+        const signal = AbortSignal.any([stop.signal, terminal.signal]);
+        for await (const part of llm.chat(messages, { ...options, signal })) {
+          if (part.type === "reasoning") terminal.noteText(part.text);
+          if (part.type !== "text") continue;
+          terminal.write(part.text);
+          text += part.text;
+        }
+      },
+    );
+    terminal.write("\n");
+    return [...messages, { role: "assistant", content: text }];
+  } catch (error) {
+    terminal.signal.throwIfAborted();
+    if (stop.signal.aborted) {
+      if (text !== "") terminal.write("\n");
+      terminal.note("(stopped)");
+      return text === "" ? asked.slice(0, -1) : [...asked, { role: "assistant", content: text }];
+    }
+    if (!(error instanceof MillraceError)) throw error;
+    terminal.note(`millrace: ${error.message}`);
+    return asked.slice(0, -1);
+  }
+}
+
+function explain(typed: string, terminal: Terminal): void {
+  if (typed === "/help") {
+    for (const [name, help] of Object.entries(LOCAL)) terminal.note(`${name.padEnd(8)}${help}`);
+    return;
+  }
+  const near = nearest(typed, Object.keys(LOCAL));
+  terminal.note(`unknown command ${typed}; ${near === undefined ? "/help lists them" : `did you mean ${near}?`}`);
+}

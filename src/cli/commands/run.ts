@@ -1,0 +1,59 @@
+/** `millrace run`: one prompt, one answer. */
+import { answerNumbers, generateOptions, jsonSeed } from "../answer-flags.ts";
+import { defineCommand } from "../command.ts";
+import { JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
+import { UsageError } from "../exit.ts";
+import { inputText } from "../input-text.ts";
+import { openModel } from "../session.ts";
+
+const OUTPUT = { title: "Input and output", flags: { raw: RAW, json: JSON_OUTPUT } };
+
+export const run = defineCommand({
+  name: "run",
+  summary: "answer one prompt",
+  words: "[PROMPT]",
+  about:
+    "Answers PROMPT, or what stands on standard input, and prints the answer as it comes. The prompt is put into the " +
+    "model's chat template, or with --raw taken as it is. Numbers about speed go to stderr.",
+  groups: [MODEL, SAMPLING, OUTPUT],
+  flags: { ...MODEL.flags, ...SAMPLING.flags, ...OUTPUT.flags },
+  examples: [
+    'millrace run "Name three rivers."',
+    "millrace run --model hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --temperature 0 < question.txt",
+    'millrace run --raw "Once upon a time" --max-tokens 64 --json',
+  ],
+  async run({ values, words, terminal }) {
+    if (values.raw && values.system !== undefined)
+      throw new UsageError("--raw uses no chat template, so it has no --system");
+    const given = await inputText(words, "prompt", terminal);
+    // A line's own end is no part of what is asked; --raw takes the prompt to the letter.
+    const prompt = values.raw ? given : given.replace(/\r?\n$/, "");
+    if (prompt === "") throw new UsageError("the prompt is empty");
+
+    await using llm = await openModel(values, terminal);
+    const options = { ...generateOptions(values), signal: terminal.signal };
+    const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
+    const answer = values.raw
+      ? llm.generate(prompt, options)
+      : llm.chat([...system, { role: "user", content: prompt }], options);
+
+    let printed = "";
+    try {
+      for await (const part of answer) {
+        if (values.json || part.type === "finish") continue;
+        if (part.type === "reasoning") terminal.noteText(part.text);
+        else terminal.write((printed = part.text));
+      }
+    } finally {
+      if (!values.json && printed !== "" && (terminal.outputIsSeen || !printed.endsWith("\n"))) terminal.write("\n");
+    }
+    const result = await answer;
+    if (values.json) {
+      const { text, reasoning, tokens, promptTokens, finishReason, usage, timings } = result;
+      const thoughts = reasoning === undefined ? {} : { reasoning };
+      const seed = jsonSeed(result.seed);
+      terminal.writeJson({ text, ...thoughts, tokens, promptTokens, finishReason, usage, timings, seed });
+    }
+    terminal.note(answerNumbers(result));
+  },
+});
