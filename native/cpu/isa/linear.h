@@ -1,0 +1,12 @@
+// The kernels of isa/linear.cpp and isa/quantize.cpp; what each does stands in kernels.h, at struct Kernels.
+#pragma once
+#include "kernels.h"
+
+namespace millrace::MILLRACE_ISA {
+
+void linear(const LinearArgs&, int groupBegin, int groupEnd, uint8_t* scratch);
+size_t linearScratchBytes(const Matrix&, int maxRows);
+void quantizeRows(const float* x, size_t ldx, int cols, Rows8 out, int rowBegin, int rowEnd);
+void dequantizeRow(const Matrix&, int expert, int n, float scale, float* out);
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,308 @@
+// One machine vector: 32-bit lanes (16 in AVX-512, 8 in AVX2, 4 in NEON and scalar) and the dot products of bytes that
+// isa/linear.cpp is written on. A lane is one of the 16 interleaved rows of a packed matrix, so that 16 / kLanes vectors
+// ("parts") make a group. isa/lanes.h is its sister for the kernels that want sixteen floats whatever the machine.
+//
+// All of it gives the same bits on every ISA: integers are exact, and fma is fused (the scalar one by way of double,
+// corrected where rounding twice would show).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+// GCC 12 takes the undefined operand within its own AVX-512 intrinsics for a mistake of ours (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
+#endif
+
+#define MILLRACE_VEC static inline __attribute__((always_inline))
+
+namespace millrace::MILLRACE_ISA::vec {
+
+MILLRACE_VEC int32_t load32(const void* p) {
+  int32_t v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// What follows, for each ISA:
+//   F32, I32       kLanes floats, kLanes 32-bit integers
+//   Bytes          four bytes a lane: four columns of kLanes rows
+//   loadHalf …     kLanes values of a small type, widened to float
+//   bits<S, M>(b)  every byte (b >> S) & M; to the left where S is negative
+//   signedCodes(b) brings signed bytes into the form that dot<8, …> wants; its dot products then come out too large
+//                  by kSignedOffset · Σx, which the caller takes off by way of `init`
+//   dot<B, n>      init + Σ over 4·n columns of w · x, exact; w: n vectors of codes of B bits without a sign, or of
+//                  signedCodes for B = 8; x: 4·n int8 other than −128, the same for all lanes
+
+#if defined(__AVX512VNNI__)
+
+constexpr int kLanes = 16;
+constexpr int kSignedOffset = 128;  // the instruction takes unsigned × signed: codes are moved by 128
+using F32 = __m512;
+using I32 = __m512i;
+using Bytes = __m512i;
+
+MILLRACE_VEC F32 zero() { return _mm512_setzero_ps(); }
+MILLRACE_VEC F32 splat(float x) { return _mm512_set1_ps(x); }
+MILLRACE_VEC F32 load(const float* p) { return _mm512_loadu_ps(p); }
+MILLRACE_VEC void store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
+MILLRACE_VEC F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+MILLRACE_VEC F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+MILLRACE_VEC F32 toFloat(I32 a) { return _mm512_cvtepi32_ps(a); }
+MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
+  const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+MILLRACE_VEC F32 loadInt8(const int8_t* p) {
+  return toFloat(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+MILLRACE_VEC Bytes loadBytes(const void* p) { return _mm512_loadu_si512(p); }
+MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return _mm512_or_si512(a, b); }
+template <int Shift, int Mask>
+MILLRACE_VEC Bytes bits(Bytes b) {
+  const __m512i mask = _mm512_set1_epi8(static_cast<char>(Mask));
+  if constexpr (Shift >= 0) return _mm512_and_si512(_mm512_srli_epi16(b, Shift), mask);
+  else return _mm512_and_si512(_mm512_slli_epi16(b, -Shift), mask);
+}
+MILLRACE_VEC Bytes signedCodes(Bytes b) { return _mm512_xor_si512(b, _mm512_set1_epi8(static_cast<char>(0x80))); }
+template <int Bits, int Steps>
+MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
+  I32 even = _mm512_set1_epi32(init);
+  I32 odd = _mm512_setzero_si512();
+  for (int s = 0; s < Steps; s += 2) {
+    even = _mm512_dpbusd_epi32(even, w[s], _mm512_set1_epi32(load32(x + 4 * s)));
+    odd = _mm512_dpbusd_epi32(odd, w[s + 1], _mm512_set1_epi32(load32(x + 4 * s + 4)));
+  }
+  return _mm512_add_epi32(even, odd);
+}
+
+#elif defined(__AVX2__)
+
+constexpr int kLanes = 8;
+constexpr int kSignedOffset = 0;
+using F32 = __m256;
+using I32 = __m256i;
+using Bytes = __m256i;
+
+MILLRACE_VEC F32 zero() { return _mm256_setzero_ps(); }
+MILLRACE_VEC F32 splat(float x) { return _mm256_set1_ps(x); }
+MILLRACE_VEC F32 load(const float* p) { return _mm256_loadu_ps(p); }
+MILLRACE_VEC void store(float* p, F32 x) { _mm256_storeu_ps(p, x); }
+MILLRACE_VEC F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+MILLRACE_VEC F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
+MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+MILLRACE_VEC F32 toFloat(I32 a) { return _mm256_cvtepi32_ps(a); }
+MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
+  const __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+}
+MILLRACE_VEC F32 loadInt8(const int8_t* p) {
+  return toFloat(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+MILLRACE_VEC Bytes loadBytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
+template <int Shift, int Mask>
+MILLRACE_VEC Bytes bits(Bytes b) {
+  const __m256i mask = _mm256_set1_epi8(static_cast<char>(Mask));
+  if constexpr (Shift > 0) b = _mm256_srli_epi16(b, Shift);
+  if constexpr (Shift < 0) b = _mm256_slli_epi16(b, -Shift);
+  return _mm256_and_si256(b, mask);
+}
+MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
+// The instruction multiplies unsigned by signed bytes and adds pairs, saturated to 16 bits: as many pairs are summed in
+// 16 bits as their bound allows (15 · 127 · 2 · 8 < 2^15, 31: 4, 63: 2, 128: 1), then widened.
+template <int Bits, int Steps>
+MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
+  constexpr int bound = Bits == 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
+  constexpr int run = bound < Steps ? bound : Steps;
+  const __m256i ones = _mm256_set1_epi16(1);
+  I32 sum = _mm256_set1_epi32(init);
+  for (int s = 0; s < Steps; s += run) {
+    __m256i pairs;
+    for (int i = s; i < s + run; i++) {
+      const __m256i xs = _mm256_set1_epi32(load32(x + 4 * i));
+      __m256i product;
+      if constexpr (Bits == 8) product = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(xs, w[i]));
+      else product = _mm256_maddubs_epi16(w[i], xs);
+      pairs = i == s ? product : _mm256_add_epi16(pairs, product);
+    }
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+  }
+  return sum;
+}
+
+#elif defined(__ARM_FEATURE_DOTPROD)
+
+constexpr int kLanes = 4;
+constexpr int kSignedOffset = 0;
+using F32 = float32x4_t;
+using I32 = int32x4_t;
+using Bytes = uint8x16_t;
+
+MILLRACE_VEC F32 zero() { return vdupq_n_f32(0); }
+MILLRACE_VEC F32 splat(float x) { return vdupq_n_f32(x); }
+MILLRACE_VEC F32 load(const float* p) { return vld1q_f32(p); }
+MILLRACE_VEC void store(float* p, F32 x) { vst1q_f32(p, x); }
+MILLRACE_VEC F32 add(F32 a, F32 b) { return vaddq_f32(a, b); }
+MILLRACE_VEC F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
+MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
+MILLRACE_VEC F32 toFloat(I32 a) { return vcvtq_f32_s32(a); }
+MILLRACE_VEC F32 loadHalf(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+MILLRACE_VEC F32 loadBrain(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
+MILLRACE_VEC F32 loadInt8(const int8_t* p) {
+  const int8x8_t v = vreinterpret_s8_s32(vdup_n_s32(load32(p)));
+  return toFloat(vmovl_s16(vget_low_s16(vmovl_s8(v))));
+}
+MILLRACE_VEC Bytes loadBytes(const void* p) { return vld1q_u8(static_cast<const uint8_t*>(p)); }
+MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return vorrq_u8(a, b); }
+template <int Shift, int Mask>
+MILLRACE_VEC Bytes bits(Bytes b) {
+  if constexpr (Shift > 0) b = vshrq_n_u8(b, Shift);
+  if constexpr (Shift < 0) b = vshlq_n_u8(b, -Shift);
+  return vandq_u8(b, vdupq_n_u8(Mask));
+}
+MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
+template <int Bits, int Steps>
+MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
+  I32 even = vdupq_n_s32(init);
+  I32 odd = vdupq_n_s32(0);
+  for (int s = 0; s < Steps; s += 4) {
+    const int8x16_t xs = vld1q_s8(x + 4 * s);
+    even = vdotq_laneq_s32(even, vreinterpretq_s8_u8(w[s]), xs, 0);
+    odd = vdotq_laneq_s32(odd, vreinterpretq_s8_u8(w[s + 1]), xs, 1);
+    even = vdotq_laneq_s32(even, vreinterpretq_s8_u8(w[s + 2]), xs, 2);
+    odd = vdotq_laneq_s32(odd, vreinterpretq_s8_u8(w[s + 3]), xs, 3);
+  }
+  return vaddq_s32(even, odd);
+}
+
+#else
+
+constexpr int kLanes = 4;
+constexpr int kSignedOffset = 0;
+struct F32 {
+  float v[kLanes];
+};
+struct I32 {
+  int32_t v[kLanes];
+};
+struct Bytes {
+  uint8_t v[4 * kLanes];
+};
+
+template <typename F>
+MILLRACE_VEC F32 lanes(F f) {
+  return {{f(0), f(1), f(2), f(3)}};
+}
+// a · b is exact in double, and so is its sum with c but for one rounding; the second rounding, to float, goes wrong only
+// where that sum lies half-way between two floats without being exact.
+MILLRACE_VEC float fmaOne(float a, float b, float c) {
+  const double product = static_cast<double>(a) * static_cast<double>(b);
+  const double sum = product + static_cast<double>(c);
+  uint64_t pattern;
+  std::memcpy(&pattern, &sum, sizeof pattern);
+  if (__builtin_expect((pattern & 0x1fffffff) == 0x10000000 || !(__builtin_fabs(sum) > 0x1p-125), 0)) {
+    return sum == 0 ? static_cast<float>(sum) : __builtin_fmaf(a, b, c);
+  }
+  return static_cast<float>(sum);
+}
+MILLRACE_VEC float halfOne(uint16_t h) {
+  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fff) << 13;
+  uint32_t pattern = magnitude | 0x7f800000;
+  float value;
+  if ((h & 0x7c00) != 0x7c00) {
+    // The exponent is moved by a multiplication, which is exact for subnormal numbers, too.
+    std::memcpy(&value, &magnitude, sizeof value);
+    value *= 0x1p112f;
+    std::memcpy(&pattern, &value, sizeof value);
+  }
+  pattern |= static_cast<uint32_t>(h & 0x8000) << 16;
+  std::memcpy(&value, &pattern, sizeof value);
+  return value;
+}
+
+MILLRACE_VEC F32 zero() { return {}; }
+MILLRACE_VEC F32 splat(float x) { return {{x, x, x, x}}; }
+MILLRACE_VEC F32 load(const float* p) {
+  F32 r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+MILLRACE_VEC void store(float* p, F32 x) { std::memcpy(p, &x, sizeof x); }
+MILLRACE_VEC F32 add(F32 a, F32 b) {
+  return lanes([&](int i) { return a.v[i] + b.v[i]; });
+}
+MILLRACE_VEC F32 mul(F32 a, F32 b) {
+  return lanes([&](int i) { return a.v[i] * b.v[i]; });
+}
+MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) {
+  return lanes([&](int i) { return fmaOne(a.v[i], b.v[i], c.v[i]); });
+}
+MILLRACE_VEC F32 toFloat(I32 a) {
+  return lanes([&](int i) { return static_cast<float>(a.v[i]); });
+}
+MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
+  return lanes([&](int i) { return halfOne(p[i]); });
+}
+MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
+  return lanes([&](int i) {
+    const uint32_t pattern = static_cast<uint32_t>(p[i]) << 16;
+    float value;
+    std::memcpy(&value, &pattern, sizeof value);
+    return value;
+  });
+}
+MILLRACE_VEC F32 loadInt8(const int8_t* p) {
+  return lanes([&](int i) { return static_cast<float>(p[i]); });
+}
+MILLRACE_VEC Bytes loadBytes(const void* p) {
+  Bytes r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
+}
+MILLRACE_VEC Bytes join(Bytes a, Bytes b) {
+  for (int i = 0; i < 4 * kLanes; i++) a.v[i] = static_cast<uint8_t>(a.v[i] | b.v[i]);
+  return a;
+}
+template <int Shift, int Mask>
+MILLRACE_VEC Bytes bits(Bytes b) {
+  for (int i = 0; i < 4 * kLanes; i++) {
+    if constexpr (Shift >= 0) b.v[i] = static_cast<uint8_t>((b.v[i] >> Shift) & Mask);
+    else b.v[i] = static_cast<uint8_t>((b.v[i] << -Shift) & Mask);
+  }
+  return b;
+}
+MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
+template <int Bits, int Steps>
+MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
+  I32 sum{{init, init, init, init}};
+  for (int s = 0; s < Steps; s++) {
+    for (int lane = 0; lane < kLanes; lane++) {
+      for (int c = 0; c < 4; c++) sum.v[lane] += static_cast<int8_t>(w[s].v[4 * lane + c]) * x[4 * s + c];
+    }
+  }
+  return sum;
+}
+
+#endif
+
+constexpr int kParts = 16 / kLanes;
+
+}  // namespace millrace::MILLRACE_ISA::vec
