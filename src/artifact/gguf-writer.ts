@@ -172,26 +172,32 @@ class ByteWriter {
   readonly #encoder = new TextEncoder();
 
   u8(value: number): void {
-    this.#view.setUint8(this.#take(1), value);
+    const at = this.#take(1); // may replace the view
+    this.#view.setUint8(at, value);
   }
   u16(value: number): void {
-    this.#view.setUint16(this.#take(2), value, true);
+    const at = this.#take(2); // may replace the view
+    this.#view.setUint16(at, value, true);
   }
   u32(value: number): void {
-    this.#view.setUint32(this.#take(4), value, true);
+    const at = this.#take(4); // may replace the view
+    this.#view.setUint32(at, value, true);
   }
   u64(value: number): void {
     this.bigint(BigInt(value));
   }
   /** A 64-bit integer, signed or not. */
   bigint(value: bigint): void {
-    this.#view.setBigUint64(this.#take(8), value, true);
+    const at = this.#take(8); // may replace the view
+    this.#view.setBigUint64(at, value, true);
   }
   f32(value: number): void {
-    this.#view.setFloat32(this.#take(4), value, true);
+    const at = this.#take(4); // may replace the view
+    this.#view.setFloat32(at, value, true);
   }
   f64(value: number): void {
-    this.#view.setFloat64(this.#take(8), value, true);
+    const at = this.#take(8); // may replace the view
+    this.#view.setFloat64(at, value, true);
   }
   bytes(bytes: Uint8Array): void {
     const start = this.#take(bytes.byteLength);

@@ -102,6 +102,14 @@ test("every value type and shape is read back as written", async () => {
   }
 });
 
+test("a header larger than the writer's first buffer", async () => {
+  const words = Array.from({ length: 30_000 }, (_, i) => `word ${i}`);
+  const bytes = await concatenate(
+    ggufBytes({ metadata: { words }, types: new Map([["words", "string[]"]]), tensors: [] }),
+  );
+  assert.deepEqual((await readGguf(memorySource("m", bytes))).metadata["words"], words);
+});
+
 test("general.alignment is obeyed, in parts too", async () => {
   const aligned: GgufDescription = {
     metadata: { "general.architecture": "a", "general.alignment": 256 },
