@@ -1,16 +1,36 @@
 /**
- * Text ↔ token ids. `createTokenizer` reads what a GGUF file or a Hugging Face folder says about its tokenizer and
- * gives one object that encodes, decodes and streams. Chat templates are in chat-template.ts; files are read by
- * artifact/.
+ * Text ↔ token ids. `createTokenizer` reads what a GGUF file or a Hugging Face folder says about its tokenizer
+ * (gguf-spec.ts, hf-spec.ts) and puts the parts together: added tokens → normalizer → pre-tokenizer → byte-pair
+ * merging, and back. Chat templates are in chat-template.ts; files are read by artifact/.
  */
 import type { TokenizerSource } from "../artifact/artifact.ts";
-import { UnsupportedError } from "../errors.ts";
+import { createAddedTokenMatcher } from "./added-tokens.ts";
+import { createBpeModel } from "./bpe-model.ts";
+import { byteAlphabet } from "./byte-alphabet.ts";
+import { unicodeClasses } from "./code-points.ts";
+import { createDetokenizer, TextAssembler } from "./detokenizer.ts";
+import { ggufSpec } from "./gguf-spec.ts";
+import { hfSpec } from "./hf-spec.ts";
+import { IdBuffer } from "./id-buffer.ts";
+import { createNormalizer } from "./normalizer.ts";
+import { createPreTokenizer } from "./pre-tokenizer.ts";
+import type { TokenizerSpec } from "./spec.ts";
 
 export interface EncodeOptions {
   /** Add BOS/EOS as the model's metadata says. Default true. */
   readonly addSpecial?: boolean;
   /** Parse special tokens written in the text ("<|im_end|>"). Default false. */
   readonly parseSpecial?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave out control tokens. Default true. */
+  readonly skipSpecial?: boolean;
+  /**
+   * The ids go on after other text. Default false: where encoding puts a space before a text (Llama 2), decoding
+   * drops it again.
+   */
+  readonly continues?: boolean;
 }
 
 export interface Tokenizer {
@@ -22,17 +42,17 @@ export interface Tokenizer {
   readonly addBos: boolean;
   readonly addEos: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
-  /** `skipSpecial` leaves out control tokens; default true. */
-  decode(ids: ArrayLike<number>, options?: { readonly skipSpecial?: boolean }): string;
+  /** Invalid bytes become U+FFFD, ids beyond the vocabulary nothing. */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** The bytes of one token as they appear in text (control tokens: empty unless withSpecial). */
   tokenBytes(id: number, withSpecial?: boolean): Uint8Array;
-  /** The id of a special, added or ordinary token by its text. */
+  /** The id of a token by its text in the vocabulary: a special, added or ordinary one. */
   tokenId(piece: string): number | undefined;
   /** For display. */
   tokenText(id: number): string;
   isSpecial(id: number): boolean;
   /** A streaming detokeniser: never emits half a character. */
-  stream(options?: { readonly skipSpecial?: boolean }): DetokenizerStream;
+  stream(options?: DecodeOptions): DetokenizerStream;
 }
 
 export interface DetokenizerStream {
@@ -43,5 +63,82 @@ export interface DetokenizerStream {
 
 /** Throws ArtifactError where the vocabulary is malformed, UnsupportedError where it is of an unknown kind. */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
-  throw new UnsupportedError(`tokenizers of format ${source.format} are not supported yet`);
+  return fromSpec(source.format === "gguf" ? ggufSpec(source.metadata) : hfSpec(source.tokenizer, source.config));
+}
+
+function fromSpec(spec: TokenizerSpec): Tokenizer {
+  const { special, texts } = spec;
+  const classes = unicodeClasses();
+  const alphabet = byteAlphabet();
+  const ids = new Map<string, number>();
+  texts.forEach((text, id) => {
+    if (text !== undefined && !ids.has(text)) ids.set(text, id);
+  });
+  const normalize = createNormalizer(spec.normalizer, classes);
+  const preTokenizer = createPreTokenizer(spec.preTokenizer, classes, alphabet);
+  // Control tokens come from added tokens only: no text forges one.
+  const ordinaryId = (text: string): number | undefined => {
+    const id = ids.get(text);
+    return id === undefined || special.has(id) ? undefined : id;
+  };
+  const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer.bytes);
+  const before = createAddedTokenMatcher(spec.added.filter((token) => !token.normalized), (content) => content, classes);
+  const after = createAddedTokenMatcher(spec.added.filter((token) => token.normalized), normalize, classes);
+  const detokenizer = createDetokenizer(spec, alphabet);
+  const nothing = new Uint8Array(0);
+
+  const encodeSegment = (segment: string, atStart: boolean, out: IdBuffer): void => {
+    const pieces = preTokenizer.split(segment, atStart);
+    for (let i = 0; i < pieces.starts.length; i++) model.encode(pieces.text, pieces.starts[i] ?? 0, pieces.ends[i] ?? 0, out);
+  };
+
+  const tokenBytes = (id: number, withSpecial = false): Uint8Array => (special.has(id) && !withSpecial ? nothing : detokenizer.bytes(id));
+
+  const stream = (options: DecodeOptions = {}): DetokenizerStream => {
+    const withSpecial = options.skipSpecial === false;
+    const assembler = new TextAssembler(spec.decoder.stripLeadingSpace && options.continues !== true);
+    return { push: (id) => assembler.push(tokenBytes(id, withSpecial)), end: () => assembler.end() };
+  };
+
+  return {
+    vocabSize: texts.length,
+    bosId: spec.bosId,
+    eosId: spec.eosId,
+    stopIds: spec.stopIds,
+    addBos: spec.prefix.length > 0,
+    addEos: spec.suffix.length > 0,
+
+    encode(text, options = {}) {
+      const { addSpecial = true, parseSpecial = false } = options;
+      const out = new IdBuffer();
+      if (addSpecial) for (const id of spec.prefix) out.push(id);
+      const whole = text.toWellFormed();
+      before.split(whole, parseSpecial, (from, to, id) => {
+        if (id >= 0) {
+          out.push(id);
+          return;
+        }
+        const segment = normalize(whole.slice(from, to));
+        after.split(segment, parseSpecial, (innerFrom, innerTo, innerId) => {
+          if (innerId >= 0) out.push(innerId);
+          else encodeSegment(segment.slice(innerFrom, innerTo), from === 0 && innerFrom === 0, out);
+        });
+      });
+      if (addSpecial) for (const id of spec.suffix) out.push(id);
+      return out.slice(0);
+    },
+
+    decode(list, options) {
+      const assembler = stream(options);
+      const parts: string[] = [];
+      for (let i = 0; i < list.length; i++) parts.push(assembler.push(list[i] ?? -1));
+      return parts.join("") + assembler.end();
+    },
+
+    tokenBytes,
+    tokenId: (piece) => ids.get(piece),
+    tokenText: (id) => new TextDecoder().decode(tokenBytes(id, true)),
+    isSpecial: (id) => special.has(id),
+    stream,
+  };
 }

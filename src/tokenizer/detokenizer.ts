@@ -1,0 +1,63 @@
+/**
+ * Token ids → text. Tokens are bytes; text comes out as soon as its bytes are whole characters, so that a stream
+ * never shows half a character.
+ */
+import { type ByteAlphabet, fromByteChars } from "./byte-alphabet.ts";
+import { fallbackByte, type TokenizerSpec } from "./spec.ts";
+
+export interface Detokenizer {
+  /** The bytes that a token adds to a text; of a control token its name. */
+  bytes(id: number): Uint8Array;
+}
+
+export function createDetokenizer(spec: TokenizerSpec, alphabet: ByteAlphabet): Detokenizer {
+  const { decoder, texts } = spec;
+  const utf8 = new TextEncoder();
+  const added = new Map(spec.added.map((token) => [token.id, token.content]));
+  const known: (Uint8Array | undefined)[] = [];
+
+  const ordinary = (text: string): Uint8Array => {
+    if (decoder.byteLevel) return fromByteChars(text, alphabet) ?? utf8.encode(text);
+    const byte = decoder.byteFallback ? fallbackByte(text) : -1;
+    return byte >= 0 ? Uint8Array.of(byte) : utf8.encode(replaced(text));
+  };
+  const replaced = (text: string): string => decoder.replacements.reduce((current, [from, to]) => current.replaceAll(from, () => to), text);
+
+  return {
+    bytes(id) {
+      let bytes = known[id];
+      if (bytes === undefined) {
+        const content = added.get(id);
+        if (content === undefined) bytes = ordinary(texts[id] ?? "");
+        else bytes = utf8.encode(spec.special.has(id) || decoder.byteLevel ? content : replaced(content));
+        if (id >= 0 && id < texts.length) known[id] = bytes;
+      }
+      return bytes;
+    },
+  };
+}
+
+/** Puts the bytes of tokens together to text. */
+export class TextAssembler {
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  #dropSpace: boolean;
+
+  /** `dropSpace`: the text's first character, where it is a space, stands for what encoding added. */
+  constructor(dropSpace: boolean) {
+    this.#dropSpace = dropSpace;
+  }
+
+  push(bytes: Uint8Array): string {
+    return this.#trim(this.#decoder.decode(bytes, { stream: true }));
+  }
+
+  end(): string {
+    return this.#trim(this.#decoder.decode());
+  }
+
+  #trim(text: string): string {
+    if (!this.#dropSpace || text === "") return text;
+    this.#dropSpace = false;
+    return text.startsWith(" ") ? text.slice(1) : text;
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * tokenizer.json and tokenizer_config.json → TokenizerSpec. The model must be BPE; a component that Millrace doesn't
+ * know is an UnsupportedError that names it, never ignored.
+ */
+import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
+import { ArtifactError, UnsupportedError } from "../errors.ts";
+import type { AddedToken } from "./added-tokens.ts";
+import { flag, isObject, listField, objectField, stringField, wrong } from "./json-fields.ts";
+import { parseMerges } from "./merges.ts";
+import { prependScheme } from "./pre-tokenizer.ts";
+import { type DecoderSpec, type ModelSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
+
+const FILE = "tokenizer.json";
+const CONFIG = "tokenizer_config.json";
+/** Far above any published vocabulary: bounds the tables that an id indexes. */
+const MAX_ID = 1 << 22;
+
+export function hfSpec(tokenizer: MetaObject, config: MetaObject): TokenizerSpec {
+  const added = readAdded(tokenizer);
+  const { texts, model } = readModel(objectField(tokenizer, "model", FILE));
+  for (const token of added) texts[token.id] = token.content;
+
+  const special = new Set(added.filter((token) => token.special).map((token) => token.id));
+  const byContent = new Map(added.map((token) => [token.content, token.id]));
+  const named = (key: string): number | undefined => {
+    const value = config[key];
+    const content = isObject(value) ? value["content"] : value;
+    return typeof content === "string" ? (byContent.get(content) ?? indexOrUndefined(texts, content)) : undefined;
+  };
+  const bosId = named("bos_token");
+  const eosId = named("eos_token");
+
+  const stopIds = new Set<number>();
+  if (eosId !== undefined) stopIds.add(eosId);
+  for (const token of added) if (STOP_TEXTS.has(token.content)) stopIds.add(token.id);
+
+  let { prefix, suffix } = readPostProcessor(tokenizer["post_processor"], texts.length);
+  // Llama's tokenizer class in transformers puts these two flags above the file's own template.
+  const classOverrides = /^(?:Code)?(?:Llama|Gemma)Tokenizer/.test(stringField(config, "tokenizer_class", CONFIG, ""));
+  if (classOverrides && typeof config["add_bos_token"] === "boolean") prefix = config["add_bos_token"] && bosId !== undefined ? [bosId] : [];
+  if (classOverrides && typeof config["add_eos_token"] === "boolean") suffix = config["add_eos_token"] && eosId !== undefined ? [eosId] : [];
+
+  return {
+    texts,
+    added,
+    special,
+    normalizer: tokenizer["normalizer"],
+    preTokenizer: tokenizer["pre_tokenizer"],
+    model,
+    decoder: readDecoder(tokenizer["decoder"]),
+    prefix,
+    suffix,
+    bosId,
+    eosId,
+    stopIds,
+  };
+}
+
+function indexOrUndefined(texts: readonly (string | undefined)[], text: string): number | undefined {
+  const id = texts.indexOf(text);
+  return id < 0 ? undefined : id;
+}
+
+function readAdded(tokenizer: MetaObject): AddedToken[] {
+  const where = `${FILE}, added_tokens`;
+  const list = tokenizer["added_tokens"];
+  if (list === undefined || list === null) return [];
+  return listField(tokenizer, "added_tokens", FILE).map((token) => {
+    if (!isObject(token)) return wrong(FILE, "added_tokens", "a list of objects", token);
+    const special = flag(token, "special", where, false);
+    return {
+      id: readId(token["id"], where),
+      content: stringField(token, "content", where),
+      special,
+      lstrip: flag(token, "lstrip", where, false),
+      rstrip: flag(token, "rstrip", where, false),
+      singleWord: flag(token, "single_word", where, false),
+      normalized: flag(token, "normalized", where, !special),
+    };
+  });
+}
+
+function readId(id: MetaValue | undefined, where: string): number {
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < MAX_ID) return id;
+  throw new ArtifactError(`${where}: a token's id should be a whole number below ${MAX_ID}, found ${String(id)}`);
+}
+
+function readModel(model: MetaObject): { texts: (string | undefined)[]; model: ModelSpec } {
+  const where = `${FILE}, model`;
+  const type = stringField(model, "type", where, "BPE");
+  if (type !== "BPE") throw new UnsupportedError(`the tokenizer model ${JSON.stringify(type)} is not supported; Millrace reads BPE`);
+  for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
+    if (typeof model[key] === "string" && model[key] !== "") throw new UnsupportedError(`the tokenizer's ${key} is not supported`);
+  }
+  const vocab = objectField(model, "vocab", where);
+  const ids = new Map<string, number>();
+  const texts: (string | undefined)[] = [];
+  for (const [text, value] of Object.entries(vocab)) {
+    const id = readId(value, `${where}.vocab`);
+    ids.set(text, id);
+    texts[id] = text;
+  }
+  if (ids.size === 0) throw new ArtifactError(`${where}: vocab is empty`);
+  // Holes become plain undefined, so that the list is dense.
+  const dense = Array.from(texts, (text) => text);
+  const triples = parseMerges(listField(model, "merges", where), `${where}.merges`, (text) => ids.get(text));
+  const unknown = model["unk_token"];
+  const unknownId = typeof unknown === "string" ? ids.get(unknown) : undefined;
+  return {
+    texts: dense,
+    model: {
+      merges: { kind: "list", triples },
+      byteFallback: flag(model, "byte_fallback", where, false),
+      unknownId,
+      fuseUnknown: flag(model, "fuse_unk", where, false),
+      ignoreMerges: flag(model, "ignore_merges", where, false),
+    },
+  };
+}
+
+/** What a post-processor puts before and behind a single text. */
+function readPostProcessor(processor: MetaValue | undefined, count: number): { prefix: readonly number[]; suffix: readonly number[] } {
+  const where = `${FILE}, post_processor`;
+  if (processor === undefined || processor === null) return { prefix: [], suffix: [] };
+  if (!isObject(processor)) return wrong(FILE, "post_processor", "an object", processor);
+  const type = stringField(processor, "type", where);
+  switch (type) {
+    case "ByteLevel":
+      return { prefix: [], suffix: [] };
+    case "Sequence": {
+      const parts = listField(processor, "processors", where).map((part) => readPostProcessor(part, count));
+      return { prefix: parts.toReversed().flatMap((part) => part.prefix), suffix: parts.flatMap((part) => part.suffix) };
+    }
+    case "TemplateProcessing": {
+      const tokens = objectField(processor, "special_tokens", where);
+      const sides: { prefix: number[]; suffix: number[] } = { prefix: [], suffix: [] };
+      let behind = false;
+      for (const piece of listField(processor, "single", where)) {
+        if (!isObject(piece)) return wrong(where, "single", "a list of objects", piece);
+        if (isObject(piece["Sequence"])) behind = true;
+        else (behind ? sides.suffix : sides.prefix).push(...templateIds(objectField(piece, "SpecialToken", where), tokens, count));
+      }
+      return sides;
+    }
+    default:
+      throw new UnsupportedError(`the post-processor ${JSON.stringify(type)} is not supported`);
+  }
+}
+
+function templateIds(piece: MetaObject, tokens: MetaObject, count: number): number[] {
+  const where = `${FILE}, post_processor`;
+  const token = objectField(tokens, stringField(piece, "id", where), where);
+  return listField(token, "ids", where).map((value) => {
+    const id = readId(value, where);
+    if (id >= count) throw new ArtifactError(`${where}: id ${id} is beyond the vocabulary of ${count} tokens`);
+    return id;
+  });
+}
+
+function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
+  const where = `${FILE}, decoder`;
+  const parts: { byteLevel: boolean; byteFallback: boolean; replacements: [string, string][]; stripLeadingSpace: boolean } = {
+    byteLevel: false,
+    byteFallback: false,
+    replacements: [],
+    stripLeadingSpace: false,
+  };
+  const read = (part: MetaValue): void => {
+    if (!isObject(part)) return wrong(FILE, "decoder", "an object", part);
+    const type = stringField(part, "type", where);
+    switch (type) {
+      case "Sequence":
+        listField(part, "decoders", where).forEach(read);
+        return;
+      case "ByteLevel":
+        parts.byteLevel = true;
+        return;
+      case "ByteFallback":
+        parts.byteFallback = true;
+        return;
+      case "Fuse":
+        return;
+      case "Replace":
+        parts.replacements.push([stringField(objectField(part, "pattern", where), "String", where), stringField(part, "content", where)]);
+        return;
+      case "Metaspace":
+        parts.replacements.push([stringField(part, "replacement", where, "▁"), " "]);
+        parts.stripLeadingSpace = prependScheme(part) !== "never";
+        return;
+      case "Strip":
+        if (part["content"] !== " " || part["stop"] !== 0 || (part["start"] !== 0 && part["start"] !== 1)) {
+          throw new UnsupportedError(`the decoder ${JSON.stringify(part)} is not supported`);
+        }
+        parts.stripLeadingSpace = part["start"] === 1;
+        return;
+      default:
+        throw new UnsupportedError(`the decoder ${JSON.stringify(type)} is not supported`);
+    }
+  };
+  if (decoder !== undefined && decoder !== null) read(decoder);
+  return parts;
+}

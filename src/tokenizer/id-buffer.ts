@@ -1,0 +1,31 @@
+/** A growing list of token ids without boxing. */
+export class IdBuffer {
+  #ids = new Int32Array(64);
+  length = 0;
+
+  push(id: number): void {
+    if (this.length === this.#ids.length) this.#grow(this.length + 1);
+    this.#ids[this.length++] = id;
+  }
+
+  append(ids: Int32Array): void {
+    if (this.length + ids.length > this.#ids.length) this.#grow(this.length + ids.length);
+    this.#ids.set(ids, this.length);
+    this.length += ids.length;
+  }
+
+  last(): number | undefined {
+    return this.length > 0 ? this.#ids[this.length - 1] : undefined;
+  }
+
+  /** A copy of the ids from `start` on. */
+  slice(start: number): Int32Array {
+    return this.#ids.slice(start, this.length);
+  }
+
+  #grow(least: number): void {
+    const grown = new Int32Array(Math.max(least, this.#ids.length * 2));
+    grown.set(this.#ids);
+    this.#ids = grown;
+  }
+}

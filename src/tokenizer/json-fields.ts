@@ -1,0 +1,43 @@
+/**
+ * Reading hostile JSON-like metadata: each function returns a field of the expected type or throws an ArtifactError
+ * that names the field and what was expected.
+ */
+import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
+import { ArtifactError } from "../errors.ts";
+
+export function isObject(value: MetaValue | undefined): value is MetaObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
+export function isList(value: MetaValue | undefined): value is readonly MetaValue[] {
+  return Array.isArray(value);
+}
+
+export function objectField(owner: MetaObject, name: string, where: string): MetaObject {
+  const value = owner[name];
+  return isObject(value) ? value : wrong(where, name, "an object", value);
+}
+
+export function listField(owner: MetaObject, name: string, where: string): readonly MetaValue[] {
+  const value = owner[name];
+  return isList(value) ? value : wrong(where, name, "a list", value);
+}
+
+export function stringField(owner: MetaObject, name: string, where: string, missing?: string): string {
+  const value = owner[name];
+  if (typeof value === "string") return value;
+  if (missing !== undefined && (value === undefined || value === null)) return missing;
+  return wrong(where, name, "a text", value);
+}
+
+export function flag(owner: MetaObject, name: string, where: string, missing: boolean): boolean {
+  const value = owner[name];
+  if (typeof value === "boolean") return value;
+  if (value === undefined || value === null) return missing;
+  return wrong(where, name, "true or false", value);
+}
+
+export function wrong(where: string, name: string, expected: string, value: MetaValue | undefined): never {
+  const found = value === undefined ? "nothing" : value === null ? "null" : isList(value) || ArrayBuffer.isView(value) ? "a list" : `a ${typeof value}`;
+  throw new ArtifactError(`${where}: ${name} should be ${expected}, found ${found}`);
+}
