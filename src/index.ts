@@ -2,17 +2,13 @@
  * Millrace: LLM inference for TypeScript. `load()` gives a model that answers; the types are what its methods
  * take and give. Nothing else is exported.
  */
-import type { ModelArtifact } from "./artifact/artifact.ts";
-import type { Backend } from "./backend/contract.ts";
-import { assemble, type EngineOptions } from "./engine/assemble.ts";
-import type { Llm } from "./engine/llm.ts";
-
 export type { KvType } from "./backend/contract.ts";
 export type { SamplingOptions } from "./decode/sampling.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./engine/answer.ts";
 export type { EngineOptions } from "./engine/assemble.ts";
 export type { ChatOptions, GenerateOptions, PromptOptions } from "./engine/input.ts";
 export type { Llm, LlmInfo } from "./engine/llm.ts";
+export { load, type LoadEvent, type LoadOptions } from "./engine/load.ts";
 export type { Perplexity, PerplexityOptions } from "./engine/perplexity.ts";
 export type { FinishReason } from "./engine/request.ts";
 export type { ChatMessage } from "./tokenizer/chat-template.ts";
@@ -26,74 +22,3 @@ export {
   RequestError,
   UnsupportedError,
 } from "./errors.ts";
-
-export interface LoadOptions extends EngineOptions {
-  /** "cpu": native kernels. "reference": plain TypeScript, slow, the oracle of tests. Default "cpu". */
-  readonly backend?: "cpu" | "reference" | undefined;
-  /** Compute threads. Default: the cores that this process may use. */
-  readonly threads?: number | undefined;
-  /** An ISA path of the cpu backend, for experiments ("avx512vnni", "avx2", "neon", "scalar"). Default: the best. */
-  readonly isa?: string | undefined;
-  /** Never ask the network: what is not in the cache is an error. Default: MILLRACE_OFFLINE. */
-  readonly offline?: boolean | undefined;
-  /** Bytes of the download, then of the weights on their way into memory. */
-  readonly onProgress?: ((progress: LoadEvent) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface LoadEvent {
-  readonly stage: "download" | "load";
-  readonly file: string;
-  readonly loadedBytes: number;
-  readonly totalBytes: number;
-}
-
-/**
- * Loads a model. The reference is a path to a GGUF file, a folder with safetensors (or one GGUF),
- * `hf:owner/repo[:file-or-quant]`, or nothing: the built-in model.
- *
- * @throws ArtifactError where the files are missing or malformed, UnsupportedError where Millrace lacks what they
- * need, MemoryError with the numbers, NetworkError, NativeError where the kernels can't be built.
- * @example
- * const llm = await load();
- * const { text } = await llm.chat([{ role: "user", content: "Why is the sky blue?" }], { maxTokens: 64 });
- * await llm.close();
- */
-export async function load(reference?: string, options: LoadOptions = {}): Promise<Llm> {
-  const { onProgress, signal } = options;
-  const artifact = await openModel(reference, options);
-  let backend: Backend;
-  try {
-    backend = await createBackend(options);
-  } catch (error) {
-    await artifact.close();
-    throw error;
-  }
-  const file = artifact.name;
-  return assemble(artifact, backend, {
-    ...options,
-    signal,
-    onProgress: onProgress && ((progress) => onProgress({ stage: "load", file, ...progress })),
-  });
-}
-
-// Files and the addon are Node's; imported when needed, so that the core runs in a browser too.
-
-async function openModel(reference: string | undefined, options: LoadOptions): Promise<ModelArtifact> {
-  const { openArtifact } = await import("./artifact/node-open.ts");
-  if (reference === undefined) {
-    const { builtinModelPath } = await import("./artifact/node-builtin.ts");
-    return openArtifact(builtinModelPath());
-  }
-  void options;
-  return openArtifact(reference);
-}
-
-async function createBackend({ backend = "cpu", threads, isa }: LoadOptions): Promise<Backend> {
-  if (backend === "reference") {
-    const { createReferenceBackend } = await import("./backend/reference/backend.ts");
-    return createReferenceBackend();
-  }
-  const { createCpuBackend } = await import("./backend/cpu/backend.ts");
-  return createCpuBackend({ ...(threads === undefined ? {} : { threads }), ...(isa === undefined ? {} : { isa }) });
-}
