@@ -21,7 +21,11 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
   const activation = readActivation(config, "hidden_act", "silu");
   const scale = 1 / Math.sqrt(headDim);
   const mixture = {
-    experts: config.int(["expert_count", "num_experts"]),
+    // transformers 5 writes num_local_experts.
+    experts: config.int([
+      "expert_count",
+      config.get([null, "num_experts"]) === undefined ? "num_local_experts" : "num_experts",
+    ]),
     topK: config.int(["expert_used_count", "num_experts_per_tok"]),
     hidden: config.int(["expert_feed_forward_length", "moe_intermediate_size"]),
     // GGUF doesn't say; all published models divide by the sum.

@@ -1,0 +1,167 @@
+/**
+ * Runs a graph's nodes in order, one array of rows a value, each dropped after its last reader. Plain and lowered
+ * graphs alike: `quantize` gives float64 rows (codes times scales, exact), all else f32 rows.
+ */
+import { invariant } from "../../errors.ts";
+import type { Graph, Node, Value } from "../../graph/graph.ts";
+import type { StepPlan } from "../contract.ts";
+import { attend, kvWrite } from "./attention.ts";
+import { moe } from "./moe.ts";
+import { activate, layerNorm, linear, rmsNorm, rope, ropeTable, type RopeTable, type Rows } from "./ops.ts";
+import type { ReferencePool } from "./pool.ts";
+import { quantizeRows } from "./quantize.ts";
+import type { ReferenceWeights } from "./weights.ts";
+
+export interface EvaluateContext {
+  readonly graph: Graph;
+  readonly weights: ReferenceWeights;
+  readonly pool: ReferencePool;
+  readonly plan: StepPlan;
+  /** The step's token ids, references to earlier samples resolved. */
+  readonly tokens: Int32Array;
+  /** The rows that `rows` nodes keep. */
+  readonly outputRows: readonly number[];
+}
+
+/** The logits `[outputRows, vocabSize]`. */
+export function evaluate(context: EvaluateContext): Float32Array {
+  const { graph } = context;
+  const lastUse = new Map<Value, number>();
+  graph.nodes.forEach((node, i) => {
+    for (const input of node.inputs) lastUse.set(input, i);
+  });
+  lastUse.set(graph.logits, graph.nodes.length);
+
+  const values = new Map<Value, Rows>();
+  const ropes = new Map<string, RopeTable>();
+  graph.nodes.forEach((node, i) => {
+    values.set(i, evaluateNode(context, node, graph.widths[i] ?? 0, values, ropes));
+    for (const input of node.inputs) if (lastUse.get(input) === i) values.delete(input);
+    if (!lastUse.has(i)) values.delete(i);
+  });
+  const logits = values.get(graph.logits);
+  invariant(logits instanceof Float32Array, "the graph ends without logits");
+  return logits;
+}
+
+function evaluateNode(
+  context: EvaluateContext,
+  node: Node,
+  width: number,
+  values: ReadonlyMap<Value, Rows>,
+  ropes: Map<string, RopeTable>,
+): Rows {
+  const { graph, weights, pool, plan, tokens } = context;
+  const positions = plan.positions.subarray(0, plan.tokenCount);
+  const value = (v: Value): Rows => {
+    const rows = values.get(v);
+    invariant(rows !== undefined, `value %${v} is gone`);
+    return rows;
+  };
+  const f32 = (v: Value): Float32Array => {
+    const rows = value(v);
+    return rows instanceof Float32Array ? rows : Float32Array.from(rows);
+  };
+  const widthOf = (v: Value): number => graph.widths[v] ?? 0;
+  /** As many rows as `v` has, of this node's width. */
+  const like = (v: Value): Float32Array => new Float32Array((value(v).length / widthOf(v)) * width);
+
+  switch (node.op) {
+    case "embed":
+      return gatherRows(weights.get(node.weight), tokens, width, Math.fround(node.scale ?? 1));
+    case "positionEmbed":
+      return gatherRows(weights.get(node.weight), positions, width, 1);
+    case "linear": {
+      const [x] = node.inputs;
+      const out = like(x);
+      const bias = node.bias === undefined ? undefined : weights.get(node.bias);
+      linear(value(x), { values: weights.get(node.weight), offset: 0, n: width, k: widthOf(x) }, bias, out);
+      return out;
+    }
+    case "rmsNorm": {
+      const out = like(node.inputs[0]);
+      rmsNorm(value(node.inputs[0]), weights.get(node.weight), node.weightOffset, node.eps, out);
+      return out;
+    }
+    case "layerNorm": {
+      const out = like(node.inputs[0]);
+      const bias = node.bias === undefined ? undefined : weights.get(node.bias);
+      layerNorm(value(node.inputs[0]), weights.get(node.weight), bias, node.eps, out);
+      return out;
+    }
+    case "rope": {
+      // Layers share their tables: equal frequencies, equal angles.
+      const key = `${node.magnitude} ${node.frequencies.join(" ")}`;
+      const table = ropes.get(key) ?? ropeTable(positions, node.frequencies, node.magnitude);
+      ropes.set(key, table);
+      const out = like(node.inputs[0]);
+      rope(value(node.inputs[0]), width, node.headDim, node.style === "interleaved", table, out);
+      return out;
+    }
+    case "attention": {
+      const [q, k, v] = node.inputs;
+      const store = pool.store(node.state);
+      kvWrite(plan, store, value(k), value(v));
+      const out = like(q);
+      attend(plan, store, value(q), node, out);
+      return out;
+    }
+    case "kvWrite":
+      kvWrite(plan, pool.store(node.state), value(node.inputs[0]), value(node.inputs[1]));
+      return new Float32Array(0);
+    case "attendState": {
+      const out = like(node.inputs[0]);
+      attend(plan, pool.store(node.state), value(node.inputs[0]), node, out);
+      return out;
+    }
+    case "gate": {
+      const [gate, up] = node.inputs.map(value) as [Rows, Rows];
+      return like(node.inputs[0]).map((_, i) => activate(gate[i] ?? 0, node.activation) * (up[i] ?? 0));
+    }
+    case "activation":
+      return f32(node.inputs[0]).map((x) => activate(x, node.activation));
+    case "add": {
+      const [a, b] = node.inputs.map(value) as [Rows, Rows];
+      return like(node.inputs[0]).map((_, i) => (a[i] ?? 0) + (b[i] ?? 0));
+    }
+    case "scale":
+      return f32(node.inputs[0]).map((x) => x * Math.fround(node.factor));
+    case "softcap":
+      return f32(node.inputs[0]).map((x) => node.cap * Math.tanh(x / node.cap));
+    case "slice": {
+      const [x] = node.inputs;
+      const out = like(x);
+      const source = value(x);
+      const step = widthOf(x);
+      for (let row = 0; row * width < out.length; row++) {
+        const start = row * step + node.start;
+        out.set(source.subarray(start, start + width), row * width);
+      }
+      return out;
+    }
+    case "moe":
+      return moe(f32(node.inputs[0]), width, node, weights);
+    case "rows":
+      return selectRows(value(node.inputs[0]), context.outputRows, width);
+    case "quantize":
+      return quantizeRows(f32(node.inputs[0]), width);
+    default:
+      return node satisfies never;
+  }
+}
+
+function gatherRows(table: Float32Array, ids: Int32Array, width: number, scale: number): Float32Array {
+  const out = new Float32Array(ids.length * width);
+  ids.forEach((id, row) => {
+    const inside = id >= 0 && (id + 1) * width <= table.length;
+    invariant(inside, `row ${id} of an embedding of ${table.length / width} rows`);
+    for (let i = 0; i < width; i++) out[row * width + i] = (table[id * width + i] ?? 0) * scale;
+  });
+  return out;
+}
+
+function selectRows(x: Rows, rows: readonly number[], width: number): Rows {
+  const out = x instanceof Float64Array ? new Float64Array(rows.length * width) : new Float32Array(rows.length * width);
+  rows.forEach((row, i) => out.set(x.subarray(row * width, (row + 1) * width), i * width));
+  return out;
+}

@@ -1,0 +1,37 @@
+/**
+ * check:parity: every family's tiny model against the logits that transformers recorded, on `reference` and `cpu`
+ * with F32 KV: prefill, token by token, and prefill + decode. One line each, then PASS or FAIL.
+ *
+ * npm run check:parity [-- FAMILY ...]
+ */
+import { openBackends } from "./support/backends.ts";
+import { openParityCase, parityFamilies, runParity, SCHEDULES, type Schedule } from "./support/parity.ts";
+
+const LIMIT = 1e-3;
+const wanted = process.argv.slice(2);
+const families = parityFamilies().filter((name) => wanted.length === 0 || wanted.includes(name));
+const schedules = Object.keys(SCHEDULES) as Schedule[];
+const backends = await openBackends();
+let failures = families.length === 0 ? 1 : 0;
+
+for (const name of families) {
+  const parityCase = await openParityCase(name);
+  for (const backend of backends) {
+    const title = `${name.padEnd(16)} ${backend.name.padEnd(10)}`;
+    try {
+      for (const { schedule, difference, compared } of await runParity(backend, parityCase, schedules)) {
+        const fine = difference <= LIMIT && compared > 0;
+        if (!fine) failures += 1;
+        const numbers = `max |Δlogit| ${difference.toExponential(2)} over ${compared} logits`;
+        console.log(`${fine ? "ok  " : "FAIL"} ${title} ${schedule.padEnd(17)} ${numbers}`);
+      }
+    } catch (error) {
+      failures += 1;
+      console.log(`FAIL ${title} ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  await parityCase.artifact.close();
+}
+await Promise.all(backends.map((backend) => backend.close()));
+console.log(failures === 0 ? "PASS" : `FAIL: ${failures}`);
+process.exitCode = failures === 0 ? 0 : 1;
