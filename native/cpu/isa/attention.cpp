@@ -1,0 +1,651 @@
+// Attention over the paged KV cache. A block holds 16 positions; within it, for each kv head,
+//
+//   keys    [keyDim][16]                      16 positions side by side: a score needs no sum across lanes
+//   values  [ceil(valueDim / 16)][16][16]     panels of 16 columns: position by position
+//
+// in F16 (nearest even), F32, or Q8: int8 codes (x / scale, nearest even), then 16 floats of scales (amax / 127 of a
+// token's key or value in that head) behind the keys and behind the values.
+//
+// One arithmetic for every number of query rows, so that prefill, decode and verification agree bit for bit:
+//   score      one chain of multiply-adds over keyDim; Q8: times the key's scale; times `scale`; softcap
+//   tile       128 positions at absolute borders; maximum, weights e^(s − max), their sum in 16 lanes and one tree,
+//              and one chain of multiply-adds over the positions for each output column (Q8: the value's scale is
+//              multiplied into the weight first)
+//   merge      tiles from left to right, those that hold a position that the row sees; the others don't exist for it
+// A row's chains run over the positions that it sees and no others, so nothing behind the query, before the window or
+// left over from another sequence can reach it, be it infinite or not a number.
+//
+// A query row is a (token, query head) pair; rows that share a kv head share every key and value that is read. Both
+// products are the same matrix kernel: R query rows × NB vectors of 16 in registers.
+#include "isa/attention.h"
+
+#include "isa/math.h"
+
+namespace millrace::MILLRACE_ISA {
+
+using namespace lanes;
+
+namespace {
+
+constexpr int kBlock = 16;
+constexpr int kTile = 128;
+constexpr int kTileBlocks = kTile / kBlock;
+constexpr size_t kAlign = 64;
+
+// Query rows in registers, and the number of their accumulators (vectors of 16 floats).
+#if defined(__AVX512F__)
+constexpr int kMaxR = 8;
+constexpr int kAccumulators = 24;
+#elif defined(__AVX2__) || defined(__ARM_NEON)
+constexpr int kMaxR = 6;
+constexpr int kAccumulators = 6;
+#else
+constexpr int kMaxR = 2;
+constexpr int kAccumulators = 2;
+#endif
+// The most vectors beside each other that leave room for R rows: 8, 4, 2 or 1.
+constexpr int widthFor(int rows) {
+  int width = kTileBlocks;
+  while (width > 1 && width * rows > kAccumulators) width /= 2;
+  return width;
+}
+// From this many groups of query rows on, a tile is converted to F32 once instead of once for each group.
+constexpr int kConvertGroups = 3;
+// Key blocks that are converted at a time: they stay in L1 while all query rows pass.
+constexpr int kConvertBlocks = 2;
+// Floats of scratch for query rows; what a sub-batch needs stays in L2.
+constexpr int kBatchFloats = 40 * 1024;
+constexpr int kMaxBatch = 96;
+
+constexpr size_t alignUp(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
+constexpr int unitsOf(int columns) { return (columns + kLanes - 1) / kLanes; }
+constexpr int atLeast(int a, int b) { return a > b ? a : b; }
+constexpr int atMost(int a, int b) { return a < b ? a : b; }
+
+size_t elementBytes(KvType type) { return type == KvType::F32 ? 4 : type == KvType::F16 ? 2 : 1; }
+
+// Where things lie within one kv head of one block, in bytes.
+struct HeadLayout {
+  size_t keyScales, values, valueScales, bytes;
+};
+HeadLayout layoutOf(KvType type, int keyDim, int valueDim) {
+  const size_t scales = type == KvType::Q8 ? kBlock * sizeof(float) : 0;
+  const size_t keys = elementBytes(type) * kBlock * keyDim;
+  const size_t values = elementBytes(type) * kBlock * kLanes * unitsOf(valueDim);
+  return {keys, keys + scales, keys + scales + values, alignUp(keys + scales + values + scales)};
+}
+
+template <KvType T>
+MILLRACE_INLINE F32 loadStored(const uint8_t* base, size_t element) {
+  if constexpr (T == KvType::F32) return load(reinterpret_cast<const float*>(base) + element);
+  if constexpr (T == KvType::F16) return loadHalf(reinterpret_cast<const uint16_t*>(base) + element);
+  if constexpr (T == KvType::Q8) return loadBytes(reinterpret_cast<const int8_t*>(base) + element);
+}
+
+// --- Writing --------------------------------------------------------------------------------------------------------
+
+// The 16 or fewer columns of x from `column` on.
+MILLRACE_INLINE F32 loadColumns(const float* x, int column, int columns) {
+  return columns - column >= kLanes ? load(x + column) : loadFirst(x + column, columns - column);
+}
+
+// One key or value of `columns` numbers; columns c … c + 15 go to put(c, lanes).
+template <typename Put>
+MILLRACE_INLINE void eachUnit(const float* x, int columns, Put put) {
+  for (int c = 0; c < columns; c += kLanes) put(c, loadColumns(x, c, columns));
+}
+
+float scaleOf(const float* x, int columns) {
+  F32 largest = splat(0);
+  eachUnit(x, columns, [&](int, F32 v) { largest = maximum(absolute(v), largest); });
+  return maxOf(largest) / 127.0f;
+}
+
+// Writes x through `at(c)`, the place of column c; T's rounding.
+template <typename Place>
+MILLRACE_INLINE void writeStored(KvType type, const float* x, int columns, uint8_t* base, float* scale, Place at) {
+  const auto scatter = [&](int c, const auto* from, auto* to) {
+    for (int i = 0; i < atMost(kLanes, columns - c); i++) to[at(c + i)] = from[i];
+  };
+  switch (type) {
+    case KvType::F32:
+      return eachUnit(x, columns, [&](int c, F32 v) {
+        float lane[kLanes];
+        store(lane, v);
+        scatter(c, lane, reinterpret_cast<float*>(base));
+      });
+    case KvType::F16:
+      return eachUnit(x, columns, [&](int c, F32 v) {
+        uint16_t lane[kLanes];
+        storeHalf(lane, v);
+        scatter(c, lane, reinterpret_cast<uint16_t*>(base));
+      });
+    case KvType::Q8: {
+      *scale = scaleOf(x, columns);
+      const F32 divisor = splat(*scale > 0 ? *scale : 1.0f);
+      const F32 magic = splat(12582912.0f);  // 1.5 · 2^23: rounds to an integer, in the low bits
+      return eachUnit(x, columns, [&](int c, F32 v) {
+        int32_t lane[kLanes];
+        storeInt(lane, bitsOf(v / divisor + magic));
+        int8_t code[kLanes];
+        for (int i = 0; i < kLanes; i++) code[i] = static_cast<int8_t>(lane[i] & 0xff);
+        scatter(c, code, reinterpret_cast<int8_t*>(base));
+      });
+    }
+  }
+}
+
+}  // namespace
+
+size_t kvStateBytes(KvType type, int kvHeads, int keyDim, int valueDim) {
+  return layoutOf(type, keyDim, valueDim).bytes * kvHeads;
+}
+
+void kvWrite(const KvState& kv, const int32_t* blockTable, int firstPosition, const float* k, size_t ldk,
+             const float* v, size_t ldv, int rowBegin, int rowEnd) {
+  const HeadLayout layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const int position = firstPosition + row;
+    const int slot = position % kBlock;
+    uint8_t* block = kv.base + static_cast<size_t>(blockTable[position / kBlock]) * kv.blockStride;
+    for (int head = 0; head < kv.kvHeads; head++) {
+      uint8_t* base = block + layout.bytes * head;
+      writeStored(kv.type, k + row * ldk + static_cast<size_t>(head) * kv.keyDim, kv.keyDim, base,
+                  reinterpret_cast<float*>(base + layout.keyScales) + slot, [slot](int c) { return c * kBlock + slot; });
+      writeStored(kv.type, v + row * ldv + static_cast<size_t>(head) * kv.valueDim, kv.valueDim, base + layout.values,
+                  reinterpret_cast<float*>(base + layout.valueScales) + slot,
+                  [slot](int c) { return c / kLanes * (kBlock * kLanes) + slot * kLanes + c % kLanes; });
+    }
+  }
+}
+
+namespace {
+
+// --- The two products -----------------------------------------------------------------------------------------------
+
+// Scores of R query rows with NB blocks: q [keyDim][R], scores [R][kTile].
+template <int R, int NB, KvType T>
+MILLRACE_INLINE void scoreBlocks(const float* q, const uint8_t* const* keys, int keyDim, float* scores) {
+  F32 sums[R][NB];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++) sums[r][b] = splat(0);
+  }
+  for (int d = 0; d < keyDim; d++) {
+    F32 k[NB];
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++) k[b] = loadStored<T>(keys[b], static_cast<size_t>(d) * kBlock);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      const F32 factor = splat(q[d * R + r]);
+#pragma GCC unroll 8
+      for (int b = 0; b < NB; b++) sums[r][b] = mulAdd(factor, k[b], sums[r][b]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++) store(scores + r * kTile + b * kBlock, sums[r][b]);
+  }
+}
+
+// The blocks blockBegin … blockEnd − 1 of a tile.
+template <int R, int NB, KvType T>
+void scoreTile(const float* q, const uint8_t* const* keys, int blockBegin, int blockEnd, int keyDim, float* scores) {
+  int b = blockBegin;
+  for (; b + NB <= blockEnd; b += NB) scoreBlocks<R, NB, T>(q, keys + b, keyDim, scores + b * kBlock);
+  if constexpr (NB > 1) {
+    if (b < blockEnd) scoreTile<R, NB / 2, T>(q, keys, b, blockEnd, keyDim, scores);
+  }
+}
+
+// Adds weights · values of the positions begin … end − 1 of a tile: weights [R][kTile], sums [R][ldSums], NB panels of
+// 16 columns from `panel` on, `panelStride` elements apart.
+template <int R, int NB, KvType T>
+MILLRACE_INLINE void addPanels(const float* weights, const uint8_t* const* values, size_t panel, size_t panelStride,
+                               int begin, int end, float* out, size_t ldOut) {
+  F32 sums[R][NB];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++) sums[r][b] = load(out + r * ldOut + (panel + b) * kLanes);
+  }
+  for (int position = begin; position < end;) {
+    const uint8_t* block = values[position / kBlock];
+    const int blockEnd = atMost(end, (position / kBlock + 1) * kBlock);
+    for (; position < blockEnd; position++) {
+      F32 v[NB];
+#pragma GCC unroll 8
+      for (int b = 0; b < NB; b++) {
+        v[b] = loadStored<T>(block, (panel + b) * panelStride + static_cast<size_t>(position % kBlock) * kLanes);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+        const F32 factor = splat(weights[r * kTile + position]);
+#pragma GCC unroll 8
+        for (int b = 0; b < NB; b++) sums[r][b] = mulAdd(factor, v[b], sums[r][b]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++) store(out + r * ldOut + (panel + b) * kLanes, sums[r][b]);
+  }
+}
+
+// The panels panelBegin … panelEnd − 1.
+template <int R, int NB, KvType T>
+void addValues(const float* weights, const uint8_t* const* values, int panelBegin, int panelEnd, size_t panelStride,
+               int begin, int end, float* out, size_t ldOut) {
+  int p = panelBegin;
+  for (; p + NB <= panelEnd; p += NB) addPanels<R, NB, T>(weights, values, p, panelStride, begin, end, out, ldOut);
+  if constexpr (NB > 1) {
+    if (p < panelEnd) addValues<R, NB / 2, T>(weights, values, p, panelEnd, panelStride, begin, end, out, ldOut);
+  }
+}
+
+struct Products {
+  void (*score)(const float* q, const uint8_t* const* keys, int blockBegin, int blockEnd, int keyDim, float* scores);
+  void (*add)(const float* weights, const uint8_t* const* values, int panelBegin, int panelEnd, size_t panelStride,
+              int begin, int end, float* out, size_t ldOut);
+};
+
+template <KvType T>
+Products productsFor(int rows) {
+  switch (rows) {
+#define MILLRACE_ROWS(R) \
+  case R:                \
+    return {scoreTile<R, widthFor(R), T>, addValues<R, widthFor(R), T>};
+    MILLRACE_ROWS(1)
+    MILLRACE_ROWS(2)
+#if defined(__AVX2__) || defined(__ARM_NEON)
+    MILLRACE_ROWS(3)
+    MILLRACE_ROWS(4)
+    MILLRACE_ROWS(5)
+    MILLRACE_ROWS(6)
+#endif
+#if defined(__AVX512F__)
+    MILLRACE_ROWS(7)
+    MILLRACE_ROWS(8)
+#endif
+#undef MILLRACE_ROWS
+  }
+  return {};
+}
+
+Products productsFor(KvType type, int rows) {
+  switch (type) {
+    case KvType::F16:
+      return productsFor<KvType::F16>(rows);
+    case KvType::F32:
+      return productsFor<KvType::F32>(rows);
+    case KvType::Q8:
+      return productsFor<KvType::Q8>(rows);
+  }
+  return {};
+}
+
+// `from` [count] stored elements, count a multiple of 16, as floats.
+template <KvType T>
+void convert(const uint8_t* from, size_t count, float* to) {
+  for (size_t i = 0; i < count; i += kLanes) store(to + i, loadStored<T>(from, i));
+}
+void convert(KvType type, const uint8_t* from, size_t count, float* to) {
+  if (type == KvType::F16) convert<KvType::F16>(from, count, to);
+  if (type == KvType::Q8) convert<KvType::Q8>(from, count, to);
+}
+
+// --- A tile ---------------------------------------------------------------------------------------------------------
+
+// Positions that a row sees, as an interval.
+struct Span {
+  int begin, end;
+};
+MILLRACE_INLINE bool isEmpty(Span s) { return s.begin >= s.end; }
+
+Span visible(const AttendArgs& args, int row) {
+  const int position = args.firstPosition + row;
+  return {args.window > 0 ? atLeast(0, position - args.window + 1) : 0, position + 1};
+}
+// The same, counted from the tile's first position; empty where the tile holds none.
+Span visibleIn(const AttendArgs& args, int row, int tile) {
+  const Span all = visible(args, row);
+  return {atLeast(all.begin - tile * kTile, 0), atMost(all.end - tile * kTile, kTile)};
+}
+
+// Query rows first … first + count − 1 of the step, numbered row · group + head of the group, and all memory for them.
+struct Batch {
+  const AttendArgs* args;
+  HeadLayout layout;
+  int kvHead, group;
+  int first, count;
+  int columns;     // of sums: valueDim, padded
+  float* queries;  // groups of R rows, each [keyDim][R]
+  float* scores;   // [count][kTile], then the weights
+  float* sums;     // [count][columns], of the tile
+  float* maxima;   // [count], of the tile
+  float* totals;   // [count], of the tile
+  float* keys;     // [kConvertBlocks][keyDim][16]
+  float* values;   // [columns / 16][kTile][16]
+  // The same three, of all tiles so far.
+  float* running;
+  float* runningMaxima;
+  float* runningTotals;
+};
+
+struct Sizes {
+  int batch;  // the most query rows of a Batch
+  size_t floats;
+};
+Sizes sizesFor(const KvState& kv, int queryRows) {
+  const size_t columns = static_cast<size_t>(unitsOf(kv.valueDim)) * kLanes;
+  const size_t each = kv.keyDim + kTile + columns + 2 + columns + 2;
+  int batch = atMost(kMaxBatch, kBatchFloats / static_cast<int>(each));
+  batch = atMost(atLeast(batch / kMaxR, 1) * kMaxR, queryRows);
+  const size_t shared = static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim + kTile * columns;
+  return {batch, each * batch + shared + 10 * (kAlign / sizeof(float))};
+}
+
+Batch batchIn(const AttendArgs& args, int kvHead, int first, int count, uint8_t* scratch) {
+  const KvState& kv = *args.kv;
+  Batch b;
+  b.args = &args;
+  b.layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  b.kvHead = kvHead;
+  b.group = args.heads / kv.kvHeads;
+  b.first = first;
+  b.count = count;
+  b.columns = unitsOf(kv.valueDim) * kLanes;
+  uint8_t* next = reinterpret_cast<uint8_t*>(alignUp(reinterpret_cast<uintptr_t>(scratch)));
+  const auto take = [&next](size_t floats) {
+    float* p = reinterpret_cast<float*>(next);
+    next += alignUp(floats * sizeof(float));
+    return p;
+  };
+  const size_t n = count, columns = b.columns;
+  b.queries = take(n * kv.keyDim);
+  b.scores = take(n * kTile);
+  b.sums = take(n * columns);
+  b.maxima = take(n);
+  b.totals = take(n);
+  b.keys = take(static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim);
+  b.values = take(kTile * columns);
+  b.running = take(n * columns);
+  b.runningMaxima = take(n);
+  b.runningTotals = take(n);
+  return b;
+}
+
+// Groups of at most kMaxR query rows, as even as can be: f(first of the batch, rows).
+template <typename F>
+MILLRACE_INLINE void eachGroup(const Batch& b, F f) {
+  const int groups = (b.count + kMaxR - 1) / kMaxR;
+  for (int i = 0; i < groups; i++) {
+    const int begin = b.count * i / groups;
+    f(begin, b.count * (i + 1) / groups - begin);
+  }
+}
+
+MILLRACE_INLINE int rowOf(const Batch& b, int i) { return (b.first + i) / b.group; }
+
+void packQueries(const Batch& b) {
+  const int keyDim = b.args->kv->keyDim;
+  eachGroup(b, [&](int begin, int rows) {
+    float* to = b.queries + static_cast<size_t>(begin) * keyDim;
+    for (int r = 0; r < rows; r++) {
+      const int head = b.kvHead * b.group + (b.first + begin + r) % b.group;
+      const float* from = b.args->q + rowOf(b, begin + r) * b.args->ldq + static_cast<size_t>(head) * keyDim;
+      for (int d = 0; d < keyDim; d++) to[d * rows + r] = from[d];
+    }
+  });
+}
+
+// Lanes outside the span get `other`; the span is counted from the block's first position.
+MILLRACE_INLINE F32 within(Span span, F32 x, F32 other) {
+  if (span.begin > 0) x = select(firstLanes(atMost(span.begin, kLanes)), other, x);
+  if (span.end < kLanes) x = select(firstLanes(atLeast(span.end, 0)), x, other);
+  return x;
+}
+
+// Raw scores → weights, in place; the row's maximum and the sum of its weights.
+void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* scores, float* largest, float* total) {
+  const AttendArgs& args = *b.args;
+  const bool quantized = args.kv->type == KvType::Q8;
+  const F32 scale = splat(args.scale), least = splat(-kInfinity);
+  const int blockBegin = span.begin / kBlock, blockEnd = (span.end + kBlock - 1) / kBlock;
+  F32 top = least;
+  for (int i = blockBegin; i < blockEnd; i++) {
+    F32 s = load(scores + i * kBlock);
+    if (quantized) s = s * load(reinterpret_cast<const float*>(blocks[i] + b.layout.keyScales));
+    s = s * scale;
+    if (args.softcap > 0) s = splat(args.softcap) * tanh(s / splat(args.softcap));
+    s = within({span.begin - i * kBlock, span.end - i * kBlock}, s, least);
+    top = maximum(s, top);
+    store(scores + i * kBlock, s);
+  }
+  *largest = maxOf(top);
+  const F32 base = splat(*largest == -kInfinity ? 0.0f : *largest);
+  F32 sum = splat(0);
+  for (int i = blockBegin; i < blockEnd; i++) {
+    F32 w = within({span.begin - i * kBlock, span.end - i * kBlock}, exp(load(scores + i * kBlock) - base), splat(0));
+    sum = sum + w;
+    if (quantized) w = w * load(reinterpret_cast<const float*>(blocks[i] + b.layout.valueScales));
+    store(scores + i * kBlock, w);
+  }
+  *total = sumOf(sum);
+}
+
+// Maximum, total and sums of one tile for all rows of the batch that see some of it.
+void attendTileFor(const Batch& b, int tile) {
+  const AttendArgs& args = *b.args;
+  const KvState& kv = *args.kv;
+  const auto span = [&](int i) { return visibleIn(args, rowOf(b, i), tile); };
+  // Rows go forwards, so the first and the last of a run of rows bound what all of them see.
+  const auto unionOf = [&](int begin, int rows) {
+    Span all = {kTile, 0};
+    for (int i = begin; i < begin + rows; i++) {
+      const Span s = span(i);
+      if (!isEmpty(s)) all = {atMost(all.begin, s.begin), atLeast(all.end, s.end)};
+    }
+    return all;
+  };
+  const Span seen = unionOf(0, b.count);
+  if (isEmpty(seen)) return;
+  const int blockBegin = seen.begin / kBlock, blockEnd = (seen.end + kBlock - 1) / kBlock;
+
+  const uint8_t* blocks[kTileBlocks] = {};
+  for (int i = blockBegin; i < blockEnd; i++) {
+    const size_t id = args.blockTable[tile * kTileBlocks + i];
+    blocks[i] = kv.base + id * kv.blockStride + b.layout.bytes * b.kvHead;
+  }
+  const bool converts = kv.type != KvType::F32 && (b.count + kMaxR - 1) / kMaxR >= kConvertGroups;
+  const KvType read = converts ? KvType::F32 : kv.type;
+
+  // Scores.
+  const int step = converts ? kConvertBlocks : kTileBlocks;
+  for (int from = blockBegin; from < blockEnd; from += step) {
+    const int to = atMost(from + step, blockEnd);
+    const uint8_t* keys[kTileBlocks] = {};
+    for (int i = from; i < to; i++) {
+      keys[i] = blocks[i];
+      if (!converts) continue;
+      const size_t count = static_cast<size_t>(kBlock) * kv.keyDim;
+      float* converted = b.keys + count * (i - from);
+      convert(kv.type, blocks[i], count, converted);
+      keys[i] = reinterpret_cast<const uint8_t*>(converted);
+    }
+    eachGroup(b, [&](int begin, int rows) {
+      const Span all = unionOf(begin, rows);
+      const int first = atLeast(from, all.begin / kBlock), last = atMost(to, (all.end + kBlock - 1) / kBlock);
+      if (isEmpty(all) || first >= last) return;
+      productsFor(read, rows).score(b.queries + static_cast<size_t>(begin) * kv.keyDim, keys, first, last, kv.keyDim,
+                                    b.scores + static_cast<size_t>(begin) * kTile);
+    });
+  }
+
+  for (int i = 0; i < b.count; i++) {
+    const Span s = span(i);
+    if (isEmpty(s)) continue;
+    softmaxRow(b, blocks, s, b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
+    std::memset(b.sums + static_cast<size_t>(i) * b.columns, 0, b.columns * sizeof(float));
+  }
+
+  // Values.
+  const uint8_t* values[kTileBlocks] = {};
+  const int panels = b.columns / kLanes;
+  const size_t panelStride = static_cast<size_t>(converts ? kTile : kBlock) * kLanes;
+  for (int i = blockBegin; i < blockEnd; i++) {
+    values[i] = blocks[i] + b.layout.values;
+    if (!converts) continue;
+    for (int p = 0; p < panels; p++) {
+      const size_t count = static_cast<size_t>(kBlock) * kLanes;
+      convert(kv.type, values[i] + p * count * elementBytes(kv.type), count, b.values + p * panelStride + i * count);
+    }
+    values[i] = reinterpret_cast<const uint8_t*>(b.values + static_cast<size_t>(i) * kBlock * kLanes);
+  }
+  // A panel of a converted tile (8 KB) stays in L1 while all rows pass.
+  const int panelStep = converts ? widthFor(kMaxR) : panels;
+  for (int p = 0; p < panels; p += panelStep) {
+    const int panelEnd = atMost(p + panelStep, panels);
+    eachGroup(b, [&](int begin, int rows) {
+      const float* weights = b.scores + static_cast<size_t>(begin) * kTile;
+      float* sums = b.sums + static_cast<size_t>(begin) * b.columns;
+      const auto alone = [&](int r, int from, int to) {
+        if (from >= to) return;
+        productsFor(read, 1).add(weights + r * kTile, values, p, panelEnd, panelStride, from, to,
+                                 sums + static_cast<size_t>(r) * b.columns, b.columns);
+      };
+      Span common = {0, kTile};
+      for (int r = 0; r < rows; r++) {
+        const Span s = span(begin + r);
+        common = {atLeast(common.begin, s.begin), atMost(common.end, s.end)};
+      }
+      if (isEmpty(common)) {
+        for (int r = 0; r < rows; r++) alone(r, span(begin + r).begin, span(begin + r).end);
+        return;
+      }
+      for (int r = 0; r < rows; r++) alone(r, span(begin + r).begin, common.begin);
+      productsFor(read, rows).add(weights, values, p, panelEnd, panelStride, common.begin, common.end, sums, b.columns);
+      for (int r = 0; r < rows; r++) alone(r, common.end, span(begin + r).end);
+    });
+  }
+}
+
+// --- Merging tiles --------------------------------------------------------------------------------------------------
+
+float expOne(float x) {
+  float lane[kLanes];
+  store(lane, exp(splat(x)));
+  return lane[0];
+}
+
+// Joins a tile to a row's running sums [columns], maximum and total. The first tile that the row sees is taken as it is.
+void joinTile(float* running, float* top, float* total, int columns, bool isFirst, const float* sums, float tileTop,
+              float tileTotal) {
+  if (isFirst) {
+    std::memcpy(running, sums, columns * sizeof(float));
+    *top = tileTop;
+    *total = tileTotal;
+    return;
+  }
+  const float largest = *top > tileTop ? *top : tileTop;
+  const float base = largest == -kInfinity ? 0.0f : largest;
+  const float before = expOne(*top - base), now = expOne(tileTop - base);
+  const auto join = [before, now](F32 a, F32 b) { return fma(b, splat(now), a * splat(before)); };
+  int c = 0;
+  for (; c + kLanes <= columns; c += kLanes) store(running + c, join(load(running + c), load(sums + c)));
+  const int rest = columns - c;
+  if (rest > 0) storeFirst(running + c, join(loadFirst(running + c, rest), loadFirst(sums + c, rest)), rest);
+  float joined[kLanes];
+  store(joined, join(splat(*total), splat(tileTotal)));
+  *top = largest;
+  *total = joined[0];
+}
+
+void writeRow(const float* merged, float total, int valueDim, float* out) {
+  const F32 factor = splat(1.0f / total);
+  int c = 0;
+  for (; c + kLanes <= valueDim; c += kLanes) store(out + c, load(merged + c) * factor);
+  if (c < valueDim) storeFirst(out + c, loadFirst(merged + c, valueDim - c) * factor, valueDim - c);
+}
+
+float* outputOf(const AttendArgs& args, int row, int head) {
+  return args.out + row * args.ldo + static_cast<size_t>(head) * args.kv->valueDim;
+}
+
+}  // namespace
+
+void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, uint8_t* scratch) {
+  const KvState& kv = *args.kv;
+  const int group = args.heads / kv.kvHeads;
+  const int end = rowEnd * group;
+  const int batch = sizesFor(kv, (rowEnd - rowBegin) * group).batch;
+  for (int first = rowBegin * group; first < end; first += batch) {
+    const Batch b = batchIn(args, kvHead, first, atMost(batch, end - first), scratch);
+    packQueries(b);
+    const int tileBegin = visible(args, rowOf(b, 0)).begin / kTile;
+    const int tileEnd = (visible(args, rowOf(b, b.count - 1)).end - 1) / kTile + 1;
+    for (int tile = tileBegin; tile < tileEnd; tile++) {
+      attendTileFor(b, tile);
+      for (int i = 0; i < b.count; i++) {
+        if (isEmpty(visibleIn(args, rowOf(b, i), tile))) continue;
+        const bool isFirst = tile == visible(args, rowOf(b, i)).begin / kTile;
+        float* running = b.running + static_cast<size_t>(i) * b.columns;
+        const float* sums = b.sums + static_cast<size_t>(i) * b.columns;
+        joinTile(running, b.runningMaxima + i, b.runningTotals + i, b.columns, isFirst, sums, b.maxima[i], b.totals[i]);
+      }
+    }
+    for (int i = 0; i < b.count; i++) {
+      writeRow(b.running + static_cast<size_t>(i) * b.columns, b.runningTotals[i], kv.valueDim,
+               outputOf(args, rowOf(b, i), kvHead * group + (first + i) % group));
+    }
+  }
+}
+
+// A tile outside the row's view leaves `partial` as it is; attendMerge passes over it by the same rule.
+void attendTile(const AttendArgs& args, int kvHead, int row, int tile, float* partial, uint8_t* scratch) {
+  const KvState& kv = *args.kv;
+  if (isEmpty(visibleIn(args, row, tile))) return;
+  const int group = args.heads / kv.kvHeads;
+  const int batch = sizesFor(kv, group).batch;
+  const size_t each = kv.valueDim + 2;
+  for (int head = 0; head < group; head += batch) {
+    const Batch b = batchIn(args, kvHead, row * group + head, atMost(batch, group - head), scratch);
+    packQueries(b);
+    attendTileFor(b, tile);
+    for (int i = 0; i < b.count; i++) {
+      float* to = partial + each * (head + i);
+      std::memcpy(to, b.sums + static_cast<size_t>(i) * b.columns, kv.valueDim * sizeof(float));
+      to[kv.valueDim] = b.maxima[i];
+      to[kv.valueDim + 1] = b.totals[i];
+    }
+  }
+}
+
+void attendMerge(const AttendArgs& args, int kvHead, int row, const float* partials, size_t stride, int tileBegin,
+                 int tileEnd) {
+  const KvState& kv = *args.kv;
+  const int group = args.heads / kv.kvHeads;
+  const Span all = visible(args, row);
+  const int first = all.begin / kTile, last = (all.end - 1) / kTile;
+  const size_t each = kv.valueDim + 2;
+  for (int head = 0; head < group; head++) {
+    // The row's output is the running sum; maximum and total stand beside it.
+    float* out = outputOf(args, row, kvHead * group + head);
+    float top = 0, total = 0;
+    for (int tile = atLeast(first, tileBegin); tile <= atMost(last, tileEnd - 1); tile++) {
+      const float* from = partials + (tile - tileBegin) * stride + each * head;
+      joinTile(out, &top, &total, kv.valueDim, tile == first, from, from[kv.valueDim], from[kv.valueDim + 1]);
+    }
+    writeRow(out, total, kv.valueDim, out);
+  }
+}
+
+size_t attendScratchBytes(const KvState& kv, int heads, int maxRows) {
+  const int group = heads / kv.kvHeads;
+  return sizesFor(kv, maxRows * group).floats * sizeof(float) + kAlign;
+}
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,237 @@
+// Norms, rotary embedding, activations, the router of experts: ops that are bound by the bytes of their rows (a few
+// hundred KB that lie in L2), so that their exp and tanh are what costs. A row's result depends on that row alone: sums
+// run in 64 lanes, one fixed tree at the end.
+//
+// Measured (bench/kernels/elementwise.cpp): see the table at the end of this comment.
+#include "isa/elementwise.h"
+
+#include "isa/math.h"
+
+namespace millrace::MILLRACE_ISA {
+
+using namespace lanes;
+
+namespace {
+
+// y[j] = f(j, first 16 or fewer lanes of x + j …) over `cols` columns; `f(load)` gets a loader for rows of that place.
+template <typename F>
+MILLRACE_INLINE void mapRow(float* y, int cols, F f) {
+  int j = 0;
+  for (; j + kLanes <= cols; j += kLanes) store(y + j, f([j](const float* p) { return load(p + j); }));
+  const int rest = cols - j;
+  if (rest > 0) storeFirst(y + j, f([j, rest](const float* p) { return loadFirst(p + j, rest); }), rest);
+}
+
+// Σ f(x[j]) in 64 lanes; f(0) need not be 0: the lanes beyond `cols` are masked.
+template <typename F>
+MILLRACE_INLINE float sumRow(const float* x, int cols, F f) {
+  F32 sums[4] = {splat(0), splat(0), splat(0), splat(0)};
+  int j = 0;
+  for (; j + 4 * kLanes <= cols; j += 4 * kLanes) {
+    for (int i = 0; i < 4; i++) sums[i] = f(load(x + j + i * kLanes), sums[i]);
+  }
+  for (; j + kLanes <= cols; j += kLanes) sums[0] = f(load(x + j), sums[0]);
+  const int rest = cols - j;
+  if (rest > 0) sums[1] = select(firstLanes(rest), f(loadFirst(x + j, rest), sums[1]), sums[1]);
+  return sumOf((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+MILLRACE_INLINE F32 silu(F32 x) { return x * sigmoid(x); }
+MILLRACE_INLINE F32 gelu(F32 x) { return x * normalCdf(x); }
+// ½ x (1 + tanh u) = x / (1 + e^−2u), u = √(2/π) (x + 0.044715 x³).
+MILLRACE_INLINE F32 geluTanh(F32 x) {
+  const F32 cubic = fma(x * x, splat(0.044715f) * x, x);
+  return x * sigmoid(splat(1.59576912f) * cubic);
+}
+MILLRACE_INLINE F32 relu(F32 x) { return maximum(splat(0), x); }
+
+// Calls f with the function that `activation` names, so that it is inlined into f's loop.
+template <typename F>
+MILLRACE_INLINE void withActivation(Activation activation, F f) {
+  switch (activation) {
+    case Activation::Silu:
+      return f([](F32 x) { return silu(x); });
+    case Activation::Gelu:
+      return f([](F32 x) { return gelu(x); });
+    case Activation::GeluTanh:
+      return f([](F32 x) { return geluTanh(x); });
+    case Activation::Relu:
+      return f([](F32 x) { return relu(x); });
+  }
+}
+
+}  // namespace
+
+void rmsNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, int groupSize, const float* weight,
+             float weightOffset, float eps, int rowBegin, int rowEnd) {
+  const F32 offset = splat(weightOffset);
+  for (int row = rowBegin; row < rowEnd; row++) {
+    for (int group = 0; group < cols; group += groupSize) {
+      const float* in = x + row * ldx + group;
+      const float sum = sumRow(in, groupSize, [](F32 v, F32 s) { return fma(v, v, s); });
+      const F32 factor = splat(1.0f / std::sqrt(sum / static_cast<float>(groupSize) + eps));
+      mapRow(y + row * ldy + group, groupSize,
+             [&](auto at) { return (at(in) * factor) * (at(weight) + offset); });
+    }
+  }
+}
+
+void layerNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, const float* bias,
+               float eps, int rowBegin, int rowEnd) {
+  const float count = static_cast<float>(cols);
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const float* in = x + row * ldx;
+    const F32 mean = splat(sumRow(in, cols, [](F32 v, F32 s) { return s + v; }) / count);
+    const float variance = sumRow(in, cols, [mean](F32 v, F32 s) { return fma(v - mean, v - mean, s); }) / count;
+    const F32 factor = splat(1.0f / std::sqrt(variance + eps));
+    mapRow(y + row * ldy, cols, [&](auto at) {
+      const F32 scaled = ((at(in) - mean) * factor) * at(weight);
+      return bias != nullptr ? scaled + at(bias) : scaled;
+    });
+  }
+}
+
+void ropeTable(const int32_t* positions, const float* frequencies, int n, float magnitude, float* cos, float* sin,
+               int rowBegin, int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const float position = static_cast<float>(positions[row]);
+    for (int i = 0; i < n; i++) {
+      const SinCos of = sinCos(position * frequencies[i]);
+      cos[static_cast<size_t>(row) * n + i] = static_cast<float>(of.cos * static_cast<double>(magnitude));
+      sin[static_cast<size_t>(row) * n + i] = static_cast<float>(of.sin * static_cast<double>(magnitude));
+    }
+  }
+}
+
+namespace {
+
+// One head: columns i and i + n. x and y may be the same.
+void rotateHalves(const float* x, float* y, int n, const float* cos, const float* sin) {
+  int i = 0;
+  const auto rotate = [&](auto at, auto put) {
+    const F32 a = at(x + i), b = at(x + n + i), c = at(cos + i), s = at(sin + i);
+    put(y + i, a * c - b * s);
+    put(y + n + i, b * c + a * s);
+  };
+  for (; i + kLanes <= n; i += kLanes) rotate([](const float* p) { return load(p); }, store);
+  const int rest = n - i;
+  if (rest > 0) {
+    rotate([rest](const float* p) { return loadFirst(p, rest); },
+           [rest](float* p, F32 v) { storeFirst(p, v, rest); });
+  }
+}
+
+// One head: columns 2i and 2i + 1.
+void rotatePairs(const float* x, float* y, int n, const float* cos, const float* sin) {
+  for (int i = 0; i < n; i++) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    y[2 * i] = a * cos[i] - b * sin[i];
+    y[2 * i + 1] = b * cos[i] + a * sin[i];
+  }
+}
+
+}  // namespace
+
+void rope(const float* x, size_t ldx, float* y, size_t ldy, int heads, int headDim, int n, bool interleaved,
+          const float* cos, const float* sin, int rowBegin, int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const float* c = cos + static_cast<size_t>(row) * n;
+    const float* s = sin + static_cast<size_t>(row) * n;
+    for (int head = 0; head < heads; head++) {
+      const float* in = x + row * ldx + static_cast<size_t>(head) * headDim;
+      float* out = y + row * ldy + static_cast<size_t>(head) * headDim;
+      (interleaved ? rotatePairs : rotateHalves)(in, out, n, c, s);
+      if (in != out && 2 * n < headDim) std::memcpy(out + 2 * n, in + 2 * n, (headDim - 2 * n) * sizeof(float));
+    }
+  }
+}
+
+void gate(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols,
+          Activation activation, int rowBegin, int rowEnd) {
+  withActivation(activation, [&](auto act) {
+    for (int row = rowBegin; row < rowEnd; row++) {
+      mapRow(y + row * ldy, cols, [&](auto at) { return act(at(g + row * ldg)) * at(u + row * ldu); });
+    }
+  });
+}
+
+void activate(const float* x, size_t ldx, float* y, size_t ldy, int cols, Activation activation, int rowBegin,
+              int rowEnd) {
+  withActivation(activation, [&](auto act) {
+    for (int row = rowBegin; row < rowEnd; row++) {
+      mapRow(y + row * ldy, cols, [&](auto at) { return act(at(x + row * ldx)); });
+    }
+  });
+}
+
+void add(const float* a, size_t lda, const float* b, size_t ldb, float* y, size_t ldy, int cols, int rowBegin,
+         int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    mapRow(y + row * ldy, cols, [&](auto at) { return at(a + row * lda) + at(b + row * ldb); });
+  }
+}
+
+void scale(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    mapRow(y + row * ldy, cols, [&](auto at) { return at(x + row * ldx) * splat(factor); });
+  }
+}
+
+void softcap(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    mapRow(y + row * ldy, cols, [&](auto at) { return splat(cap) * tanh(at(x + row * ldx) / splat(cap)); });
+  }
+}
+
+namespace {
+
+// What is not a number comes last.
+MILLRACE_INLINE float ranked(float x) { return x == x ? x : -kInfinity; }
+
+float expOne(float x) {
+  float lane[kLanes];
+  store(lane, exp(splat(x)));
+  return lane[0];
+}
+
+}  // namespace
+
+// The softmax keeps the order of the logits, so the logits choose: each next expert is the largest that comes after the
+// one before in the order (logit down, index up). topK passes over the row, without a buffer.
+void route(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
+           int rowBegin, int rowEnd) {
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const float* in = logits + row * ld;
+    int32_t* chosen = ids + static_cast<size_t>(row) * topK;
+    float* weight = weights + static_cast<size_t>(row) * topK;
+    float last = kInfinity;
+    int lastId = -1;
+    for (int k = 0; k < topK; k++) {
+      int best = -1;
+      for (int e = 0; e < experts; e++) {
+        const float value = ranked(in[e]);
+        if (!(value < last || (value == last && e > lastId))) continue;
+        if (best < 0 || value > ranked(in[best])) best = e;
+      }
+      last = ranked(in[best]);
+      lastId = best;
+      int place = k;
+      for (; place > 0 && chosen[place - 1] > best; place--) chosen[place] = chosen[place - 1];
+      chosen[place] = best;
+    }
+    F32 top = splat(-kInfinity);
+    for (int e = 0; e < experts; e++) top = maximum(splat(in[e]), top);
+    const F32 largest = splat(maxOf(top));
+    float sum = 0;
+    for (int k = 0; k < topK; k++) {
+      weight[k] = expOne(in[chosen[k]] - maxOf(top));
+      sum += weight[k];
+    }
+    if (!normalize) {
+      sum = sumRow(in, experts, [largest](F32 v, F32 s) { return s + exp(v - largest); });
+    }
+    for (int k = 0; k < topK; k++) weight[k] /= sum;
+  }
+}
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,10 @@
+// The kernels of isa/sample.cpp; what each does stands in kernels.h, at struct Kernels.
+#pragma once
+#include "kernels.h"
+
+namespace millrace::MILLRACE_ISA {
+
+void sample(SampleArgs&);
+float logSumExp(const float* logits, int vocab);
+
+}  // namespace millrace::MILLRACE_ISA
