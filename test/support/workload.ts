@@ -1,0 +1,165 @@
+/**
+ * Random workloads, and the comparison behind promise 1: every request of a workload gives the same ids and the
+ * same bits of logits as when it runs alone, one token a step, on one thread.
+ */
+import type { ModelArtifact } from "../../src/artifact/artifact.ts";
+import type { Backend, KvType } from "../../src/backend/contract.ts";
+import { assemble } from "../../src/engine/assemble.ts";
+import type { GenerateOptions } from "../../src/engine/input.ts";
+import type { Llm } from "../../src/engine/llm.ts";
+import type { Random } from "./random.ts";
+
+export interface Job {
+  readonly kind: "generate" | "logits";
+  readonly prompt: readonly number[];
+  readonly options: GenerateOptions;
+  /** Aborts after so many tokens. */
+  readonly abortAfter?: number;
+}
+
+export interface Outcome {
+  /** A line for each answer: ids, bits of the chosen and the 20 best log-probabilities; or a hash of all logits. */
+  readonly answers: readonly string[];
+}
+
+export interface WorkloadShape {
+  readonly vocab: number;
+  /** The longest prompt, and the longest answer. */
+  readonly prompt: number;
+  readonly answer: number;
+  readonly requests: number;
+}
+
+export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
+  return Array.from({ length: random.between(1, shape.requests) }, (): Job => {
+    // Mostly short ones, some that reach over several KV tiles.
+    const longest = random.below(3) === 0 ? shape.prompt : Math.min(60, shape.prompt);
+    const prompt = Array.from({ length: random.between(1, longest) }, () => random.below(shape.vocab));
+    if (random.below(5) === 0) return { kind: "logits", prompt: prompt.slice(0, 200), options: {} };
+    const options: GenerateOptions = {
+      maxTokens: random.between(1, shape.answer),
+      temperature: random.pick([0, 0.7, 1, 1.5]),
+      topK: random.pick([0, 0, 40]),
+      topP: random.pick([1, 0.9]),
+      minP: random.pick([0, 0.05]),
+      repetitionPenalty: random.pick([1, 1, 1.2]),
+      presencePenalty: random.pick([0, 0, 0.5]),
+      frequencyPenalty: random.pick([0, 0, 0.3]),
+      seed: random.next(),
+      n: random.pick([1, 1, 1, 2, 3]),
+      logprobs: 20,
+      minTokens: random.pick([0, 5]),
+    };
+    const job = { kind: "generate", prompt, options } as const;
+    return random.below(6) === 0 ? { ...job, abortAfter: random.between(1, 8) } : job;
+  });
+}
+
+export interface EngineShape {
+  readonly kv: KvType;
+  readonly chunk: number;
+  readonly context: number;
+  readonly maxSequences: number;
+  readonly kvBytes?: number;
+}
+
+export interface RunResult {
+  readonly outcomes: readonly Outcome[];
+  readonly steps: number;
+}
+
+/** Runs jobs on an engine of their own: one after another, or arriving at random moments. */
+export async function runJobs(
+  artifact: ModelArtifact,
+  backend: Backend,
+  jobs: readonly Job[],
+  engine: EngineShape,
+  arrivals?: Random,
+): Promise<RunResult> {
+  const counting = countSteps(backend);
+  const llm = await assemble({ ...artifact, close: async () => undefined }, counting.backend, engine);
+  try {
+    const outcomes: Outcome[] = [];
+    if (arrivals) {
+      const waits = jobs.map(() => arrivals.below(4));
+      const running = jobs.map(async (job, i) => {
+        for (let wait = waits[i] ?? 0; wait > 0; wait--) await new Promise((resolve) => setTimeout(resolve, 1));
+        outcomes[i] = await runJob(llm, job);
+      });
+      await Promise.all(running);
+    } else {
+      for (const job of jobs) outcomes.push(await runJob(llm, job));
+    }
+    return { outcomes, steps: counting.steps() };
+  } finally {
+    await llm.close();
+  }
+}
+
+async function runJob(llm: Llm, job: Job): Promise<Outcome> {
+  if (job.kind === "logits") {
+    const rows = await llm.logits(job.prompt);
+    return { answers: [`${rows.length} rows ${hash(rows)}`] };
+  }
+  const abort = new AbortController();
+  const answer = llm.generate(job.prompt, { ...job.options, signal: abort.signal });
+  if (job.abortAfter !== undefined) {
+    let parts = 0;
+    try {
+      for await (const _ of answer) if (++parts >= job.abortAfter) abort.abort();
+    } catch {
+      // What it said before it was aborted is not compared: where that was depends on the moment.
+    }
+    return { answers: [] };
+  }
+  const { choices } = await answer;
+  const bits = new Uint32Array(1);
+  const float = new Float32Array(bits.buffer);
+  const hex = (value: number): string => {
+    float[0] = value;
+    return (bits[0] ?? 0).toString(16);
+  };
+  return {
+    answers: choices.map(({ tokens, logprobs, finishReason }) => {
+      const details = (logprobs ?? []).map(({ logprob, top }) => [hex(logprob), ...top.map((t) => `${t.id}:${hex(t.logprob)}`)].join());
+      return `${tokens.join()} ${finishReason} ${details.join(" ")}`;
+    }),
+  };
+}
+
+/** FNV-1a over the bits of all rows. */
+function hash(rows: readonly Float32Array[]): string {
+  let h = 2166136261;
+  for (const row of rows) for (const word of new Uint32Array(row.buffer, row.byteOffset, row.length)) h = Math.imul(h ^ word, 16777619);
+  return (h >>> 0).toString(16);
+}
+
+/** The backend with its steps counted. The engine closes its own view, not the backend. */
+function countSteps(backend: Backend): { backend: Backend; steps: () => number } {
+  let steps = 0;
+  return {
+    steps: () => steps,
+    backend: {
+      name: backend.name,
+      profile: (kv) => backend.profile(kv),
+      upload: (artifact, graph, options) => backend.upload(artifact, graph, options),
+      blockBytes: (graph, group, kv) => backend.blockBytes(graph, group, kv),
+      allocate: (graph, groups, blocks, kv) => backend.allocate(graph, groups, blocks, kv),
+      compile: (graph, weights, pool, options) => {
+        const program = backend.compile(graph, weights, pool, options);
+        return {
+          graph: program.graph,
+          lowered: program.lowered,
+          openSampler: (slot, params, history) => program.openSampler(slot, params, history),
+          closeSampler: (slot) => program.closeSampler(slot),
+          run: (plan) => {
+            steps += 1;
+            return program.run(plan);
+          },
+          close: () => program.close(),
+        };
+      },
+      close: async () => undefined,
+    },
+  };
+}
