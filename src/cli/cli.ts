@@ -5,6 +5,7 @@ import process from "node:process";
 import { type Command, commandHelp, overview } from "./command.ts";
 import { chat } from "./commands/chat.ts";
 import { detokenize } from "./commands/detokenize.ts";
+import { inspect } from "./commands/inspect.ts";
 import { perplexity } from "./commands/perplexity.ts";
 import { run } from "./commands/run.ts";
 import { tokenize } from "./commands/tokenize.ts";
@@ -13,7 +14,7 @@ import { parseFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
 import { Terminal } from "./terminal.ts";
 
-const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity];
+const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, inspect];
 
 /** Runs a command line and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {

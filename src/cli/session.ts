@@ -1,18 +1,61 @@
-/** Loads the model that a command's flags name, with progress on stderr and Ctrl-C heard. */
+/** Loads the model that a command's flags name, or its tokenizer alone, with progress on stderr and Ctrl-C heard. */
+import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Llm } from "../engine/llm.ts";
+import { load, openModel as openArtifact, type LoadEvent } from "../engine/load.ts";
+import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { MODEL } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
+import { ProgressLine } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
-import { UnsupportedError } from "../errors.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
-export async function openModel(_flags: Values<(typeof MODEL)["flags"]>, _terminal: Terminal): Promise<Llm> {
-  throw new UnsupportedError("models can't be loaded yet");
+type ModelFlags = Values<(typeof MODEL)["flags"]>;
+/** What it takes to find a model's files. */
+export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
+
+export async function openModel(flags: ModelFlags, terminal: Terminal): Promise<Llm> {
+  const { model, context, kv, backend, threads } = flags;
+  return withProgress(terminal, (progress) =>
+    load(model, { context, kv, backend, threads, ...networkOptions(flags), ...progress }),
+  );
 }
 
-export async function openTokenizer(
-  _flags: Pick<Values<(typeof MODEL)["flags"]>, "model" | "offline">,
-  _terminal: Terminal,
-): Promise<Tokenizer> {
-  throw new UnsupportedError("models can't be loaded yet");
+/** The files' headers alone: no weights are read. The caller closes it. */
+export async function openModelFiles(flags: ReferenceFlags, terminal: Terminal): Promise<ModelArtifact> {
+  return withProgress(terminal, (progress) => openArtifact(flags.model, { ...networkOptions(flags), ...progress }));
+}
+
+export async function openTokenizer(flags: ReferenceFlags, terminal: Terminal): Promise<Tokenizer> {
+  const artifact = await openModelFiles(flags, terminal);
+  try {
+    return createTokenizer(artifact.tokenizer);
+  } finally {
+    await artifact.close();
+  }
+}
+
+/** Without the flag the environment decides (MILLRACE_OFFLINE). */
+function networkOptions(flags: ReferenceFlags): { offline?: true } {
+  return flags.offline ? { offline: true } : {};
+}
+
+interface ProgressOptions {
+  readonly onProgress: (event: LoadEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+async function withProgress<T>(terminal: Terminal, work: (options: ProgressOptions) => Promise<T>): Promise<T> {
+  const line = new ProgressLine(terminal);
+  try {
+    return await work({
+      signal: terminal.signal,
+      onProgress: ({ stage, file, loadedBytes, totalBytes }) =>
+        line.update(`${stage} ${baseName(file)}`, loadedBytes, totalBytes, "bytes"),
+    });
+  } finally {
+    line.clear();
+  }
+}
+
+function baseName(file: string): string {
+  return file.split("/").at(-1) ?? file;
 }

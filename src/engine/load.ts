@@ -59,7 +59,8 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
 
 // Files and the addon are Node's; imported when needed, so that the core runs in a browser too.
 
-async function openModel(reference: string | undefined, options: LoadOptions): Promise<ModelArtifact> {
+/** The artifact that a reference means, as `load` finds it: for tools that need no engine. */
+export async function openModel(reference: string | undefined, options: LoadOptions = {}): Promise<ModelArtifact> {
   const { openArtifact } = await import("../artifact/node-open.ts");
   if (reference === undefined) {
     const { builtinModelPath } = await import("../artifact/node-builtin.ts");
