@@ -3,7 +3,7 @@
  * when the Answer is made, so that answers asked for together share a batch.
  */
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { EngineClient } from "./client.ts";
+import type { EngineClient, WorkEvent } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type OutputOptions, OutputProcessor } from "./output.ts";
 import type { FinishReason, GenerateWork, SampledToken } from "./request.ts";
@@ -102,7 +102,9 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
 
   constructor(client: EngineClient, tokenizer: Tokenizer, options: AnswerOptions) {
     this.#parts = new EventQueue(() => this.#leave.abort(new Error("the iteration was left")));
-    this.#result = this.#run(client, tokenizer, options);
+    const signal = options.signal ? AbortSignal.any([options.signal, this.#leave.signal]) : this.#leave.signal;
+    // What can never run throws here and now.
+    this.#result = this.#run(client.submit(options.work, signal), tokenizer, options);
     // Whoever iterates meets the error there; whoever awaits meets it in `then`.
     this.#result.catch(() => undefined);
   }
@@ -118,15 +120,14 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
     return this.#parts;
   }
 
-  async #run(client: EngineClient, tokenizer: Tokenizer, options: AnswerOptions): Promise<Generation> {
+  async #run(events: AsyncIterable<WorkEvent>, tokenizer: Tokenizer, options: AnswerOptions): Promise<Generation> {
     const { work, seed, logprobs } = options;
     const drafts = work.samplers.map((_, i) => new Draft(i, new OutputProcessor(tokenizer, options)));
     const start = performance.now();
     let first = start;
     try {
-      const signal = options.signal ? AbortSignal.any([options.signal, this.#leave.signal]) : this.#leave.signal;
       let open = drafts.length;
-      for await (const event of client.submit(work, signal)) {
+      for await (const event of events) {
         if (event.type !== "token") continue;
         const draft = drafts[event.token.index];
         if (!draft || draft.finish) continue;
