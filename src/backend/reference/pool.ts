@@ -7,7 +7,7 @@ import { halfTable, numberToHalf } from "../../artifact/half.ts";
 import { MemoryError, invariant } from "../../errors.ts";
 import type { Graph, StateSpec } from "../../graph/graph.ts";
 import { BLOCK_TOKENS, type KvType, type Pool, type StateGroup } from "../contract.ts";
-import { quantizeBlock } from "./quantize.ts";
+import { quantizeHead } from "./quantize.ts";
 
 const ELEMENT_BYTES = { f32: 4, f16: 2, q8: 1 } as const satisfies Record<KvType, number>;
 const SCALE_BYTES = 4;
@@ -148,7 +148,7 @@ function stateStore(
 
   const put = (x: Float32Array, from: number, dim: number, at: number, scaleAt: number): void => {
     if (kv === "q8") {
-      memory.f32[scaleAt / SCALE_BYTES] = quantizeBlock(x, from, dim, memory.i8, at);
+      memory.f32[scaleAt / SCALE_BYTES] = quantizeHead(x, from, dim, memory.i8, at);
       return;
     }
     for (let i = 0; i < dim; i++) {

@@ -137,9 +137,12 @@ export class ReferenceProgram implements Program {
     const { sampleIds, sampleLogprobs, topIds: ids, topLogprobs } = this.#result;
     sampleIds[i] = id;
     sampleLogprobs[i] = (logits[id] ?? NaN) - normalizer;
+    const first = i * MAX_TOP_LOGPROBS;
+    ids.fill(-1, first, first + MAX_TOP_LOGPROBS);
+    topLogprobs.fill(-Infinity, first, first + MAX_TOP_LOGPROBS);
     topIds(logits, Math.min(plan.sampleTop[i] ?? 0, MAX_TOP_LOGPROBS)).forEach((top, rank) => {
-      ids[i * MAX_TOP_LOGPROBS + rank] = top;
-      topLogprobs[i * MAX_TOP_LOGPROBS + rank] = (logits[top] ?? NaN) - normalizer;
+      ids[first + rank] = top;
+      topLogprobs[first + rank] = (logits[top] ?? NaN) - normalizer;
     });
   }
 }

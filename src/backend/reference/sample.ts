@@ -5,14 +5,14 @@
  * 1. Adjust, in f32: logit + bias; tokens of prompt or answer: logit / r where positive, logit · r where not
  *    (repetition penalty r, Keskar et al. 2019); tokens of the answer: − presence − frequency · count. Stop tokens
  *    become −∞ while the answer is shorter than minTokens.
- * 2. Temperature 0: the largest adjusted logit. Else z = adjusted / T.
- * 3. Keep the topK largest z (the lower id first among equals); of those, by their softmax, the shortest prefix in
- *    descending order whose mass reaches topP; of those, the ones at least minP times as likely as the likeliest.
+ * 2. Temperature 0: the largest adjusted logit. Else z = (adjusted − the largest adjusted) / T.
+ * 3. Keep the topK largest adjusted logits (the lower id first among equals); of those, by the softmax of z, the
+ *    shortest prefix in that order whose mass reaches topP; of those, the ones with e^z ≥ minP.
  * 4. The largest z + g over the kept ids, g = −log(−log u), u = ((x₀ >>> 8) + 0.5) · 2⁻²⁴, where x₀ is the first
  *    word of Philox4x32-10 (Salmon et al. 2011) with the key (low, high 32 bits of the seed) and the counter
  *    (token id, position of the token to be chosen, sample index, 0).
  *
- * Ties go to the lowest id. Reported log-probabilities are of the raw logits.
+ * Ties go to the lowest id; what is not a number counts as −∞. Reported log-probabilities are of the raw logits.
  */
 import type { SamplerParams } from "../contract.ts";
 
@@ -83,7 +83,7 @@ export function adjustLogits(
   seen: SeenTokens,
   generated: number,
 ): Float32Array {
-  const adjusted = Float32Array.from(logits);
+  const adjusted = logits.map((logit) => (Number.isNaN(logit) ? -Infinity : logit));
   const update = (id: number, change: (logit: number) => number): void => {
     const logit = adjusted[id];
     if (logit !== undefined) adjusted[id] = change(logit);
@@ -109,25 +109,23 @@ function descending(values: Float32Array): number[] {
   return Array.from(values.keys()).sort((a, b) => (value(a) === value(b) ? a - b : value(a) > value(b) ? -1 : 1));
 }
 
-/** The ids that top-k, top-p and min-p keep of z (step 3 above), in descending order. */
-export function keptTokens(z: Float32Array, params: Pick<SamplerParams, "topK" | "topP" | "minP">): number[] {
-  let kept = descending(z);
+/** The ids that top-k, top-p and min-p keep (step 3 above), in descending order. `z` is a function of an id. */
+export function keptTokens(
+  adjusted: Float32Array,
+  z: (id: number) => number,
+  params: Pick<SamplerParams, "topK" | "topP" | "minP">,
+): number[] {
+  let kept = descending(adjusted);
   if (params.topK > 0) kept = kept.slice(0, params.topK);
-  const value = (id: number | undefined): number => (id === undefined ? -Infinity : (z[id] ?? -Infinity));
-  const most = value(kept[0]);
   if (params.topP < 1) {
-    const mass = kept.map((id) => Math.exp(value(id) - most));
-    const total = mass.reduce((sum, m) => sum + m, 0);
-    let reached = 0;
-    let count = 0;
-    while (count < kept.length && (count === 0 || reached < params.topP * total)) {
-      reached += mass[count] ?? 0;
-      count++;
-    }
+    const mass = kept.map((id) => Math.exp(z(id)));
+    const goal = params.topP * mass.reduce((sum, m) => sum + m, 0);
+    let reached = mass[0] ?? 0;
+    let count = 1;
+    while (count < kept.length && reached < goal) reached += mass[count++] ?? 0;
     kept = kept.slice(0, count);
   }
-  if (params.minP > 0) kept = kept.filter((id) => Math.exp(value(id) - most) >= params.minP);
-  return kept;
+  return params.minP > 0 ? kept.filter((id) => Math.exp(z(id)) >= params.minP) : kept;
 }
 
 /** The chosen id (steps 1 to 4). `position` is the chosen token's own. */
@@ -139,13 +137,15 @@ export function sampleToken(
   generated: number,
 ): number {
   const adjusted = adjustLogits(logits, params, seen, generated);
-  if (params.temperature === 0) return argmax(adjusted);
+  const likeliest = argmax(adjusted);
+  const top = adjusted[likeliest] ?? -Infinity;
+  if (params.temperature === 0 || !Number.isFinite(top)) return likeliest;
   const temperature = Math.fround(params.temperature);
-  const z = adjusted.map((logit) => logit / temperature);
-  let best = argmax(z);
+  const z = (id: number): number => Math.fround(Math.fround((adjusted[id] ?? -Infinity) - top) / temperature);
+  let best = likeliest;
   let most = -Infinity;
-  for (const id of keptTokens(z, params)) {
-    const noisy = (z[id] ?? -Infinity) + gumbel(params.seed, params.sampleIndex, position, id);
+  for (const id of keptTokens(adjusted, z, params)) {
+    const noisy = z(id) + gumbel(params.seed, params.sampleIndex, position, id);
     if (noisy > most || (noisy === most && id < best)) [best, most] = [id, noisy];
   }
   return best;
