@@ -132,7 +132,10 @@ export interface StepPlan {
   readonly logitRows: Int32Array;
 }
 
-/** Log-probabilities are of the model's own distribution: temperature 1, before bias, penalties and cuts. */
+/**
+ * Log-probabilities are of the model's own distribution: temperature 1, before bias, penalties and cuts. The arrays
+ * may be longer than what the step asked for.
+ */
 export interface StepResult {
   /** `[sampleCount]`. */
   readonly sampleIds: Int32Array;

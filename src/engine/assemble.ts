@@ -61,7 +61,7 @@ export async function assemble(
     const pool = backend.allocate(graph, groups, memory.blocks, kv);
     closers.push(() => pool.close());
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
-    const limits = { maxTokens: chunk, maxSequences, maxOutputs: maxSequences + scoreRows, context };
+    const limits = { maxTokens: chunk, maxSequences, maxOutputs: maxSequences + scoreRows, context, vocabSize: graph.vocabSize };
     const program = backend.compile(graph, weights, pool, { ...limits, samplerSlots: maxSequences });
     closers.push(() => program.close());
 

@@ -128,7 +128,7 @@ function makeEngine({ chunk, sequences, blocks }: Limits): { engine: Engine; pro
     write: () => undefined,
     close: () => undefined,
   };
-  const limits = { maxTokens: chunk, maxSequences: sequences, maxOutputs: sequences + 5, context: 512 };
+  const limits = { maxTokens: chunk, maxSequences: sequences, maxOutputs: sequences + 5, context: 512, vocabSize: VOCAB };
   return { engine: new Engine(program, pool, limits), program };
 }
 

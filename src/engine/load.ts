@@ -16,16 +16,17 @@ export interface LoadOptions extends EngineOptions {
   readonly isa?: string | undefined;
   /** Never ask the network: what is not in the cache is an error. Default: MILLRACE_OFFLINE. */
   readonly offline?: boolean | undefined;
-  /** Bytes of the download, then of the weights on their way into memory. */
+  /** The download, the kernels' compilation at the first load ever, then the weights on their way into memory. */
   readonly onProgress?: ((progress: LoadEvent) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** `done` of `total`: bytes, or for `compile` calls of the compiler. `name`: the file that it is about. */
 export interface LoadEvent {
-  readonly stage: "download" | "load";
-  readonly file: string;
-  readonly loadedBytes: number;
-  readonly totalBytes: number;
+  readonly stage: "download" | "compile" | "load";
+  readonly name: string;
+  readonly done: number;
+  readonly total: number;
 }
 
 /**
@@ -49,11 +50,13 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
     await artifact.close();
     throw error;
   }
-  const file = artifact.name;
+  const name = artifact.name;
   return assemble(artifact, backend, {
     ...options,
     signal,
-    onProgress: onProgress && ((progress) => onProgress({ stage: "load", file, ...progress })),
+    onProgress:
+      onProgress &&
+      (({ loadedBytes, totalBytes }) => onProgress({ stage: "load", name, done: loadedBytes, total: totalBytes })),
   });
 }
 
@@ -61,20 +64,31 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
 
 /** The artifact that a reference means, as `load` finds it: for tools that need no engine. */
 export async function openModel(reference: string | undefined, options: LoadOptions = {}): Promise<ModelArtifact> {
-  const { openArtifact } = await import("../artifact/node-open.ts");
+  const { onProgress, offline, signal } = options;
   if (reference === undefined) {
     const { builtinModelPath } = await import("../artifact/node-builtin.ts");
+    const { openArtifact } = await import("../artifact/node-open.ts");
     return openArtifact(builtinModelPath());
   }
-  void options;
-  return openArtifact(reference);
+  const { openModel: open } = await import("../artifact/node-model.ts");
+  return open(reference, {
+    offline,
+    signal,
+    onProgress:
+      onProgress && (({ file, loaded, total }) => onProgress({ stage: "download", name: file, done: loaded, total })),
+  });
 }
 
-async function createBackend({ backend = "cpu", threads, isa }: LoadOptions): Promise<Backend> {
+async function createBackend({ backend = "cpu", threads, isa, onProgress, signal }: LoadOptions): Promise<Backend> {
   if (backend === "reference") {
     const { createReferenceBackend } = await import("../backend/reference/backend.ts");
     return createReferenceBackend();
   }
   const { createCpuBackend } = await import("../backend/cpu/backend.ts");
-  return createCpuBackend({ ...(threads === undefined ? {} : { threads }), ...(isa === undefined ? {} : { isa }) });
+  return createCpuBackend({
+    threads,
+    ...(isa === undefined ? {} : { isa }),
+    signal,
+    onBuild: onProgress && (({ done, total, what }) => onProgress({ stage: "compile", name: what, done, total })),
+  });
 }

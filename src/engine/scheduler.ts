@@ -221,9 +221,9 @@ export class FirstComeScheduler implements Scheduler {
     for (let i = 0; i < count; i++) {
       const row = first + i;
       if (logits) {
-        const width = result.logits.length / Math.max(1, this.#plan.logitCount);
-        const at = (output + i) * width;
-        events.push({ type: "score", request, score: { row, logits: result.logits.slice(at, at + width) } });
+        const { vocabSize } = this.#limits;
+        const at = (output + i) * vocabSize;
+        events.push({ type: "score", request, score: { row, logits: result.logits.slice(at, at + vocabSize) } });
       } else if (row + 1 < sequence.length) {
         events.push({ type: "score", request, score: { row, logprob: result.logprobs[output + i] ?? Number.NaN } });
       }

@@ -14,6 +14,7 @@ export interface StepLimits {
   readonly maxOutputs: number;
   /** Positions of a sequence. */
   readonly context: number;
+  readonly vocabSize: number;
 }
 
 /** A StepPlan that can be written. */
