@@ -1,0 +1,40 @@
+// The function table of one ISA: which kernel does what. The kernels are declared by their families' headers.
+#include "../kernels.h"
+#include "attention.h"
+#include "elementwise.h"
+#include "linear.h"
+#include "sample.h"
+
+#define MILLRACE_TEXT(x) #x
+#define MILLRACE_NAME(x) MILLRACE_TEXT(x)
+
+namespace millrace::MILLRACE_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    .name = MILLRACE_NAME(MILLRACE_ISA),
+    .linear = linear,
+    .linearScratchBytes = linearScratchBytes,
+    .quantizeRows = quantizeRows,
+    .dequantizeRow = dequantizeRow,
+    .rmsNorm = rmsNorm,
+    .layerNorm = layerNorm,
+    .ropeTable = ropeTable,
+    .rope = rope,
+    .gate = gate,
+    .activate = activate,
+    .add = add,
+    .scale = scale,
+    .softcap = softcap,
+    .route = route,
+    .kvStateBytes = kvStateBytes,
+    .kvWrite = kvWrite,
+    .attendRows = attendRows,
+    .attendTile = attendTile,
+    .attendMerge = attendMerge,
+    .attendScratchBytes = attendScratchBytes,
+    .sample = sample,
+    .logSumExp = logSumExp,
+};
+
+}  // namespace millrace::MILLRACE_ISA

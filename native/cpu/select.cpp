@@ -1,0 +1,91 @@
+// Which of the kernel tables in this build the processor runs, and which one is taken: the caller's choice, else the
+// environment's (MILLRACE_ISA), else the best.
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace millrace {
+
+#define MILLRACE_DECLARE(isa)  \
+  namespace isa {              \
+  extern const Kernels kernels; \
+  }
+MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
+#undef MILLRACE_DECLARE
+
+namespace {
+
+bool runsHere(const char* name) {
+  if (strcmp(name, "scalar") == 0) return true;
+#if defined(__x86_64__)
+  // These ask the operating system, too, whether it saves the wide registers.
+  __builtin_cpu_init();
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+              __builtin_cpu_supports("f16c");
+  if (strcmp(name, "avx2") == 0) return avx2;
+  if (strcmp(name, "avx512vnni") == 0) {
+    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+  }
+#elif defined(__aarch64__)
+  if (strcmp(name, "neon") == 0) {
+#if defined(__linux__)
+    unsigned long caps = getauxval(AT_HWCAP);
+    return (caps & HWCAP_ASIMDDP) != 0 && (caps & HWCAP_FPHP) != 0 && (caps & HWCAP_ASIMDHP) != 0;
+#else
+    return true;  // every Apple processor with this architecture
+#endif
+  }
+#endif
+  return false;
+}
+
+#define MILLRACE_COUNT(isa) +1
+constexpr int kTables = 0 MILLRACE_FOR_EACH_ISA(MILLRACE_COUNT);
+#undef MILLRACE_COUNT
+
+struct Available {
+  const Kernels* tables[kTables] = {};
+  const char* names[kTables + 1] = {};
+
+  Available() {
+    // The build names them lowest first.
+#define MILLRACE_ADDRESS(isa) &isa::kernels,
+    const Kernels* all[] = {MILLRACE_FOR_EACH_ISA(MILLRACE_ADDRESS)};
+#undef MILLRACE_ADDRESS
+    int count = 0;
+    for (int i = kTables - 1; i >= 0; i--) {
+      if (!runsHere(all[i]->name)) continue;
+      tables[count] = all[i];
+      names[count++] = all[i]->name;
+    }
+  }
+};
+
+const Available& available() {
+  static const Available list;
+  return list;
+}
+
+}  // namespace
+
+const Kernels* selectKernels(const char* name) {
+  if (!name) name = getenv("MILLRACE_ISA");
+  const Available& list = available();
+  if (!name || !*name) return list.tables[0];
+  for (int i = 0; list.names[i]; i++) {
+    if (strcmp(list.names[i], name) == 0) return list.tables[i];
+  }
+  return nullptr;
+}
+
+const char* const* availableKernels() { return available().names; }
+
+}  // namespace millrace
