@@ -23,7 +23,6 @@ export interface AddedToken {
 export type OnSegment = (from: number, to: number, id: number) => void;
 
 export interface AddedTokenMatcher {
-  readonly size: number;
   split(text: string, parseSpecial: boolean, onSegment: OnSegment): void;
 }
 
@@ -33,12 +32,14 @@ interface TrieNode {
 }
 
 const MAX_LENGTH = 4096;
+/** So few different first characters are looked for by `indexOf`, which outruns a loop by far. */
+const FEW_STARTERS = 4;
 
 /** `patternOf` gives the text to look for (the content, or the content normalised). */
 export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf: (content: string) => string, classes: UnicodeClasses): AddedTokenMatcher {
   const root: TrieNode = { children: new Map(), token: undefined };
   const firsts = new Uint8Array(tokens.length > 0 ? 0x10000 : 0);
-  let size = 0;
+  const starters: string[] = [];
   for (const token of tokens) {
     const pattern = patternOf(token.content);
     if (pattern === "") continue;
@@ -51,8 +52,9 @@ export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf
       node = child;
     }
     node.token ??= token;
+    const starter = pattern.charAt(0);
+    if (!starters.includes(starter)) starters.push(starter);
     firsts[pattern.charCodeAt(0)] = 1;
-    size++;
   }
 
   const isWord = (codePoint: number | undefined): boolean => codePoint !== undefined && has(classes.word, codePoint);
@@ -63,12 +65,15 @@ export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf
   const isSpace = (text: string, at: number): boolean => has(WHITE_SPACE, text.charCodeAt(at));
 
   return {
-    size,
     split(text, parseSpecial, onSegment) {
       let done = 0;
       let at = 0;
+      const upcoming = starters.map(() => -1);
       while (at < text.length) {
-        if (firsts[text.charCodeAt(at)] !== 1) {
+        if (starters.length <= FEW_STARTERS) {
+          at = nextOf(text, at, starters, upcoming);
+          if (at >= text.length) break;
+        } else if (firsts[text.charCodeAt(at)] !== 1) {
           at++;
           continue;
         }
@@ -100,4 +105,19 @@ export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf
       if (done < text.length) onSegment(done, text.length, -1);
     },
   };
+}
+
+/** The first place from `at` on where one of `starters` stands; `upcoming` keeps where each was seen last. */
+function nextOf(text: string, at: number, starters: readonly string[], upcoming: number[]): number {
+  let nearest = text.length;
+  for (let k = 0; k < starters.length; k++) {
+    let place = upcoming[k] ?? -1;
+    if (place < at) {
+      const found = text.indexOf(starters[k] ?? "", at);
+      place = found < 0 ? text.length : found;
+      upcoming[k] = place;
+    }
+    if (place < nearest) nearest = place;
+  }
+  return nearest;
 }

@@ -7,31 +7,35 @@ import type { ByteAlphabet } from "./byte-alphabet.ts";
 import { toByteChars } from "./byte-alphabet.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { type MergeTable, mergeTableFromList, mergeTableFromScores } from "./merge-table.ts";
-import { mergeSymbols } from "./merger.ts";
+import { Merger } from "./merger.ts";
+import type { PreTokenizer } from "./pre-tokenizer.ts";
 import { fallbackByte, type TokenizerSpec } from "./spec.ts";
+import { WordCache } from "./word-cache.ts";
 
 export interface BpeModel {
   /** Appends the ids of `text[start, end)`, one piece of the pre-tokenizer. */
   encode(text: string, start: number, end: number, out: IdBuffer): void;
 }
 
-const CACHED_WORDS = 1 << 16;
-const CACHED_LENGTH = 64;
 const MARK = "▁";
+/** Beyond this many symbols the scratch space is given back. */
+const LONG_WORD = 1 << 16;
 
-/** `bytes`: pieces are plain text whose UTF-8 bytes are the symbols. */
-export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => number | undefined, alphabet: ByteAlphabet, bytes: boolean): BpeModel {
+export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => number | undefined, alphabet: ByteAlphabet, preTokenizer: PreTokenizer): BpeModel {
   const { model, texts } = spec;
+  const { bytes, refine } = preTokenizer;
   const unknown = model.unknownId ?? -1;
   const symbolTexts = [...texts];
   const chars = charIds(spec, idOf, symbolTexts);
-  const table = mergeTable(spec, idOf, symbolTexts);
+  const merger = new Merger(mergeTable(spec, idOf, symbolTexts));
   const byteIds = Int32Array.from({ length: 256 }, (_, byte) => (bytes ? idOf(alphabet.chars[byte] ?? "") : undefined) ?? -1);
   const fallbackIds = Int32Array.from({ length: 256 }, (_, byte) => idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`) ?? -1);
   const canFallBack = model.byteFallback;
-  const marksAreSafeAfter = bytes || model.ignoreMerges ? undefined : safeBeforeMark(symbolTexts);
+  const marksAreSafeAfter = bytes || model.ignoreMerges || refine !== undefined ? undefined : safeBeforeMark(symbolTexts);
   const utf8 = new TextEncoder();
-  const cache = new Map<string, Int32Array>();
+  const words = new WordCache();
+  const refined = refine === undefined ? undefined : new WordCache();
+  let scratch = new IdBuffer();
 
   /** A character that the vocabulary lacks, as its bytes or as the unknown token. */
   const pushUnknown = (char: string, symbols: IdBuffer): void => {
@@ -45,11 +49,20 @@ export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => numb
     if (unknown >= 0 && !(model.fuseUnknown && symbols.last() === unknown)) symbols.push(unknown);
   };
 
+  const pushByte = (byte: number, symbols: IdBuffer): void => {
+    const id = byteIds[byte] ?? -1;
+    if (id >= 0) symbols.push(id);
+    else pushUnknown(alphabet.chars[byte] ?? "", symbols);
+  };
+
   const byteSymbols = (word: string, symbols: IdBuffer): void => {
-    for (const byte of utf8.encode(word)) {
-      const id = byteIds[byte] ?? -1;
-      if (id >= 0) symbols.push(id);
-      else pushUnknown(alphabet.chars[byte] ?? "", symbols);
+    for (let at = 0; at < word.length; at++) {
+      const unit = word.charCodeAt(at);
+      if (unit >= 0x80) {
+        for (const byte of utf8.encode(word.slice(at))) pushByte(byte, symbols);
+        return;
+      }
+      pushByte(unit, symbols);
     }
   };
 
@@ -75,34 +88,48 @@ export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => numb
         return;
       }
     }
-    const symbols = new IdBuffer();
-    if (bytes) byteSymbols(word, symbols);
-    else charSymbols(word, symbols);
-    const merged = symbols.slice(0);
-    const count = mergeSymbols(merged, merged.length, table);
+    scratch.clear();
+    if (bytes) byteSymbols(word, scratch);
+    else charSymbols(word, scratch);
+    const symbols = scratch.view();
+    const count = merger.merge(symbols, symbols.length);
     for (let i = 0; i < count; i++) {
-      const id = merged[i] ?? 0;
+      const id = symbols[i] ?? 0;
       // Beyond the vocabulary: a character that only longer tokens hold, and that stayed alone.
       if (id >= texts.length) pushUnknown(symbolTexts[id] ?? "", out);
       else out.push(id);
     }
+    if (symbols.length > LONG_WORD) scratch = new IdBuffer();
   };
 
-  const encodeCached = (word: string, out: IdBuffer): void => {
-    if (word.length > CACHED_LENGTH) {
-      encodeWord(word, out);
+  /** By the cache where it has the word, else by `encodeNew`, and into the cache. */
+  const cached = (cache: WordCache, encodeNew: (word: string, out: IdBuffer) => void, text: string, start: number, end: number, out: IdBuffer): void => {
+    if (end - start > WordCache.maxLength) {
+      encodeNew(text.slice(start, end), out);
       return;
     }
-    const known = cache.get(word);
-    if (known !== undefined) {
-      if (known.length === 1) out.push(known[0] ?? 0);
-      else out.append(known);
+    const entry = cache.find(text, start, end);
+    if (entry >= 0) {
+      const first = cache.firstId(entry);
+      const count = cache.idCount(entry);
+      for (let i = first; i < first + count; i++) out.push(cache.id(i));
       return;
     }
+    const hash = cache.lastHash;
     const before = out.length;
-    encodeWord(word, out);
-    if (cache.size >= CACHED_WORDS) cache.clear();
-    cache.set(word, out.slice(before));
+    encodeNew(text.slice(start, end), out);
+    cache.add(hash, text, start, end, out.view().subarray(before));
+  };
+
+  const encodeRefined = (piece: string, out: IdBuffer): void => {
+    if (refine === undefined) return;
+    const { text, starts, ends } = refine(piece);
+    for (let i = 0; i < starts.length; i++) cached(words, encodeWord, text, starts[i] ?? 0, ends[i] ?? 0, out);
+  };
+
+  const encodeCached = (text: string, start: number, end: number, out: IdBuffer): void => {
+    if (refined === undefined) cached(words, encodeWord, text, start, end, out);
+    else cached(refined, encodeRefined, text, start, end, out);
   };
 
   return {
@@ -111,11 +138,11 @@ export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => numb
       if (marksAreSafeAfter !== undefined) {
         for (let at = text.indexOf(MARK, start + 1); at >= 0 && at < end; at = text.indexOf(MARK, at + 1)) {
           if (marksAreSafeAfter[text.charCodeAt(at - 1)] !== 1) continue;
-          encodeCached(text.slice(from, at), out);
+          encodeCached(text, from, at, out);
           from = at;
         }
       }
-      if (from < end) encodeCached(text.slice(from, end), out);
+      if (from < end) encodeCached(text, from, end, out);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** A growing list of token ids without boxing. */
+/** A growing list of token ids in one typed array. */
 export class IdBuffer {
   #ids = new Int32Array(64);
   length = 0;
@@ -8,10 +8,13 @@ export class IdBuffer {
     this.#ids[this.length++] = id;
   }
 
-  append(ids: Int32Array): void {
-    if (this.length + ids.length > this.#ids.length) this.#grow(this.length + ids.length);
-    this.#ids.set(ids, this.length);
-    this.length += ids.length;
+  clear(): void {
+    this.length = 0;
+  }
+
+  /** The ids themselves, valid until the next `push`. */
+  view(): Int32Array {
+    return this.#ids.subarray(0, this.length);
   }
 
   last(): number | undefined {

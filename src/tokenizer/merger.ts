@@ -12,41 +12,53 @@ const POSITIONS = 2 ** 31;
 /** The rank of a pair that doesn't merge. */
 const NEVER = 2 ** 31 - 1;
 
-/** Merges `symbols[0, count)` in place and returns how many are left. */
-export function mergeSymbols(symbols: Int32Array, count: number, table: MergeTable): number {
-  return count <= SCAN_LIMIT ? mergeByScan(symbols, count, table) : mergeByHeap(symbols, count, table);
-}
+export class Merger {
+  readonly #table: MergeTable;
+  /** Rank and result of the pair that begins at a symbol of a short word. */
+  readonly #ranks = new Int32Array(SCAN_LIMIT);
+  readonly #results = new Int32Array(SCAN_LIMIT);
 
-function mergeByScan(symbols: Int32Array, count: number, table: MergeTable): number {
-  const ranks = new Int32Array(SCAN_LIMIT);
-  const results = new Int32Array(SCAN_LIMIT);
-  let left = count;
-  const look = (at: number): void => {
-    const place = table.find(symbols[at] ?? 0, symbols[at + 1] ?? 0);
-    ranks[at] = place < 0 ? NEVER : table.rank(place);
-    results[at] = place < 0 ? -1 : table.result(place);
-  };
-  for (let i = 0; i + 1 < left; i++) look(i);
-  for (;;) {
-    let best = -1;
-    let bestRank = NEVER;
-    for (let i = 0; i + 1 < left; i++) {
-      const rank = ranks[i] ?? NEVER;
-      if (rank < bestRank) {
-        bestRank = rank;
-        best = i;
+  constructor(table: MergeTable) {
+    this.#table = table;
+  }
+
+  /** Merges `symbols[0, count)` in place and returns how many are left. */
+  merge(symbols: Int32Array, count: number): number {
+    return count <= SCAN_LIMIT ? this.#mergeByScan(symbols, count) : mergeByHeap(symbols, count, this.#table);
+  }
+
+  #mergeByScan(symbols: Int32Array, count: number): number {
+    const ranks = this.#ranks;
+    const results = this.#results;
+    let left = count;
+    for (let i = 0; i + 1 < left; i++) this.#look(symbols, i);
+    for (;;) {
+      let best = -1;
+      let bestRank = NEVER;
+      for (let i = 0; i + 1 < left; i++) {
+        const rank = ranks[i] ?? NEVER;
+        if (rank < bestRank) {
+          bestRank = rank;
+          best = i;
+        }
       }
+      if (best < 0) return left;
+      symbols[best] = results[best] ?? 0;
+      for (let i = best + 1; i + 1 < left; i++) {
+        symbols[i] = symbols[i + 1] ?? 0;
+        ranks[i] = ranks[i + 1] ?? NEVER;
+        results[i] = results[i + 1] ?? -1;
+      }
+      left--;
+      if (best > 0) this.#look(symbols, best - 1);
+      if (best + 1 < left) this.#look(symbols, best);
     }
-    if (best < 0) return left;
-    symbols[best] = results[best] ?? 0;
-    for (let i = best + 1; i + 1 < left; i++) {
-      symbols[i] = symbols[i + 1] ?? 0;
-      ranks[i] = ranks[i + 1] ?? NEVER;
-      results[i] = results[i + 1] ?? -1;
-    }
-    left--;
-    if (best > 0) look(best - 1);
-    if (best + 1 < left) look(best);
+  }
+
+  #look(symbols: Int32Array, at: number): void {
+    const place = this.#table.find(symbols[at] ?? 0, symbols[at + 1] ?? 0);
+    this.#ranks[at] = place < 0 ? NEVER : this.#table.rank(place);
+    this.#results[at] = place < 0 ? -1 : this.#table.result(place);
   }
 }
 

@@ -50,11 +50,13 @@ export function compilePattern(source: string, classes: UnicodeClasses): Pattern
 
   return {
     findAll(text, start, end, onMatch) {
+      const { basic } = bits;
       const matcher = new Matcher(source, bits, text, end);
       const failedUntil = alternatives.map(() => start);
       let at = start;
       while (at < end) {
-        const here = bits.at(text, at);
+        const unit = text.charCodeAt(at);
+        const here = isHigh(unit) ? bits.beyond(text, at) : (basic[unit] ?? 0);
         let to = -1;
         for (let k = 0; k < alternatives.length; k++) {
           const alternative = alternatives[k];
@@ -68,7 +70,7 @@ export function compilePattern(source: string, classes: UnicodeClasses): Pattern
           onMatch(at, to);
           at = to;
         } else {
-          at += isPair(text, at) ? 2 : 1;
+          at += isHigh(unit) ? 2 : 1;
         }
       }
     },
@@ -119,13 +121,14 @@ class BitTable {
     return 1 << index;
   }
 
-  /** The bits of the code point at `at`. */
-  at(text: string, at: number): number {
-    const unit = text.charCodeAt(at);
-    if ((unit & 0xfc00) !== 0xd800) {
-      if (this.#basic.length === 0) this.#basic = this.#build(0);
-      return this.#basic[unit] ?? 0;
-    }
+  /** The table of the code points below 65,536. */
+  get basic(): Uint32Array {
+    if (this.#basic.length === 0) this.#basic = this.#build(0);
+    return this.#basic;
+  }
+
+  /** The bits of the code point at `at`, which is a surrogate pair. */
+  beyond(text: string, at: number): number {
     const codePoint = text.codePointAt(at) ?? 0;
     const plane = codePoint >>> 16;
     const table = this.#planes[plane] ?? (this.#planes[plane] = this.#build(plane));
@@ -149,6 +152,7 @@ class BitTable {
 class Matcher {
   readonly #source: string;
   readonly #bits: BitTable;
+  readonly #basic: Uint32Array;
   readonly #text: string;
   readonly #end: number;
   /** Retries left: a few for each character, many for a short text. */
@@ -159,6 +163,7 @@ class Matcher {
   constructor(source: string, bits: BitTable, text: string, end: number) {
     this.#source = source;
     this.#bits = bits;
+    this.#basic = bits.basic;
     this.#text = text;
     this.#end = end;
     this.#budget = 1_000_000 + 64 * text.length;
@@ -166,6 +171,9 @@ class Matcher {
 
   /** The end of the match of `start` at `from`, or −1. */
   run(start: Step, from: number): number {
+    const text = this.#text;
+    const end = this.#end;
+    const basic = this.#basic;
     let step = start;
     let at = from;
     for (;;) {
@@ -173,7 +181,7 @@ class Matcher {
         case "accept":
           return at;
         case "line-end":
-          if (at < this.#end && this.#text.charCodeAt(at) !== 10) return -1;
+          if (at < end && text.charCodeAt(at) !== 10) return -1;
           step = step.next;
           break;
         case "look":
@@ -190,8 +198,16 @@ class Matcher {
         case "set": {
           let count = 0;
           let to = at;
-          while (count < step.max && to < this.#end && (this.#bits.at(this.#text, to) & step.bit) !== 0) {
-            to += isPair(this.#text, to) ? 2 : 1;
+          const { bit, max } = step;
+          while (count < max && to < end) {
+            const unit = text.charCodeAt(to);
+            if (isHigh(unit)) {
+              if ((this.#bits.beyond(text, to) & bit) === 0) break;
+              to += 2;
+            } else {
+              if (((basic[unit] ?? 0) & bit) === 0) break;
+              to++;
+            }
             count++;
           }
           if (this.firstRunEnd < 0) this.firstRunEnd = to;
@@ -212,13 +228,12 @@ class Matcher {
       const result = this.run(next, at);
       if (result >= 0 || left === 0) return result;
       if (--this.#budget < 0) throw new UnsupportedError(`the tokenizer's pattern ${JSON.stringify(this.#source)} takes too long on this text`);
-      at -= at >= 2 && isPair(this.#text, at - 2) ? 2 : 1;
+      at -= at >= 2 && isHigh(this.#text.charCodeAt(at - 2)) ? 2 : 1;
     }
   }
 }
 
-/** Whether the two code units at `at` are a surrogate pair. Text is well formed: a high surrogate has its low one. */
-function isPair(text: string, at: number): boolean {
-  return (text.charCodeAt(at) & 0xfc00) === 0xd800;
+/** Whether a code unit begins a surrogate pair. Text is well formed: a high surrogate has its low one. */
+function isHigh(unit: number): boolean {
+  return (unit & 0xfc00) === 0xd800;
 }
-

@@ -21,11 +21,20 @@ export interface Pieces {
 export interface PreTokenizer {
   /** `atStart`: the segment is the beginning of the whole text, and not behind a special token. */
   split(segment: string, atStart: boolean): Pieces;
+  /** What is left to do with each piece: a function of its text alone, so that its result can be remembered. */
+  readonly refine: ((piece: string) => Pieces) | undefined;
   /** The pieces are plain text whose UTF-8 bytes are the symbols, and not characters of the vocabulary. */
   readonly bytes: boolean;
 }
 
-type Stage = (pieces: Pieces, atStart: boolean) => Pieces;
+interface Stage {
+  run(pieces: Pieces, atStart: boolean): Pieces;
+  /** It cuts running text into words (a matter of speed only). */
+  readonly cutsWords?: boolean;
+  /** It must know whether a piece begins the whole text. */
+  readonly needsStart?: boolean;
+}
+
 /** Calls `onMatch` for each match inside `text[start, end)`. */
 type Finder = (text: string, start: number, end: number, onMatch: (from: number, to: number) => void) => void;
 
@@ -38,13 +47,16 @@ export function createPreTokenizer(description: MetaValue | undefined, classes: 
   const last = flat.at(-1);
   const bytes = last !== undefined && last["type"] === "ByteLevel";
   const stages = flat.flatMap((stage, i) => createStages(stage, classes, alphabet, bytes && i === flat.length - 1));
+  // Pieces are words from here on, if not before.
+  const words = stages.findIndex((stage) => stage.cutsWords) + 1;
+  const outer = words === 0 || stages.slice(words).some((stage) => stage.needsStart) ? stages : stages.slice(0, words);
+  const inner = stages.slice(outer.length);
+  const run = (list: readonly Stage[], text: string, atStart: boolean): Pieces =>
+    list.reduce<Pieces>((pieces, stage) => stage.run(pieces, atStart), { text, starts: [0], ends: [text.length] });
   return {
     bytes,
-    split(segment, atStart) {
-      let pieces: Pieces = { text: segment, starts: [0], ends: [segment.length] };
-      for (const stage of stages) pieces = stage(pieces, atStart);
-      return pieces;
-    },
+    split: (segment, atStart) => run(outer, segment, atStart),
+    refine: inner.length === 0 ? undefined : (piece) => run(inner, piece, false),
   };
 }
 
@@ -61,12 +73,15 @@ function createStages(description: MetaObject, classes: UnicodeClasses, alphabet
     case "ByteLevel": {
       const stages: Stage[] = [];
       if (flag(description, "add_prefix_space", WHERE, true)) stages.push(rewrite((piece) => (piece.startsWith(" ") ? piece : ` ${piece}`)));
-      if (flag(description, "use_regex", WHERE, true)) stages.push(cut(compilePattern(GPT2_PATTERN, classes).findAll, "Isolated", false));
+      if (flag(description, "use_regex", WHERE, true)) stages.push({ ...cut(compilePattern(GPT2_PATTERN, classes).findAll, "Isolated", false), cutsWords: true });
       if (!last) stages.push(rewrite((piece) => toByteChars(piece, alphabet)));
       return stages;
     }
-    case "Split":
-      return [cut(finder(objectField(description, "pattern", WHERE), classes), stringField(description, "behavior", WHERE), flag(description, "invert", WHERE, false))];
+    case "Split": {
+      const pattern = objectField(description, "pattern", WHERE);
+      const stage = cut(finder(pattern, classes), stringField(description, "behavior", WHERE), flag(description, "invert", WHERE, false));
+      return [{ ...stage, cutsWords: /\\p\{L|A-Za-z/.test(String(pattern["Regex"])) }];
+    }
     case "Digits": {
       const each = flag(description, "individual_digits", WHERE, false);
       return [cut(classFinder(classes.digits, true), each ? "Isolated" : "Contiguous", false)];
@@ -92,10 +107,13 @@ function metaspace(description: MetaObject): Stage[] {
   const mark = stringField(description, "replacement", WHERE, "▁");
   const scheme = prependScheme(description);
   const stages: Stage[] = [
-    rewrite((piece, first) => {
-      const marked = piece.replaceAll(" ", mark);
-      return (scheme === "always" || (scheme === "first" && first)) && !marked.startsWith(mark) ? mark + marked : marked;
-    }),
+    {
+      ...rewrite((piece, first) => {
+        const marked = piece.replaceAll(" ", mark);
+        return (scheme === "always" || (scheme === "first" && first)) && !marked.startsWith(mark) ? mark + marked : marked;
+      }),
+      needsStart: true,
+    },
   ];
   if (flag(description, "split", WHERE, true)) stages.push(cut(literalFinder(mark), "MergedWithNext", false));
   return stages;
@@ -110,7 +128,7 @@ export function prependScheme(description: MetaObject): "always" | "first" | "ne
 
 /** A stage that replaces the text of each piece. `first`: the piece begins the whole text. */
 function rewrite(change: (piece: string, first: boolean) => string): Stage {
-  return (pieces, atStart) => {
+  const run = (pieces: Pieces, atStart: boolean): Pieces => {
     const parts: string[] = [];
     const starts: number[] = [];
     const ends: number[] = [];
@@ -125,6 +143,7 @@ function rewrite(change: (piece: string, first: boolean) => string): Stage {
     }
     return { text: parts.join(""), starts, ends };
   };
+  return { run };
 }
 
 function finder(pattern: MetaObject, classes: UnicodeClasses): Finder {
@@ -185,7 +204,7 @@ function classFinder(set: CodePoints, alone: boolean): Finder {
  */
 function cut(find: Finder, behavior: string, inverted: boolean): Stage {
   if (behavior === "Isolated") return cutIsolated(find);
-  return (pieces) => {
+  const run = (pieces: Pieces): Pieces => {
     const starts: number[] = [];
     const ends: number[] = [];
     for (let i = 0; i < pieces.starts.length; i++) {
@@ -205,11 +224,12 @@ function cut(find: Finder, behavior: string, inverted: boolean): Stage {
     }
     return { text: pieces.text, starts, ends };
   };
+  return { run };
 }
 
 /** The behaviour of nearly all published tokenizers, without a list of spans. */
 function cutIsolated(find: Finder): Stage {
-  return (pieces) => {
+  const run = (pieces: Pieces): Pieces => {
     const starts: number[] = [];
     const ends: number[] = [];
     let last = 0;
@@ -233,6 +253,7 @@ function cutIsolated(find: Finder): Stage {
     }
     return { text: pieces.text, starts, ends };
   };
+  return { run };
 }
 
 interface Span {

@@ -81,7 +81,7 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
     const id = ids.get(text);
     return id === undefined || special.has(id) ? undefined : id;
   };
-  const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer.bytes);
+  const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer);
   const before = createAddedTokenMatcher(spec.added.filter((token) => !token.normalized), (content) => content, classes);
   const after = createAddedTokenMatcher(spec.added.filter((token) => token.normalized), normalize, classes);
   const detokenizer = createDetokenizer(spec, alphabet);
