@@ -7,6 +7,7 @@ import {
   BLOCK_TOKENS,
   type Backend,
   type KvType,
+  type Pool,
   type Program,
   type SamplerParams,
   type StepPlan,
@@ -14,6 +15,11 @@ import {
 } from "../../src/backend/contract.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 import { groupStates } from "../../src/state/groups.ts";
+
+interface BlockTable {
+  readonly ids: Int32Array;
+  readonly stride: number;
+}
 
 export interface RunnerOptions {
   readonly kv: KvType;
@@ -55,11 +61,20 @@ export const GREEDY: SamplerParams = {
 export class ProgramRunner {
   readonly program: Program;
   readonly #lengths: number[];
-  readonly #tables: readonly { readonly ids: Int32Array; readonly stride: number }[];
+  readonly #tables: readonly BlockTable[];
+  readonly #pool: Pool;
   readonly #close: () => void;
+  #copies: number[] = [];
 
-  private constructor(program: Program, sequences: number, tables: StepPlan["blockTables"], close: () => void) {
+  private constructor(
+    program: Program,
+    pool: Pool,
+    sequences: number,
+    tables: readonly BlockTable[],
+    close: () => void,
+  ) {
     this.program = program;
+    this.#pool = pool;
     this.#lengths = Array.from({ length: sequences }, () => 0);
     this.#tables = tables;
     this.#close = close;
@@ -80,7 +95,7 @@ export class ProgramRunner {
     const limits = { maxTokens: sequences * context, maxSequences: sequences, maxOutputs: sequences * context };
     const program = backend.compile(graph, weights, pool, { ...limits, samplerSlots });
     const tables = blocks.map((count) => ({ ids: scattered(count), stride }));
-    return new ProgramRunner(program, sequences, tables, () => {
+    return new ProgramRunner(program, pool, sequences, tables, () => {
       program.close();
       pool.close();
       weights.close();
@@ -92,6 +107,7 @@ export class ProgramRunner {
     const { logits = [], samples = [], logprobs = [] } = outputs;
     const starts = [0];
     const positions: number[] = [];
+    const firsts = feeds.map(({ sequence }) => this.#lengths[sequence] ?? 0);
     for (const { sequence, tokens } of feeds) {
       const from = this.#lengths[sequence] ?? 0;
       positions.push(...tokens.map((_, i) => from + i));
@@ -104,9 +120,9 @@ export class ProgramRunner {
       tokens: Int32Array.from(feeds.flatMap(({ tokens }) => tokens)),
       positions: Int32Array.from(positions),
       queryStarts: Int32Array.from(starts),
-      blockTables: this.#tables.map(({ ids, stride }) => ({ ids: pick(ids, stride, feeds), stride })),
-      copyCount: 0,
-      copies: new Int32Array(0),
+      blockTables: this.#tables.map((table, group) => this.#tableFor(table, group, feeds, firsts)),
+      copyCount: this.#copies.length / 3,
+      copies: Int32Array.from(this.#copies),
       sampleCount: samples.length,
       sampleRows: Int32Array.from(samples, ({ row }) => row),
       sampleSlots: Int32Array.from(samples, ({ slot }) => slot),
@@ -117,6 +133,7 @@ export class ProgramRunner {
       logitCount: logits.length,
       logitRows: Int32Array.from(logits),
     };
+    this.#copies = [];
     const result = await this.program.run(plan);
     const width = this.program.graph.vocabSize;
     return {
@@ -134,8 +151,44 @@ export class ProgramRunner {
     this.#lengths.fill(0);
   }
 
+  /** Sequence `to` goes on where `from` stands: its blocks are copied by the next step. */
+  fork(from: number, to: number): void {
+    this.#eachBlock(from, to, (group, source, target) => this.#copies.push(group, source, target));
+  }
+
+  /** The same by the pool's bytes, at once: as a swap out and in would do it. */
+  transfer(from: number, to: number): void {
+    this.#eachBlock(from, to, (group, source, target) =>
+      this.#pool.write(group, target, this.#pool.read(group, source)),
+    );
+  }
+
   close(): void {
     this.#close();
+  }
+
+  #eachBlock(from: number, to: number, visit: (group: number, source: number, target: number) => void): void {
+    const length = this.#lengths[from] ?? 0;
+    this.#lengths[to] = length;
+    for (const [group, { ids, stride }] of this.#tables.entries()) {
+      for (let i = 0; i * BLOCK_TOKENS < length; i++)
+        visit(group, ids[from * stride + i] ?? -1, ids[to * stride + i] ?? -1);
+    }
+  }
+
+  /** The sequences' rows of a group's table; blocks wholly behind a window are given as freed. */
+  #tableFor({ ids, stride }: BlockTable, group: number, feeds: readonly Feed[], firsts: readonly number[]): BlockTable {
+    const window = this.#pool.groups[group]?.window ?? Infinity;
+    const out = new Int32Array(feeds.length * stride);
+    feeds.forEach(({ sequence }, i) => {
+      const own = ids.slice(sequence * stride, (sequence + 1) * stride);
+      const seen = (firsts[i] ?? 0) - window + 1;
+      out.set(
+        own.map((block, b) => ((b + 1) * BLOCK_TOKENS <= seen ? -1 : block)),
+        i * stride,
+      );
+    });
+    return { ids: out, stride };
   }
 }
 
@@ -148,10 +201,4 @@ function scattered(count: number): Int32Array {
 
 function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
-}
-
-function pick(ids: Int32Array, stride: number, feeds: readonly Feed[]): Int32Array {
-  const out = new Int32Array(feeds.length * stride);
-  feeds.forEach(({ sequence }, i) => out.set(ids.subarray(sequence * stride, (sequence + 1) * stride), i * stride));
-  return out;
 }

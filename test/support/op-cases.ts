@@ -1,0 +1,277 @@
+/**
+ * The cases of the shared suite (src/backend/cases.test.ts): tiny graphs around one op each, with inputs that are exact
+ * (rows of an F32 embedding), so that backends can be compared op by op. Every weight format, KV type and variant.
+ */
+import { DTYPES, type DType } from "../../src/artifact/dtype.ts";
+import type { KvType } from "../../src/backend/contract.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import type { Activation, Graph, Value, WeightRef } from "../../src/graph/graph.ts";
+import { narrowRows } from "../../src/graph/passes.ts";
+import type { TensorMaker } from "./memory-artifact.ts";
+
+export interface OpCase {
+  readonly name: string;
+  readonly kv: KvType;
+  /** Tokens that each step feeds to sequence 0 and to sequence 1. */
+  readonly steps: readonly (readonly [number, number])[];
+  readonly graph: (tensors: TensorMaker) => Graph;
+  /**
+   * An int8 rounding lies inside the op (`moe`), where float noise may turn a code: at most a twentieth of the values
+   * may differ by more than the tolerance, none by more than a hundredth of the row's largest.
+   */
+  readonly roundsInside?: boolean;
+}
+
+export const VOCABULARY = 64;
+const CONTEXT = 512;
+
+/** One row, few, and many; then both sequences at once. */
+const ROWS_STEPS = [
+  [1, 0],
+  [7, 0],
+  [0, 40],
+  [3, 2],
+] as const;
+
+/** A graph from `width` exact columns through `body`. */
+function around(width: number, body: (g: GraphBuilder, x: Value) => Value): (tensors: TensorMaker) => Graph {
+  return (tensors) => {
+    const g = new GraphBuilder("case");
+    const x = g.embed(tensors.tensor("table", "F32", [VOCABULARY, width]));
+    return g.finish(g.rows(body(g, x)), { contextLength: CONTEXT });
+  };
+}
+
+function rowsCase(
+  name: string,
+  width: number,
+  body: (g: GraphBuilder, x: Value, tensors: TensorMaker) => Value,
+  extra: Partial<OpCase> = {},
+): OpCase {
+  return {
+    name,
+    kv: "f32",
+    steps: ROWS_STEPS,
+    graph: (tensors) => around(width, (g, x) => body(g, x, tensors))(tensors),
+    ...extra,
+  };
+}
+
+/** A width that the format's blocks divide, no power of two where possible. */
+function columnsFor(dtype: DType): number {
+  const { blockSize } = DTYPES[dtype];
+  return blockSize === 256 ? 512 : blockSize === 1 ? 160 : 3 * Math.max(blockSize, 64);
+}
+
+const FORMATS = Object.keys(DTYPES) as DType[];
+const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu"];
+
+function linearCases(): OpCase[] {
+  const formats = FORMATS.map((dtype) =>
+    rowsCase(`linear ${dtype}`, columnsFor(dtype), (g, x, t) =>
+      g.linear(x, t.tensor("w", dtype, [37, columnsFor(dtype)])),
+    ),
+  );
+  const int8 = "Q8_0";
+  return [
+    ...formats,
+    rowsCase("linear F32, columns no multiple of 32", 88, (g, x, t) => g.linear(x, t.tensor("w", "F32", [37, 88]))),
+    rowsCase("linear with a bias, F16 and F32", 96, (g, x, t) =>
+      g.linear(x, t.tensor("w", "F16", [50, 96]), t.tensor("b", "F16", [50])),
+    ),
+    rowsCase("linear with a bias, int8", 96, (g, x, t) =>
+      g.linear(x, t.tensor("w", int8, [50, 96]), t.tensor("b", "F32", [50])),
+    ),
+    rowsCase("linear and a residual", 96, (g, x, t) => g.add(x, g.linear(x, t.tensor("w", int8, [96, 96])))),
+    rowsCase("linear and a residual that is read again", 96, (g, x, t) => {
+      const y = g.add(g.linear(x, t.tensor("w", "BF16", [96, 96]), t.tensor("b", "F32", [96])), x);
+      return g.add(g.linear(y, t.tensor("w2", "BF16", [96, 96], 0.1)), g.scale(y, 0.5));
+    }),
+    rowsCase("linear of a transposed matrix", 96, (g, x, t) => {
+      const stored = t.tensor("w", "F16", [96, 70]);
+      return g.linear(x, { ...stored, shape: [70, 96], parts: [{ tensor: "w", transpose: true }] });
+    }),
+    rowsCase("linear of several tensors' rows", 96, (g, x, t) => {
+      t.tensor("a", int8, [40, 96]);
+      t.tensor("b", int8, [21, 96]);
+      const parts = [
+        { tensor: "b" },
+        { tensor: "a", rowStart: 7, rowCount: 20 },
+        { tensor: "a", rowStart: 0, rowCount: 3 },
+      ];
+      return g.linear(x, { name: "parts", shape: [44, 96], parts });
+    }),
+    rowsCase("linears of different formats read one value", 256, (g, x, t) => {
+      const a = g.linear(x, t.tensor("a", "Q4_K", [32, 256]));
+      const b = g.linear(x, t.tensor("b", "Q6_K", [32, 256]));
+      return g.add(g.scale(a, 0.001), g.add(g.scale(b, 0.001), g.linear(x, t.tensor("c", "F32", [32, 256]))));
+    }),
+    rowsCase("a tied output matrix", 96, (g, x, t) => {
+      const tied = t.tensor("tied", int8, [70, 96]);
+      return g.linear(g.add(x, g.embed(tied, 0.001)), tied);
+    }),
+  ];
+}
+
+function elementwiseCases(): OpCase[] {
+  const vector = (t: TensorMaker, name: string, n: number, dtype: "F32" | "F16" = "F32"): WeightRef =>
+    t.tensor(name, dtype, [n], 0.3, 1);
+  const rope = { headDim: 32, magnitude: 1, frequencies: Float32Array.from({ length: 16 }, (_, i) => 0.7 ** i) };
+  return [
+    ...FORMATS.map((dtype) =>
+      rowsCase(`embed ${dtype}`, columnsFor(dtype), (g, x, t) =>
+        g.add(g.scale(x, 2), g.embed(t.tensor("e", dtype, [VOCABULARY, columnsFor(dtype)]), 3.3)),
+      ),
+    ),
+    rowsCase("positionEmbed", 96, (g, x, t) => g.add(x, g.positionEmbed(t.tensor("p", "F16", [CONTEXT, 96])))),
+    rowsCase("rmsNorm", 100, (g, x, t) => g.rmsNorm(x, vector(t, "n", 100), { eps: 1e-5 })),
+    rowsCase("rmsNorm of a tiny row: eps counts", 96, (g, x, t) =>
+      g.rmsNorm(g.scale(x, 1e-3), vector(t, "n", 96, "F16"), { eps: 1e-5, weightOffset: 1 }),
+    ),
+    rowsCase("rmsNorm over heads", 96, (g, x, t) => g.rmsNorm(x, vector(t, "n", 24), { eps: 1e-6, groupSize: 24 })),
+    rowsCase("rmsNorm over heads of a slice", 160, (g, x, t) =>
+      g.rmsNorm(g.slice(x, 32, 96), vector(t, "n", 32), { eps: 1e-6, groupSize: 32, weightOffset: 1 }),
+    ),
+    rowsCase("layerNorm", 100, (g, x, t) => g.layerNorm(x, vector(t, "n", 100), t.tensor("b", "F32", [100]), 1e-5)),
+    rowsCase("layerNorm without a bias", 96, (g, x, t) => g.layerNorm(x, vector(t, "n", 96, "F16"), undefined, 1e-5)),
+    rowsCase("rope, half", 96, (g, x) => g.rope(x, { ...rope, style: "half" })),
+    rowsCase("rope, interleaved", 96, (g, x) => g.rope(x, { ...rope, style: "interleaved" })),
+    rowsCase("rope of part of a head, with a magnitude", 120, (g, x) =>
+      g.rope(x, { headDim: 40, style: "half", magnitude: 1.19, frequencies: rope.frequencies.slice(0, 12) }),
+    ),
+    rowsCase("rope of slices", 160, (g, x) => {
+      const [a, b] = [
+        g.rope(g.slice(x, 0, 64), { ...rope, style: "half" }),
+        g.rope(g.slice(x, 96, 64), { ...rope, style: "half" }),
+      ];
+      return g.add(a, b);
+    }),
+    ...ACTIVATIONS.flatMap((activation) => [
+      rowsCase(`gate ${activation}`, 200, (g, x) => g.gate(g.slice(x, 0, 100), g.slice(x, 100, 100), activation)),
+      rowsCase(`activation ${activation}`, 100, (g, x) => g.activation(g.scale(x, 3), activation)),
+    ]),
+    rowsCase("gate of two values, then int8", 96, (g, x, t) =>
+      g.linear(g.gate(x, x, "relu"), t.tensor("w", "Q8_0", [40, 96])),
+    ),
+    rowsCase("add, scale, softcap, slice", 100, (g, x) => {
+      const y = g.add(x, g.scale(x, -2.5));
+      return g.add(g.softcap(g.slice(y, 3, 61), 1.5), g.slice(x, 39, 61));
+    }),
+    rowsCase("softcap of the logits", 96, (g, x, t) => g.softcap(g.linear(x, t.tensor("w", "F32", [70, 96])), 15)),
+    rowsCase("a value added to itself", 96, (g, x) => g.add(x, x)),
+    {
+      ...rowsCase("rows in two places", 96, (g, x, t) => {
+        const y = g.linear(x, t.tensor("w", "Q8_0", [96, 96]));
+        return g.add(y, g.rmsNorm(y, vector(t, "n", 96), { eps: 1e-5 }));
+      }),
+      graph: (t) => {
+        const g = new GraphBuilder("case");
+        const x = g.embed(t.tensor("table", "F32", [VOCABULARY, 96]));
+        const state = g.state({ name: "layer 0", kind: "kv", kvHeads: 1, keyDim: 32, valueDim: 32 });
+        const [q, k, v] = [g.slice(x, 0, 32), g.slice(x, 32, 32), g.slice(x, 64, 32)];
+        const attended = g.linear(
+          g.attention(q, k, v, { state, heads: 1, scale: 0.2 }),
+          t.tensor("o", "F32", [96, 32]),
+        );
+        const y = g.add(x, attended);
+        const z = g.add(y, g.linear(g.rmsNorm(y, vector(t, "n", 96), { eps: 1e-5 }), t.tensor("w", "F16", [96, 96])));
+        return narrowRows(g.finish(g.rows(z), { contextLength: CONTEXT }));
+      },
+    },
+  ];
+}
+
+interface AttentionVariant {
+  readonly name: string;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly keyDim: number;
+  readonly valueDim?: number;
+  readonly window?: number;
+  readonly softcap?: number;
+}
+
+const ATTENTION: readonly AttentionVariant[] = [
+  { name: "MHA", heads: 3, kvHeads: 3, keyDim: 32 },
+  { name: "GQA", heads: 6, kvHeads: 2, keyDim: 64 },
+  { name: "MQA", heads: 4, kvHeads: 1, keyDim: 48 },
+  { name: "heads of 40 and 24 columns", heads: 2, kvHeads: 1, keyDim: 40, valueDim: 24 },
+  { name: "a window", heads: 4, kvHeads: 2, keyDim: 32, window: 24 },
+  { name: "a window over tiles", heads: 2, kvHeads: 2, keyDim: 32, window: 150 },
+  { name: "soft cap", heads: 4, kvHeads: 2, keyDim: 32, softcap: 2 },
+];
+
+/** Prefills beyond three KV tiles, decodes, a chunk beside a decode, and lengths at tile borders. */
+const ATTENTION_STEPS = [
+  [405, 37],
+  [1, 1],
+  [1, 90],
+  [2, 1],
+  [0, 17],
+] as const;
+
+function attentionCases(): OpCase[] {
+  return ATTENTION.flatMap((variant) =>
+    (["f32", "f16", "q8"] as const).map((kv): OpCase => {
+      const { heads, kvHeads, keyDim, valueDim = keyDim, window, softcap } = variant;
+      const width = heads * keyDim + kvHeads * (keyDim + valueDim);
+      const graph = around(width, (g, x) => {
+        const shape = { name: "layer 0", kvHeads, keyDim, valueDim };
+        const state = g.state(
+          window === undefined ? { ...shape, kind: "kv" } : { ...shape, kind: "window-kv", window },
+        );
+        const q = g.slice(x, 0, heads * keyDim);
+        const k = g.slice(x, heads * keyDim, kvHeads * keyDim);
+        const v = g.slice(x, (heads + kvHeads) * keyDim, kvHeads * valueDim);
+        const scale = 1.3 / Math.sqrt(keyDim);
+        return g.attention(q, k, v, { state, heads, scale, ...(softcap === undefined ? {} : { softcap }) });
+      });
+      return { name: `attention ${variant.name}, KV ${kv}`, kv, steps: ATTENTION_STEPS, graph };
+    }),
+  );
+}
+
+function twoGroupsCase(): OpCase {
+  const graph = around(96, (g, x) => {
+    const shape = { kvHeads: 1, keyDim: 32, valueDim: 32 };
+    const all = g.state({ ...shape, name: "layer 0", kind: "kv" });
+    const near = g.state({ ...shape, name: "layer 1", kind: "window-kv", window: 20 });
+    const again = g.state({ ...shape, name: "layer 2", kind: "kv" });
+    const [q, k, v] = [g.slice(x, 0, 32), g.slice(x, 32, 32), g.slice(x, 64, 32)];
+    const options = { heads: 1, scale: 0.2 };
+    const a = g.attention(q, k, v, { state: all, ...options });
+    const b = g.attention(k, v, q, { state: near, ...options });
+    const c = g.attention(v, q, k, { state: again, ...options });
+    return g.add(a, g.add(b, c));
+  });
+  return { name: "three layers in two state groups", kv: "f16", steps: ATTENTION_STEPS, graph };
+}
+
+function moeCases(): OpCase[] {
+  const variants = [
+    { dtype: "F32", width: 96, hidden: 40, experts: 6, topK: 2, normalize: true, activation: "silu" },
+    { dtype: "F16", width: 64, hidden: 96, experts: 4, topK: 4, normalize: false, activation: "geluTanh" },
+    { dtype: "BF16", width: 64, hidden: 64, experts: 3, topK: 1, normalize: false, activation: "silu" },
+    { dtype: "Q8_0", width: 96, hidden: 64, experts: 8, topK: 3, normalize: true, activation: "silu" },
+    { dtype: "Q4_K", width: 256, hidden: 256, experts: 4, topK: 2, normalize: false, activation: "silu" },
+    { dtype: "IQ4_XS", width: 256, hidden: 256, experts: 4, topK: 2, normalize: true, activation: "silu" },
+  ] as const;
+  return variants.map(({ dtype, width, hidden, ...options }) =>
+    rowsCase(
+      `moe ${dtype}, ${options.topK} of ${options.experts}`,
+      width,
+      (g, x, t) =>
+        g.moe(x, {
+          ...options,
+          router: t.tensor("router", "F32", [options.experts, width], 0.3),
+          gateUp: t.tensor("gateUp", dtype, [options.experts, 2 * hidden, width], 0.2),
+          down: t.tensor("down", dtype, [options.experts, width, hidden], 0.2),
+        }),
+      { roundsInside: DTYPES[dtype].blockSize > 1 },
+    ),
+  );
+}
+
+export function opCases(): OpCase[] {
+  return [...linearCases(), ...elementwiseCases(), ...attentionCases(), twoGroupsCase(), ...moeCases()];
+}
