@@ -113,7 +113,7 @@ void rotateHalves(const float* x, float* y, int n, const float* cos, const float
     put(y + i, a * c - b * s);
     put(y + n + i, b * c + a * s);
   };
-  for (; i + kLanes <= n; i += kLanes) rotate([](const float* p) { return load(p); }, store);
+  for (; i + kLanes <= n; i += kLanes) rotate([](const float* p) { return load(p); }, [](float* p, F32 v) { store(p, v); });
   const int rest = n - i;
   if (rest > 0) {
     rotate([rest](const float* p) { return loadFirst(p, rest); },
