@@ -6,7 +6,9 @@ import { type Command, commandHelp, overview } from "./command.ts";
 import { chat } from "./commands/chat.ts";
 import { detokenize } from "./commands/detokenize.ts";
 import { inspect } from "./commands/inspect.ts";
+import { list } from "./commands/list.ts";
 import { perplexity } from "./commands/perplexity.ts";
+import { pull } from "./commands/pull.ts";
 import { run } from "./commands/run.ts";
 import { tokenize } from "./commands/tokenize.ts";
 import { EXIT, InterruptedError, UsageError } from "./exit.ts";
@@ -14,7 +16,7 @@ import { parseFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
 import { Terminal } from "./terminal.ts";
 
-const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, inspect];
+const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, pull, list, inspect];
 
 /** Runs a command line and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {

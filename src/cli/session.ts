@@ -48,8 +48,10 @@ async function withProgress<T>(terminal: Terminal, work: (options: ProgressOptio
   try {
     return await work({
       signal: terminal.signal,
-      onProgress: ({ stage, file, loadedBytes, totalBytes }) =>
-        line.update(`${stage} ${baseName(file)}`, loadedBytes, totalBytes, "bytes"),
+      onProgress: ({ stage, name, done, total }) => {
+        if (stage === "compile") line.update("compile the kernels (once)", done, total, "steps");
+        else line.update(`${stage} ${baseName(name)}`, done, total, "bytes");
+      },
     });
   } finally {
     line.clear();
