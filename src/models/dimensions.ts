@@ -21,6 +21,7 @@ export interface Dimensions {
 
 /** Beyond this a config is nonsense, and nothing shall be allocated for it. */
 const MAX_HEAD_DIM = 4096;
+const MAX_LAYERS = 4096;
 
 export function readDimensions(config: ConfigReader): Dimensions {
   const width = config.int(["embedding_length", "hidden_size"]);
@@ -29,8 +30,10 @@ export function readDimensions(config: ConfigReader): Dimensions {
   const headDim = config.int(["attention.key_length", "head_dim"], Math.max(1, Math.floor(width / heads)));
   if (headDim > MAX_HEAD_DIM) throw config.wrong(["attention.key_length", "head_dim"], `at most ${MAX_HEAD_DIM}`);
   if (heads % kvHeads !== 0) throw new ArtifactError(`config: ${heads} heads can't share ${kvHeads} key/value heads`);
+  const layers = config.int(["block_count", "num_hidden_layers"]);
+  if (layers > MAX_LAYERS) throw config.wrong(["block_count", "num_hidden_layers"], `at most ${MAX_LAYERS}`);
   return {
-    layers: config.int(["block_count", "num_hidden_layers"]),
+    layers,
     width,
     heads,
     kvHeads,

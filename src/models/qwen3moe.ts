@@ -32,7 +32,7 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
     normalize: config.bool([null, "norm_topk_prob"], config.format === "gguf"),
     activation,
   };
-  const isDense = denseLayers(config);
+  const namedDense = denseLayers(config);
 
   let x = net.embed(width);
   for (let i = 0; i < layers; i++) {
@@ -45,7 +45,8 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
     x = g.add(x, layer.linear(g.attention(g.rope(q, rope), g.rope(k, rope), v, { state, heads, scale }), "o", width));
 
     const m = layer.rmsNorm(x, "ffnNorm", eps);
-    if (isDense(i)) {
+    // GGUF has no list: a layer without a router is dense.
+    if (config.format === "gguf" ? !layer.has("router") : namedDense(i)) {
       const gated = g.gate(layer.linear(m, "gate", hidden), layer.linear(m, "up", hidden), activation);
       x = g.add(x, layer.linear(gated, "down", width));
     } else {
