@@ -100,7 +100,7 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
   const arch =
     { mistral: "llama", mixtral: "llama", gemma3_text: "gemma3", qwen3_moe: "qwen3moe" }[architecture] ?? architecture;
   const number = (...keys: string[]): number =>
-    Number(keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0);
+    keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0;
   const headDim = number("head_dim") || number("hidden_size", "n_embd") / number("num_attention_heads", "n_head");
   const maker = new TensorMaker(0);
   const stacks = new Map<string, Map<number, Values>>();
