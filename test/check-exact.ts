@@ -1,0 +1,145 @@
+/**
+ * check:exact: promise 1, measured. Random workloads (1 to 8 requests, mixed lengths, chunks of 1 to 512 tokens,
+ * n > 1, aborts, 1 or 2 threads, temperatures and penalties, memory so small that requests wait) on a tiny model of
+ * each family, on each weight format with each KV type, and on the shared model: ids and bits of logits must equal
+ * those of each request run alone, one token a step, on one thread.
+ *
+ * npm run check:exact -- [--steps N] [--isa NAME] [--seed N] [--only TEXT] [--sabotage]
+ */
+import { parseArgs } from "node:util";
+import type { ModelArtifact } from "../src/artifact/artifact.ts";
+import type { DType } from "../src/artifact/dtype.ts";
+import { openArtifact } from "../src/artifact/node-open.ts";
+import { type CpuBackend, cpuIsas, createCpuBackend } from "../src/backend/cpu/backend.ts";
+import type { KvType } from "../src/backend/contract.ts";
+import { MODEL } from "./support/greedy-paths.ts";
+import { Random } from "./support/random.ts";
+import { sharedFile } from "./support/shared.ts";
+import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "./support/tiny-models.ts";
+import { randomJobs, runJobs, type WorkloadShape } from "./support/workload.ts";
+
+interface Case {
+  readonly name: string;
+  readonly open: () => Promise<ModelArtifact>;
+  readonly kv: KvType;
+  readonly shape: WorkloadShape;
+  readonly context: number;
+}
+
+const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
+/** Every native format, and file formats that load into each of the general layouts. */
+const FORMATS: readonly DType[] = [
+  "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "Q5_0", "Q5_1",
+];
+/** Prompts reach over three KV tiles of 128 positions. */
+const TINY: WorkloadShape = { vocab: TINY_VOCAB, prompt: 420, answer: 40, requests: 8 };
+const SHARED: WorkloadShape = { vocab: 49_152, prompt: 40, answer: 8, requests: 4 };
+
+const { values } = parseArgs({
+  options: {
+    steps: { type: "string", default: "20000" },
+    isa: { type: "string" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    only: { type: "string" },
+    sabotage: { type: "boolean", default: false },
+  },
+});
+const wanted = Number(values.steps);
+const firstSeed = Number(values.seed);
+const isas = values.isa === undefined ? await cpuIsas() : [values.isa];
+const cases = makeCases().filter(({ name }) => values.only === undefined || name.includes(values.only));
+console.log(`seed ${firstSeed}; ISA paths: ${isas.join(", ")}; ${cases.length} cases${values.sabotage ? "; SABOTAGE" : ""}`);
+
+let mismatches = 0;
+let steps = 0;
+let aloneSteps = 0;
+let compared = 0;
+let workloads = 0;
+const rows: Record<string, number> = {};
+for (let round = 0; steps < wanted; round++) {
+  for (const [c, one] of cases.entries()) {
+    const isa = isas[(round + c) % isas.length] ?? "scalar";
+    await runWorkload(one, isa, firstSeed + 1000 * round + c);
+    workloads += 1;
+    process.stderr.write(`\r${steps} of ${wanted} steps, ${compared} answers compared, ${mismatches} mismatches `);
+    if (values.sabotage && mismatches > 0) steps = wanted;
+    if (steps >= wanted && round > 0) break;
+  }
+}
+process.stderr.write("\n");
+for (const [kernel, count] of Object.entries(rows)) console.log(`${kernel.padEnd(24)} ${String(count).padStart(10)} rows`);
+const idle = Object.entries(rows).filter(([, count]) => count === 0);
+const complete = values.only === undefined && !values.sabotage;
+if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) => kernel).join(", ")}`);
+console.log(`${workloads} workloads, ${steps} steps (and ${aloneSteps} alone), ${compared} answers compared`);
+console.log(`mismatches: ${mismatches}`);
+if (values.sabotage) {
+  console.log(mismatches > 0 ? "PASS: the planted fault was found" : "FAILED: the planted fault was not found");
+  process.exitCode = mismatches > 0 ? 0 : 1;
+} else {
+  const passed = mismatches === 0 && (!complete || idle.length === 0);
+  console.log(passed ? "PASS" : "FAILED");
+  process.exitCode = passed ? 0 : 1;
+}
+
+async function runWorkload(one: Case, isa: string, seed: number): Promise<void> {
+  const random = new Random(seed);
+  const artifact = await one.open();
+  const jobs = randomJobs(random, one.shape);
+  const alone = await withBackend(isa, 1, false, (backend) =>
+    runJobs(artifact, backend, jobs.filter(({ abortAfter }) => abortAfter === undefined), { kv: one.kv, chunk: 1, context: one.context, maxSequences: 3 }),
+  );
+  const chunk = random.pick([1, 2, 3, 5, 16, 17, 64, 128, 200, 512]);
+  const threads = random.between(1, 2);
+  const maxSequences = random.between(3, 24);
+  const together = await withBackend(isa, threads, values.sabotage, (backend) =>
+    runJobs(artifact, backend, jobs, { kv: one.kv, chunk, context: one.context, maxSequences }, random),
+  );
+  steps += together.steps;
+  aloneSteps += alone.steps;
+  let i = 0;
+  for (const [j, job] of jobs.entries()) {
+    if (job.abortAfter !== undefined) continue;
+    const expected = alone.outcomes[i++]?.answers ?? [];
+    for (const [a, answer] of expected.entries()) {
+      compared += 1;
+      const found = together.outcomes[j]?.answers[a];
+      if (found === answer) continue;
+      mismatches += 1;
+      if (mismatches > 5) continue;
+      console.log(`\nMISMATCH ${one.name}, ${isa}, seed ${seed}, chunk ${chunk}, ${threads} threads, request ${j}, answer ${a}:`);
+      console.log(`  alone:    ${answer.slice(0, 160)}\n  together: ${(found ?? "nothing").slice(0, 160)}`);
+    }
+  }
+  await artifact.close();
+}
+
+/** Runs `use` on a backend of its own and adds its counters to `rows`. */
+async function withBackend<T>(isa: string, threads: number, sabotage: boolean, use: (backend: CpuBackend) => Promise<T>): Promise<T> {
+  const backend = await createCpuBackend({ isa, threads });
+  backend.setSabotage(sabotage);
+  try {
+    return await use(backend);
+  } finally {
+    for (const [kernel, count] of Object.entries(backend.counters())) rows[kernel] = (rows[kernel] ?? 0) + count;
+    backend.setSabotage(false);
+    await backend.close();
+  }
+}
+
+function makeCases(): Case[] {
+  const made: Case[] = [];
+  const tiny = (family: (typeof TINY_FAMILIES)[number], dtype: DType, kv: KvType): void => {
+    const open = (): Promise<ModelArtifact> => Promise.resolve(tinyModel(family, dtype, 17));
+    made.push({ name: `${family} ${dtype} kv ${kv}`, open, kv, shape: TINY, context: 512 });
+  };
+  for (const [i, family] of TINY_FAMILIES.entries()) {
+    tiny(family, "F32", KV_TYPES[i % 3] ?? "f16");
+    tiny(family, "Q8_0", KV_TYPES[(i + 1) % 3] ?? "f16");
+  }
+  for (const dtype of FORMATS) for (const kv of KV_TYPES) tiny("llama", dtype, kv);
+  const shared = sharedFile(MODEL);
+  if (shared === undefined) console.log(`SKIPPED the shared model: needs ../shared/${MODEL}`);
+  else made.push({ name: "shared model", open: () => openArtifact(shared), kv: "f16", shape: SHARED, context: 512 });
+  return made;
+}
