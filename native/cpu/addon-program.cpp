@@ -132,7 +132,8 @@ struct Reader {
 
 struct Run final : AsyncJob {
   std::shared_ptr<Program> program;
-  void run(int thread) override { program->execute(thread); }
+  int next() override { return program->next(); }
+  void work(int chunk, int thread) override { program->work(chunk, thread); }
   void settled(napi_env) override { program->busy = false; }
 };
 

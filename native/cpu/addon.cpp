@@ -164,7 +164,8 @@ struct Load final : AsyncJob {
   LoadTask task;
   napi_ref bytes = nullptr;
 
-  void run(int) override { task.run(*team); }
+  int next() override { return task.next(team->threads()); }
+  void work(int chunk, int thread) override { task.work(chunk, thread); }
   void settled(napi_env env) override {
     if (bytes) napi_delete_reference(env, bytes);
     error = task.error;

@@ -5,7 +5,6 @@
 #include <node_api.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 

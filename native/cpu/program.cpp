@@ -13,7 +13,7 @@ constexpr int kAttendRows = 32;
 // Up to here a sequence's rows may be cut by tiles.
 constexpr int kSplitRows = 4;
 constexpr size_t kPartialFloats = size_t{2} << 20;
-// Up to here row ops are done by the last thread at a barrier: about a microsecond of work, what a barrier costs.
+// Up to here row ops are done by one thread: about a microsecond of work, what a phase costs.
 constexpr int64_t kSerialCost = 4096;
 constexpr int kRowChunk = 8;
 // Rows up to which a linear counts as flat.
@@ -322,6 +322,10 @@ bool Program::prepare(const PlanView& plan, std::string& error) {
   results_.logits_ = plan.logitCount;
   for (size_t g = 0; g < groups_.size(); g++) planAttention(static_cast<int>(g));
   startPass(0);
+  part_ = Part::Start;
+  outputs_ = false;
+  stage_ = 0;
+  rows_ = tokenCount;
   return true;
 }
 
@@ -372,58 +376,110 @@ void Program::startPass(int begin) {
 
 // --- a step ---------------------------------------------------------------------------------------------------------
 
-void Program::execute(int thread) {
-  if (timing_ || copyCount_ > 0) {
-    team_->barrier([&] {
-      for (int i = 0; i < copyCount_; i++) pool_->copyBlock(copies_[3 * i], copies_[3 * i + 1], copies_[3 * i + 2]);
-      if (timing_) lastTime_ = os::nanoseconds();
-      steps_++;
-    });
-  }
-  runStages(tokenStages_, static_cast<int>(positions_.size() ? sequences_.back().row + sequences_.back().rows : 0),
-            thread);
-  int outputs = static_cast<int>(outputRow_.size());
-  for (int begin = 0; begin < outputs; begin += spec_.outputRows) {
-    runStages(outputStages_, std::min(spec_.outputRows, outputs - begin), thread);
-    finish(thread);
+// Opens phases until one has work for several threads; what a single thread should do, it does here.
+int Program::next() {
+  auto* stages = outputs_ ? &outputStages_ : &tokenStages_;
+  while (true) {
+    Stage* stage = stage_ < stages->size() ? (*stages)[stage_].get() : nullptr;
+    switch (part_) {
+      case Part::Start:
+        for (int i = 0; i < copyCount_; i++) pool_->copyBlock(copies_[3 * i], copies_[3 * i + 1], copies_[3 * i + 2]);
+        if (timing_) lastTime_ = os::nanoseconds();
+        steps_++;
+        part_ = Part::Wide;
+        break;
+      case Part::Wide:
+        if (!stage) {
+          // The end of the tokens, or of a pass over output rows.
+          if (outputs_) {
+            part_ = Part::Finish;
+            if (wantedEnd_ > wantedBegin_) return static_cast<int>(wantedEnd_ - wantedBegin_);
+            break;
+          }
+          if (outputRow_.empty()) return 0;
+          outputs_ = true;
+          stages = &outputStages_;
+          stage_ = 0;
+          rows_ = passRows_;
+          break;
+        }
+        part_ = Part::Rows;
+        if (stage->wide) {
+          if (int items = openWide(*stage->wide); items > 0) return items;
+        }
+        break;
+      case Part::Rows:
+        part_ = Part::End;
+        if (int chunks = openRows(*stage); chunks > 0) return chunks;
+        break;
+      case Part::End:
+        if (stage->serial) groupExperts(*stage->serial);
+        if (timing_) lap(stage->nanoseconds);
+        stage_++;
+        part_ = Part::Wide;
+        break;
+      case Part::Finish:
+        endPass();
+        if (passRows_ <= 0) return 0;
+        stage_ = 0;
+        rows_ = passRows_;
+        part_ = Part::Wide;
+        break;
+    }
   }
 }
 
-void Program::runStages(std::vector<std::unique_ptr<Stage>>& stages, int rows, int thread) {
-  int threads = team_->threads();
-  for (auto& pointer : stages) {
-    Stage& stage = *pointer;
-    if (stage.wide) runWide(*stage.wide, rows, thread);
-    auto end = [&] {
-      if (stage.serial) runSerial(*stage.serial, rows);
-      if (timing_) {
-        uint64_t now = os::nanoseconds();
-        stage.nanoseconds += now - lastTime_;
-        lastTime_ = now;
-      }
-    };
-    int stageRows = stage.rows.empty() ? 0 : rows * stage.rows[0]->perRow;
-    if (stageRows <= 1 || threads == 1 || stage.rowCost * stageRows <= kSerialCost) {
-      team_->barrier([&] {
-        if (stage.wide) stage.wide->counter.reset();
-        // In pieces, so that what one op wrote is in the cache when the next reads it.
-        for (int begin = 0; begin < stageRows; begin += kRowChunk) {
-          for (Instruction* in : stage.rows) runRow(*in, begin, std::min(stageRows, begin + kRowChunk));
-        }
-        end();
-      });
-      continue;
-    }
-    if (stage.wide) team_->barrier([&] { stage.wide->counter.reset(); });
-    int chunk = std::clamp(stageRows / (4 * threads), 1, kRowChunk);
-    for (int begin; (begin = stage.counter.take() * chunk) < stageRows;) {
-      for (Instruction* in : stage.rows) runRow(*in, begin, std::min(stageRows, begin + chunk));
-    }
-    team_->barrier([&] {
-      stage.counter.reset();
-      end();
-    });
+void Program::work(int chunk, int thread) {
+  uint8_t* scratch = scratch_ + scratchBytes_ * thread;
+  if (part_ == Part::Finish) {
+    output(wanted_[wantedBegin_ + chunk], scratch);
+    return;
   }
+  const Stage& stage = *(outputs_ ? outputStages_ : tokenStages_)[stage_];
+  // The part that was opened is the one before `part_`.
+  if (part_ == Part::End) {
+    int end = std::min(rows_ * stage.rows[0]->perRow, (chunk + 1) * rowChunk_);
+    for (const Instruction* in : stage.rows) runRow(*in, chunk * rowChunk_, end);
+    return;
+  }
+  switch (stage.wide->op) {
+    case Op::Linear:
+      linear(*stage.wide, chunk, scratch);
+      return;
+    case Op::LinearGate:
+      linearGate(*stage.wide, chunk, scratch);
+      return;
+    case Op::ExpertLinear:
+      expertLinear(*stage.wide, chunk, scratch);
+      return;
+    case Op::Attend:
+      attend(*stage.wide, chunk, scratch);
+      return;
+    default:
+      return;
+  }
+}
+
+// Runs the row ops here where they are few; else the number of chunks.
+int Program::openRows(const Stage& stage) {
+  if (stage.rows.empty()) return 0;
+  int rows = rows_ * stage.rows[0]->perRow;
+  int threads = team_->threads();
+  if (rows > 1 && threads > 1 && stage.rowCost * rows > kSerialCost) {
+    rowChunk_ = std::clamp(rows / (4 * threads), 1, kRowChunk);
+    return (rows + rowChunk_ - 1) / rowChunk_;
+  }
+  // In pieces, so that what one op wrote is in the cache when the next reads it.
+  for (int begin = 0; begin < rows; begin += kRowChunk) {
+    for (const Instruction* in : stage.rows) runRow(*in, begin, std::min(rows, begin + kRowChunk));
+  }
+  return 0;
+}
+
+void Program::lap(uint64_t& sum) {
+  uint64_t now = os::nanoseconds();
+  sum += now - lastTime_;
+  lastTime_ = now;
 }
 
 void Program::runRow(const Instruction& in, int begin, int end) {
@@ -524,12 +580,12 @@ void Program::runRow(const Instruction& in, int begin, int end) {
 }
 
 // Sorts the (row, expert) assignments by expert, rows in ascending order. y: ids [rows, topK].
-void Program::runSerial(const Instruction& in, int rows) {
+void Program::groupExperts(const Instruction& in) {
   auto list = [&](size_t offset) { return reinterpret_cast<int32_t*>(arena_ + offset); };
   int32_t *offsets = list(in.experts.offsets), *active = list(in.experts.active);
   int32_t *rowIndex = list(in.experts.rowIndex), *place = list(in.experts.place);
   int32_t* ids = at<int32_t>(in.y);
-  int count = rows * in.topK;
+  int count = rows_ * in.topK;
   std::fill(offsets, offsets + in.n + 1, 0);
   for (int i = 0; i < count; i++) {
     if (static_cast<uint32_t>(ids[i]) >= static_cast<uint32_t>(in.n)) ids[i] = 0;  // router logits that are no numbers
@@ -549,176 +605,151 @@ void Program::runSerial(const Instruction& in, int rows) {
   offsets[0] = 0;
 }
 
-void Program::runWide(Instruction& in, int rows, int thread) {
-  switch (in.op) {
-    case Op::Linear:
-      linear(in, rows, thread);
-      return;
-    case Op::LinearGate:
-      linearGate(in, rows, thread);
-      return;
-    case Op::ExpertLinear:
-      expertLinear(in, rows, thread);
-      return;
-    case Op::Attend:
-      attend(in, thread);
-      return;
-    default:
-      return;
-  }
-}
-
 void Program::countLinear(const Matrix& w, int rows) {
   int kind = rows == 1 ? 0 : rows <= kFlatRows ? 1 : 2;
   counters_->linear[kind][static_cast<int>(w.format)].fetch_add(static_cast<uint64_t>(rows), std::memory_order_relaxed);
 }
 
-namespace {
+int Grid::items() const {
+  int chunks = falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even;
+  return chunks * rowBlocks;
+}
+int Grid::unitBegin(int item) const { return falling ? (*falling)[item / rowBlocks] : item / rowBlocks * even; }
+int Grid::unitEnd(int item) const {
+  int chunk = item / rowBlocks;
+  return falling ? (*falling)[chunk + 1] : std::min(units, (chunk + 1) * even);
+}
+int Grid::rowEnd(int item) const { return std::min(rows, rowBegin(item) + rowBlock); }
 
-// How a linear over `rows` rows is cut: chunks of units (falling sizes where the weights are read once, even ones where
-// they are read again for each block of rows), times blocks of rows.
-struct Grid {
-  const std::vector<int32_t>* falling;
-  int units, even, chunks, rows, rowBlock, rowBlocks;
-
-  Grid(const Instruction& in, int units, int rows, int threads, size_t bytesOfUnit)
-      : falling(rows <= kFlatRows ? &in.chunks : nullptr), units(units), rows(rows), rowBlock(in.rowBlock) {
-    rowBlocks = (rows + rowBlock - 1) / rowBlock;
-    int most = std::max(1, static_cast<int>(kCacheBytes / bytesOfUnit));
-    even = std::clamp(units * rowBlocks / (8 * threads), 1, most);
-    chunks = falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even;
+// Cuts a wide op into chunks, and counts what the kernels will do.
+int Program::openWide(const Instruction& in) {
+  int threads = team_->threads();
+  switch (in.op) {
+    case Op::Attend:
+      return static_cast<int>(groups_[in.group]->items.size()) * in.kv.kvHeads;
+    case Op::ExpertLinear: {
+      auto list = [&](size_t offset) { return reinterpret_cast<int32_t*>(arena_ + offset); };
+      const int32_t *offsets = list(in.experts.offsets), *active = list(in.experts.active);
+      int units = in.chunks.back();
+      int wanted = std::clamp(8 * threads / std::max(1, active[0]), 1, units);
+      expertUnits_ = (units + wanted - 1) / wanted;
+      expertChunks_ = (units + expertUnits_ - 1) / expertUnits_;
+      for (int i = 0; i < active[0]; i++) {
+        int rows = offsets[active[1 + i] + 1] - offsets[active[1 + i]];
+        for (int row = 0; row < rows; row += in.rowBlock) {
+          for (const LinearPart& part : in.parts) countLinear(*part.w, std::min(in.rowBlock, rows - row));
+        }
+      }
+      return active[0] * expertChunks_;
+    }
+    default: {
+      int perUnit = in.op == Op::LinearGate ? 4 : 1;
+      grid_.falling = rows_ <= kFlatRows ? &in.chunks : nullptr;
+      grid_.units = in.chunks.back();
+      grid_.rows = rows_;
+      grid_.rowBlock = in.rowBlock;
+      grid_.rowBlocks = (rows_ + in.rowBlock - 1) / in.rowBlock;
+      int most = std::max(1, static_cast<int>(kCacheBytes / (unitBytes(in) * perUnit)));
+      grid_.even = std::clamp(grid_.units * grid_.rowBlocks / (8 * threads), 1, most);
+      for (const LinearPart& part : in.parts) {
+        for (int b = 0; b < grid_.rowBlocks; b++) countLinear(*part.w, grid_.rowEnd(b) - grid_.rowBegin(b));
+      }
+      return grid_.items();
+    }
   }
-  int items() const { return chunks * rowBlocks; }
-  int unitBegin(int item) const {
-    int c = item / rowBlocks;
-    return falling ? (*falling)[c] : c * even;
-  }
-  int unitEnd(int item) const {
-    int c = item / rowBlocks;
-    return falling ? (*falling)[c + 1] : std::min(units, (c + 1) * even);
-  }
-  int rowBegin(int item) const { return item % rowBlocks * rowBlock; }
-  int rowEnd(int item) const { return std::min(rows, rowBegin(item) + rowBlock); }
-};
-
-}  // namespace
+}
 
 // y = x Wᵀ (+ bias) (+ residual z)
-void Program::linear(Instruction& in, int rows, int thread) {
-  uint8_t* scratch = scratch_ + scratchBytes_ * thread;
-  Grid grid(in, in.chunks.back(), rows, team_->threads(), unitBytes(in));
-  if (thread == 0) {
-    for (const LinearPart& part : in.parts) {
-      for (int b = 0; b < grid.rowBlocks; b++) countLinear(*part.w, grid.rowEnd(b) - grid.rowBegin(b));
-    }
+void Program::linear(const Instruction& in, int item, uint8_t* scratch) {
+  int begin = grid_.unitBegin(item), end = grid_.unitEnd(item);
+  size_t row = grid_.rowBegin(item);
+  LinearArgs args{};
+  args.rows = grid_.rowEnd(item) - static_cast<int>(row);
+  if (in.int8) {
+    args.x8 = rows8(in.q, row);
+  } else {
+    args.x = at(in.x, row);
+    args.ldx = in.x.stride;
   }
-  for (int item; (item = in.counter.take()) < grid.items();) {
-    int begin = grid.unitBegin(item), end = grid.unitEnd(item);
-    size_t row = grid.rowBegin(item);
-    LinearArgs args{};
-    args.rows = grid.rowEnd(item) - static_cast<int>(row);
-    if (in.int8) {
-      args.x8 = rows8(in.q, row);
-    } else {
-      args.x = at(in.x, row);
-      args.ldx = in.x.stride;
+  args.ldy = in.y.stride;
+  args.ldr = in.z.stride;
+  for (const LinearPart& part : in.parts) {
+    int groups = groupsOf(*part.w);
+    if (begin < groups && end > 0) {
+      args.w = part.w;
+      args.y = at(in.y, row) + part.column;
+      args.bias = in.bias ? in.bias + part.column : nullptr;
+      args.residual = in.hasResidual ? at(in.z, row) + part.column : nullptr;
+      kernels_->linear(args, std::max(begin, 0), std::min(end, groups), scratch);
     }
-    args.ldy = in.y.stride;
-    args.ldr = in.z.stride;
-    for (const LinearPart& part : in.parts) {
-      int groups = groupsOf(*part.w);
-      if (begin < groups && end > 0) {
-        args.w = part.w;
-        args.y = at(in.y, row) + part.column;
-        args.bias = in.bias ? in.bias + part.column : nullptr;
-        args.residual = in.hasResidual ? at(in.z, row) + part.column : nullptr;
-        kernels_->linear(args, std::max(begin, 0), std::min(end, groups), scratch);
-      }
-      begin -= groups;
-      end -= groups;
-    }
+    begin -= groups;
+    end -= groups;
   }
 }
 
 // y [rows, 2F] = x Wᵀ (gate columns, then up columns), then y[:F] = act(y[:F]) · y[F:], then those as int8. A unit is
 // 32 columns of F, so that a chunk holds whole activation blocks.
-void Program::linearGate(Instruction& in, int rows, int thread) {
-  uint8_t* scratch = scratch_ + scratchBytes_ * thread;
+void Program::linearGate(const Instruction& in, int item, uint8_t* scratch) {
   const Matrix& w = *in.parts[0].w;
   int half = w.rows / 2;
-  Grid grid(in, in.chunks.back(), rows, team_->threads(), 4 * w.groupBytes);
-  if (thread == 0) {
-    for (int b = 0; b < grid.rowBlocks; b++) countLinear(w, grid.rowEnd(b) - grid.rowBegin(b));
+  int begin = grid_.unitBegin(item), end = grid_.unitEnd(item);
+  size_t row = grid_.rowBegin(item);
+  LinearArgs args{};
+  args.w = &w;
+  args.rows = grid_.rowEnd(item) - static_cast<int>(row);
+  if (in.int8) {
+    args.x8 = rows8(in.q, row);
+  } else {
+    args.x = at(in.x, row);
+    args.ldx = in.x.stride;
   }
-  for (int item; (item = in.counter.take()) < grid.items();) {
-    int begin = grid.unitBegin(item), end = grid.unitEnd(item);
-    size_t row = grid.rowBegin(item);
-    LinearArgs args{};
-    args.w = &w;
-    args.rows = grid.rowEnd(item) - static_cast<int>(row);
-    if (in.int8) {
-      args.x8 = rows8(in.q, row);
-    } else {
-      args.x = at(in.x, row);
-      args.ldx = in.x.stride;
-    }
-    args.y = at(in.y, row);
-    args.ldy = in.y.stride;
-    kernels_->linear(args, 2 * begin, 2 * end, scratch);
-    kernels_->linear(args, half / 16 + 2 * begin, half / 16 + 2 * end, scratch);
-    float* gate = args.y + 32 * begin;
-    int cols = 32 * (end - begin);
-    kernels_->gate(gate, args.ldy, gate + half, args.ldy, gate, args.ldy, cols, in.activation, 0, args.rows);
-    if (!in.emits8) continue;
-    for (int i = 0; i < args.rows; i++) {
-      Rows8 out = rows8(in.q2, row + i);
-      out.codes += 32 * begin;
-      out.scales += begin;
-      out.sums += 2 * begin;
-      kernels_->quantizeRows(gate + i * args.ldy, args.ldy, cols, out, 0, 1);
-    }
+  args.y = at(in.y, row);
+  args.ldy = in.y.stride;
+  kernels_->linear(args, 2 * begin, 2 * end, scratch);
+  kernels_->linear(args, half / 16 + 2 * begin, half / 16 + 2 * end, scratch);
+  float* gate = args.y + 32 * begin;
+  int cols = 32 * (end - begin);
+  kernels_->gate(gate, args.ldy, gate + half, args.ldy, gate, args.ldy, cols, in.activation, 0, args.rows);
+  for (int i = 0; in.emits8 && i < args.rows; i++) {
+    Rows8 out = rows8(in.q2, row + i);
+    out.codes += 32 * begin;
+    out.scales += begin;
+    out.sums += 2 * begin;
+    kernels_->quantizeRows(gate + i * args.ldy, args.ldy, cols, out, 0, 1);
   }
 }
 
 // For each active expert: y[its assignments] = x[their rows] Wᵀ. `gather`: x has the token rows, else the assignments.
-void Program::expertLinear(Instruction& in, int, int thread) {
-  uint8_t* scratch = scratch_ + scratchBytes_ * thread;
+void Program::expertLinear(const Instruction& in, int item, uint8_t* scratch) {
   auto list = [&](size_t offset) { return reinterpret_cast<int32_t*>(arena_ + offset); };
   const int32_t *offsets = list(in.experts.offsets), *active = list(in.experts.active);
   const int32_t* rowIndex = list(in.experts.rowIndex);
-  int units = in.chunks.back();
-  int perExpert = std::clamp(8 * team_->threads() / std::max(1, active[0]), 1, units);
-  int size = (units + perExpert - 1) / perExpert;
-  perExpert = (units + size - 1) / size;
-  for (int item; (item = in.counter.take()) < active[0] * perExpert;) {
-    int expert = active[1 + item / perExpert];
-    int from = item % perExpert * size, to = std::min(units, from + size);
-    int first = offsets[expert], last = offsets[expert + 1];
-    for (int row = first; row < last; row += in.rowBlock) {
-      int begin = from, end = to;
-      LinearArgs args{};
-      args.expert = expert;
-      args.rows = std::min(in.rowBlock, last - row);
-      size_t source = in.gather ? 0 : row;
-      if (in.gather) args.rowIndex = rowIndex + row;
-      if (in.int8) {
-        args.x8 = rows8(in.q, source);
-      } else {
-        args.x = at(in.x, source);
-        args.ldx = in.x.stride;
+  int expert = active[1 + item / expertChunks_];
+  int from = item % expertChunks_ * expertUnits_, to = std::min(in.chunks.back(), from + expertUnits_);
+  int last = offsets[expert + 1];
+  for (int row = offsets[expert]; row < last; row += in.rowBlock) {
+    int begin = from, end = to;
+    LinearArgs args{};
+    args.expert = expert;
+    args.rows = std::min(in.rowBlock, last - row);
+    size_t source = in.gather ? 0 : row;
+    if (in.gather) args.rowIndex = rowIndex + row;
+    if (in.int8) {
+      args.x8 = rows8(in.q, source);
+    } else {
+      args.x = at(in.x, source);
+      args.ldx = in.x.stride;
+    }
+    args.ldy = in.y.stride;
+    for (const LinearPart& part : in.parts) {
+      int groups = groupsOf(*part.w);
+      if (begin < groups && end > 0) {
+        args.w = part.w;
+        args.y = at(in.y, row) + part.column;
+        kernels_->linear(args, std::max(begin, 0), std::min(end, groups), scratch);
       }
-      args.ldy = in.y.stride;
-      for (const LinearPart& part : in.parts) {
-        int groups = groupsOf(*part.w);
-        if (begin < groups && end > 0) {
-          args.w = part.w;
-          args.y = at(in.y, row) + part.column;
-          kernels_->linear(args, std::max(begin, 0), std::min(end, groups), scratch);
-          if (begin <= 0) countLinear(*part.w, args.rows);
-        }
-        begin -= groups;
-        end -= groups;
-      }
+      begin -= groups;
+      end -= groups;
     }
   }
 }
@@ -742,74 +773,61 @@ AttendArgs Program::attendArgs(const Instruction& in, const Sequence& sequence, 
 }
 
 // x: queries, y: out. factor: scale, eps: softcap (0: none).
-void Program::attend(Instruction& in, int thread) {
-  uint8_t* scratch = scratch_ + scratchBytes_ * thread;
+void Program::attend(const Instruction& in, int i, uint8_t* scratch) {
   const GroupPlan& plan = *groups_[in.group];
   int kvHeads = in.kv.kvHeads;
-  size_t perTile = static_cast<size_t>(in.heads) * (in.kv.valueDim + 2);
-  int items = static_cast<int>(plan.items.size()) * kvHeads;
-  for (int i; (i = in.counter.take()) < items;) {
-    const Item& item = plan.items[i / kvHeads];
-    int head = i % kvHeads;
-    AttendArgs args = attendArgs(in, sequences_[item.sequence], item.sequence);
-    int type = static_cast<int>(in.kv.type);
-    if (item.tile < 0) {
-      kernels_->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
-      counters_->attend[0][type].fetch_add(item.rowEnd - item.rowBegin, std::memory_order_relaxed);
-    } else {
-      float* partial = partials_ + item.partial * perTile + head * (perTile / kvHeads);
-      kernels_->attendTile(args, head, item.rowBegin, item.tile, partial, scratch);
-      counters_->attend[1][type].fetch_add(1, std::memory_order_relaxed);
-    }
+  const Item& item = plan.items[i / kvHeads];
+  int head = i % kvHeads;
+  AttendArgs args = attendArgs(in, sequences_[item.sequence], item.sequence);
+  int type = static_cast<int>(in.kv.type);
+  if (item.tile < 0) {
+    kernels_->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
+    counters_->attend[0][type].fetch_add(item.rowEnd - item.rowBegin, std::memory_order_relaxed);
+  } else {
+    size_t perTile = static_cast<size_t>(in.heads) * (in.kv.valueDim + 2);
+    float* partial = partials_ + item.partial * perTile + head * (perTile / kvHeads);
+    kernels_->attendTile(args, head, item.rowBegin, item.tile, partial, scratch);
+    counters_->attend[1][type].fetch_add(1, std::memory_order_relaxed);
   }
 }
 
-// What the pass's output rows are wanted for.
-void Program::finish(int thread) {
-  auto* scratch = reinterpret_cast<float*>(scratch_ + scratchBytes_ * thread);
-  int count = static_cast<int>(wantedEnd_ - wantedBegin_);
-  for (int i; (i = finishCounter_.take()) < count;) {
-    const Wanted& wanted = wanted_[wantedBegin_ + i];
-    const float* logits = at(spec_.logits, wanted.outputRow - passBegin_);
-    switch (wanted.want) {
-      case Want::Sample: {
-        SampleArgs args{};
-        slots_[sampleSlots_[wanted.index]].fill(args);
-        args.logits = logits;
-        args.vocab = spec_.vocab;
-        args.position = samplePositions_[wanted.index];
-        args.top = sampleTop_[wanted.index];
-        args.topIds = results_.topIds.data() + static_cast<size_t>(wanted.index) * kMaxTop;
-        args.topLogprobs = results_.topLogprobs.data() + static_cast<size_t>(wanted.index) * kMaxTop;
-        args.scratch = scratch;
-        kernels_->sample(args);
-        results_.sampleIds[wanted.index] = args.id;
-        results_.sampleLogprobs[wanted.index] = args.logprob;
-        break;
-      }
-      case Want::Logprob:
-        results_.logprobs[wanted.index] = logits[logprobIds_[wanted.index]] - kernels_->logSumExp(logits, spec_.vocab);
-        break;
-      case Want::Logits:
-        memcpy(results_.logits.data() + static_cast<size_t>(wanted.index) * spec_.vocab * sizeof(float), logits,
-               static_cast<size_t>(spec_.vocab) * sizeof(float));
-        break;
+// What an output row is wanted for.
+void Program::output(const Wanted& wanted, uint8_t* scratch) {
+  const float* logits = at(spec_.logits, wanted.outputRow - passBegin_);
+  switch (wanted.want) {
+    case Want::Sample: {
+      SampleArgs args{};
+      slots_[sampleSlots_[wanted.index]].fill(args);
+      args.logits = logits;
+      args.vocab = spec_.vocab;
+      args.position = samplePositions_[wanted.index];
+      args.top = sampleTop_[wanted.index];
+      args.topIds = results_.topIds.data() + static_cast<size_t>(wanted.index) * kMaxTop;
+      args.topLogprobs = results_.topLogprobs.data() + static_cast<size_t>(wanted.index) * kMaxTop;
+      args.scratch = reinterpret_cast<float*>(scratch);
+      kernels_->sample(args);
+      results_.sampleIds[wanted.index] = args.id;
+      results_.sampleLogprobs[wanted.index] = args.logprob;
+      return;
     }
+    case Want::Logprob:
+      results_.logprobs[wanted.index] = logits[logprobIds_[wanted.index]] - kernels_->logSumExp(logits, spec_.vocab);
+      return;
+    case Want::Logits:
+      memcpy(results_.logits.data() + static_cast<size_t>(wanted.index) * spec_.vocab * sizeof(float), logits,
+             static_cast<size_t>(spec_.vocab) * sizeof(float));
+      return;
   }
-  team_->barrier([&] {
-    finishCounter_.reset();
-    // Counted in order, once all of the pass have been chosen.
-    for (size_t i = wantedBegin_; i < wantedEnd_; i++) {
-      if (wanted_[i].want != Want::Sample) continue;
-      slots_[sampleSlots_[wanted_[i].index]].add(results_.sampleIds[wanted_[i].index]);
-    }
-    startPass(passBegin_ + passRows_);
-    if (timing_) {
-      uint64_t now = os::nanoseconds();
-      finishTime_ += now - lastTime_;
-      lastTime_ = now;
-    }
-  });
+}
+
+void Program::endPass() {
+  // Counted in order, once all of the pass have been chosen.
+  for (size_t i = wantedBegin_; i < wantedEnd_; i++) {
+    if (wanted_[i].want != Want::Sample) continue;
+    slots_[sampleSlots_[wanted_[i].index]].add(results_.sampleIds[wanted_[i].index]);
+  }
+  startPass(passBegin_ + passRows_);
+  if (timing_) lap(finishTime_);
 }
 
 std::string Program::timings() const {

@@ -2,11 +2,11 @@
 // kernels, buffers and row counts; what the instructions mean together (a model) is the lowering's business
 // (src/backend/cpu/lowering.ts).
 //
-// Two kinds of instruction take turns. A *wide* one (linear, attention) is cut across its output columns or heads and
-// handed out in chunks; after it comes a barrier. *Row* ops (norms, rope, KV writes, quantisation …) that follow need
-// only their own row: a thread does all of them for the rows that it takes, without a barrier between. Where the rows
-// are few, the last thread at the barrier does them before the others go on, so a decode step of a transformer has
-// five barriers a layer. No result depends on who computes it or on how the chunks are cut.
+// Two kinds of instruction take turns. A *wide* one (linear, attention) is cut across its output columns or heads and is
+// a phase of the team's job (team.h). *Row* ops (norms, rope, KV writes, quantisation …) that follow need only their own
+// row: a chunk is all of them for some rows. Where the rows are few, the thread that completed the wide phase does them
+// at once, so a decode step of a transformer has five phases a layer. No result depends on who computes it or on how
+// the chunks are cut.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -106,7 +106,19 @@ struct Instruction {
   // Wide ops: the first unit of each chunk, and the end of the last. A unit is 16 rows of weights (32 for LinearGate).
   std::vector<int32_t> chunks;
   int32_t rowBlock = 0;
-  Counter counter;
+};
+
+// How a linear over `rows` rows is cut: chunks of units (falling sizes where the weights are read once, even ones where
+// they are read again for each block of rows), times blocks of rows.
+struct Grid {
+  const std::vector<int32_t>* falling = nullptr;
+  int units = 0, even = 1, rows = 0, rowBlock = 1, rowBlocks = 0;
+
+  int items() const;
+  int unitBegin(int item) const;
+  int unitEnd(int item) const;
+  int rowBegin(int item) const { return item % rowBlocks * rowBlock; }
+  int rowEnd(int item) const;
 };
 
 struct ProgramSpec {
@@ -142,8 +154,9 @@ class Program {
 
   // Checks and copies a plan. False with a reason: nothing has changed then.
   bool prepare(const PlanView& plan, std::string& error);
-  // Runs the prepared step; on every thread of the team.
-  void execute(int thread);
+  // The prepared step, as Job::next and Job::work.
+  int next();
+  void work(int chunk, int thread);
 
   // A step is in flight; of interest to the JavaScript thread alone.
   bool busy = false;
@@ -180,9 +193,9 @@ class Program {
     std::vector<Instruction*> rows;
     Instruction* serial = nullptr;
     int64_t rowCost = 0;  // about the values that the row ops touch for one row
-    Counter counter;
     uint64_t nanoseconds = 0;
   };
+  enum class Part { Start, Wide, Rows, End, Finish };
   struct Sequence {
     int32_t row, rows, firstPosition;
   };
@@ -213,15 +226,17 @@ class Program {
   void stagesOf(bool outputs, std::vector<std::unique_ptr<Stage>>& stages);
   void planAttention(int group);
   void startPass(int begin);
-  void runStages(std::vector<std::unique_ptr<Stage>>& stages, int rows, int thread);
+  int openWide(const Instruction& in);
+  int openRows(const Stage& stage);
   void runRow(const Instruction& in, int begin, int end);
-  void runSerial(const Instruction& in, int rows);
-  void runWide(Instruction& in, int rows, int thread);
-  void linear(Instruction& in, int rows, int thread);
-  void linearGate(Instruction& in, int rows, int thread);
-  void expertLinear(Instruction& in, int rows, int thread);
-  void attend(Instruction& in, int thread);
-  void finish(int thread);
+  void groupExperts(const Instruction& in);
+  void linear(const Instruction& in, int item, uint8_t* scratch);
+  void linearGate(const Instruction& in, int item, uint8_t* scratch);
+  void expertLinear(const Instruction& in, int item, uint8_t* scratch);
+  void attend(const Instruction& in, int item, uint8_t* scratch);
+  void output(const Wanted& wanted, uint8_t* scratch);
+  void endPass();
+  void lap(uint64_t& sum);
   void countLinear(const Matrix& w, int rows);
   AttendArgs attendArgs(const Instruction& in, const Sequence& sequence, int index) const;
 
@@ -252,6 +267,15 @@ class Program {
   bool timing_ = false;
   uint64_t lastTime_ = 0, finishTime_ = 0, steps_ = 0;
 
+  // Where the step is: written between two phases.
+  Part part_ = Part::Start;
+  bool outputs_ = false;
+  size_t stage_ = 0;
+  int rows_ = 0;  // of the stage's domain
+  int rowChunk_ = 1;
+  Grid grid_;
+  int expertChunks_ = 1, expertUnits_ = 1;
+
   // The step.
   std::vector<int32_t> tokens_, positions_, copies_, logprobIds_;
   std::vector<Sequence> sequences_;
@@ -260,7 +284,6 @@ class Program {
   std::vector<int32_t> rowOutput_;  // token row → index into outputRow_, −1: none
   std::vector<Wanted> wanted_;      // in order of output rows
   std::vector<int32_t> sampleSlots_, sampleTop_, samplePositions_;
-  Counter finishCounter_;
   size_t wantedBegin_ = 0, wantedEnd_ = 0;
   int32_t passBegin_ = 0, passRows_ = 0;
   int32_t copyCount_ = 0, sampleCount_ = 0;

@@ -9,65 +9,122 @@ std::unique_ptr<Team> Team::create(int threads) {
   if (!team) return nullptr;
   team->members_.reset(new (std::nothrow) Member[static_cast<size_t>(threads)]);
   if (!team->members_) return nullptr;
+  auto body = [](void* self) {
+    auto* me = static_cast<Member*>(self);
+    me->team->work(me->index);
+  };
   for (int i = 0; i < threads; i++) {
     Member& member = team->members_[i];
     member.team = team.get();
     member.index = i;
-    team->threads_ = threads;
-    auto body = [](void* self) {
-      auto* me = static_cast<Member*>(self);
-      me->team->work(me->index);
-    };
-    if (!member.thread.start(body, &member)) {
-      team->threads_ = i;
-      return nullptr;
-    }
+    if (!member.thread.start(body, &member)) return nullptr;
+    team->threads_ = i + 1;
   }
   return team;
 }
 
 bool Team::submit(Job* job) {
-  uint32_t sequence = submitted_.load(std::memory_order_relaxed);
-  // A slot is free again when its job has been finished by all.
-  if (sequence - finished_.load(std::memory_order_acquire) >= kQueue) return false;
-  if (job) job->running.store(threads_, std::memory_order_relaxed);
-  queue_[sequence % kQueue].store(job, std::memory_order_relaxed);
-  submitted_.store(sequence + 1, std::memory_order_seq_cst);
-  if (idlers_.load(std::memory_order_seq_cst) != 0) os::wakeAll(submitted_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (stopped_) return false;
+  stopped_ = job == nullptr;
+  if (!idle_) {
+    waiting_.push_back(job);
+    return true;
+  }
+  idle_ = false;
+  job_ = job;
+  opening_ = true;
+  publish(1, true);
   return true;
 }
 
 void Team::stop() {
   if (!members_) return;
-  // A null job ends the threads. The queue empties by itself.
-  while (!submit(nullptr)) os::relax();
+  submit(nullptr);
   for (int i = 0; i < threads_; i++) members_[i].thread.join();
   members_.reset();
 }
 
 void Team::work(int thread) {
-  for (uint32_t sequence = 0;; sequence++) {
-    while (submitted_.load(std::memory_order_acquire) == sequence) {
-      waitWhile(submitted_, sequence, idlers_, kIdleSpins);
+  while (true) {
+    auto take = [&](uint32_t& phase) {
+      uint64_t ticket = ticket_.fetch_sub(1, std::memory_order_acq_rel);
+      phase = static_cast<uint32_t>(ticket >> 32);
+      return static_cast<int>(ticket & 0xffffffff) - kBias;
+    };
+    uint32_t phase;
+    int left = take(phase);
+    int mine = 0;
+    // While chunks of ours aren't counted as completed, the phase stays open.
+    for (; left > 0; left = take(phase)) {
+      if (!opening_) job_->work(chunks_ - left, thread);
+      mine++;
     }
-    Job* job = queue_[sequence % kQueue].load(std::memory_order_relaxed);
-    if (!job) return;
-    job->run(thread);
-    if (job->running.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      finished_.store(sequence + 1, std::memory_order_release);
-      job->done();
+    if (mine > 0 && completed_.fetch_add(mine, std::memory_order_acq_rel) + mine == chunks_) {
+      advance();
+      if (stopping_.load(std::memory_order_acquire)) return;
+    } else if (!waitBeyond(phase)) {
+      return;
     }
   }
 }
 
-void Team::waitWhile(std::atomic<uint32_t>& word, uint32_t value, std::atomic<uint32_t>& sleepers, int spins) {
-  for (int i = 0; i < spins; i++) {
-    if (word.load(std::memory_order_acquire) != value) return;
+// Only the thread that completed the phase is here: the job is its alone until it publishes.
+void Team::advance() {
+  opening_ = false;
+  while (true) {
+    if (!job_) {
+      stopping_.store(true, std::memory_order_release);
+      publish(0, true);
+      return;
+    }
+    if (int chunks = job_->next(); chunks > 0) {
+      publish(chunks, chunks > 1);
+      return;
+    }
+    Job* finished = job_;
+    bool more;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      more = !waiting_.empty();
+      idle_ = !more;
+      if (more) {
+        job_ = waiting_.front();
+        waiting_.pop_front();
+      }
+    }
+    finished->done();
+    // From here on a new phase, if any, is opened by submit().
+    if (!more) return;
+  }
+}
+
+void Team::publish(int chunks, bool wake) {
+  uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
+  chunks_ = chunks;
+  completed_.store(0, std::memory_order_relaxed);
+  ticket_.store(static_cast<uint64_t>(phase) << 32 | static_cast<uint32_t>(chunks + kBias), std::memory_order_release);
+  phase_.store(phase, std::memory_order_seq_cst);
+  if (wake && sleepers_.load(std::memory_order_seq_cst) != 0) {
+    sleepers_.store(0, std::memory_order_relaxed);
+    os::wakeAll(phase_);
+  }
+}
+
+// Waits for a later phase than this one; false where the team is stopped.
+bool Team::waitBeyond(uint32_t phase) {
+  auto later = [&](uint32_t seen) { return static_cast<int32_t>(seen - phase) > 0; };
+  for (int i = 0; i < kSpins; i++) {
+    if (later(phase_.load(std::memory_order_acquire))) return !stopping_.load(std::memory_order_acquire);
     os::relax();
   }
-  sleepers.fetch_add(1, std::memory_order_seq_cst);
-  while (word.load(std::memory_order_seq_cst) == value) os::wait(word, value);
-  sleepers.fetch_sub(1, std::memory_order_relaxed);
+  while (true) {
+    // Announced before looking: who publishes a phase afterwards wakes us. Too many announcements do no harm.
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    uint32_t seen = phase_.load(std::memory_order_seq_cst);
+    if (later(seen)) return !stopping_.load(std::memory_order_acquire);
+    os::wait(phase_, seen);
+  }
 }
 
 }  // namespace millrace

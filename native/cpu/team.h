@@ -1,9 +1,14 @@
-// A team of threads that run jobs, one after another, each job on all threads at once (SPMD): fork-join without a
-// fork. Between the parts of a job stands a barrier: threads spin for some tens of microseconds and then sleep, so
-// that a team on a loaded machine gives its core to whoever holds up the others. An idle team sleeps.
+// A team of threads that compute jobs, one after another. A job is a sequence of phases; a phase is a number of chunks,
+// which the threads take one by one. Whoever completes a phase's last chunk does what stands between two phases alone,
+// and opens the next one. So a phase waits for its chunks, never for a thread: on a loaded machine a thread that got no
+// core holds nobody up (unless it lost it within a chunk), and a sleeping one joins when it is awake.
+//
+// A thread without work spins for some tens of microseconds and then sleeps; an idle team sleeps.
 #pragma once
 #include <atomic>
+#include <deque>
 #include <memory>
+#include <mutex>
 
 #include "os.h"
 
@@ -11,12 +16,12 @@ namespace millrace {
 
 struct Job {
   virtual ~Job() = default;
-  // On every thread of the team.
-  virtual void run(int thread) = 0;
-  // Once, on the thread that ends last; the job may be deleted there.
+  // Between two phases, on one thread: the chunks of the next phase (at least 1), or 0 where the job is done.
+  virtual int next() = 0;
+  // Chunk 0 … n − 1 of the open phase, on the given thread of the team.
+  virtual void work(int chunk, int thread) = 0;
+  // Last of all; the job may be deleted there.
   virtual void done() = 0;
-
-  std::atomic<int> running{0};
 };
 
 class Team {
@@ -30,37 +35,16 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int threads() const { return threads_; }
-  // Jobs are submitted from one thread at a time, and are run in order. False: too many wait already.
+  // Jobs are run in the order in which they come. False: the team was stopped.
   bool submit(Job* job);
   // Ends the jobs that wait, then the threads.
   void stop();
 
-  // Inside a job: all threads meet; the one that comes last runs `serial` before the others go on.
-  template <typename Serial>
-  void barrier(Serial&& serial) {
-    uint32_t phase = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
-      serial();
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_seq_cst);
-      if (sleepers_.load(std::memory_order_seq_cst) != 0) os::wakeAll(phase_);
-      return;
-    }
-    waitWhile(phase_, phase, sleepers_, kBarrierSpins);
-  }
-  void barrier() {
-    barrier([] {});
-  }
-
  private:
-  static constexpr uint32_t kQueue = 64;
+  // The ticket: the phase's number above, chunks left + kBias below. Each thread takes one too many at a phase's end.
+  static constexpr int kBias = 4 * kMaxThreads;
   // A relax() is 10 to 40 ns: at most some 50 µs, then sleep. Waking takes as long as that on a virtual machine.
-  static constexpr int kBarrierSpins = 2000;
-  static constexpr int kIdleSpins = 500;
-
-  Team() = default;
-  void work(int thread);
-  static void waitWhile(std::atomic<uint32_t>& word, uint32_t value, std::atomic<uint32_t>& sleepers, int spins);
+  static constexpr int kSpins = 2000;
 
   struct Member {
     Team* team;
@@ -68,22 +52,28 @@ class Team {
     os::Thread thread;
   };
 
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint32_t> phase_{0};
+  Team() = default;
+  void work(int thread);
+  void advance();
+  void publish(int chunks, bool wake);
+  bool waitBeyond(uint32_t phase);
+
+  alignas(64) std::atomic<uint64_t> ticket_{kBias};
+  alignas(64) std::atomic<int> completed_{0};
+  alignas(64) std::atomic<uint32_t> phase_{0};  // what waiting threads look at
   alignas(64) std::atomic<uint32_t> sleepers_{0};
-  alignas(64) std::atomic<uint32_t> submitted_{0};
-  std::atomic<uint32_t> idlers_{0};
-  std::atomic<uint32_t> finished_{0};
-  std::atomic<Job*> queue_[kQueue] = {};
+  std::atomic<bool> stopping_{false};
+  // Of the open phase; written before the ticket, read after it was taken.
+  Job* job_ = nullptr;
+  int chunks_ = 0;
+  bool opening_ = false;  // the phase that only starts a job
+
+  std::mutex mutex_;
+  std::deque<Job*> waiting_;  // null: stop
+  bool idle_ = true, stopped_ = false;
+
   int threads_ = 0;
   std::unique_ptr<Member[]> members_;
-};
-
-// Hands out the numbers 0 … n − 1, each once, to the threads of a team.
-struct alignas(64) Counter {
-  std::atomic<int> next{0};
-  int take() { return next.fetch_add(1, std::memory_order_relaxed); }
-  void reset() { next.store(0, std::memory_order_relaxed); }
 };
 
 }  // namespace millrace

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
+
+#include "half.h"
 
 namespace millrace {
 
@@ -11,23 +12,6 @@ namespace {
 constexpr int kF32 = 0, kF16 = 1, kBF16 = 30;  // ggml type ids
 // File bytes that a thread reads and packs at once: they stay in its second-level cache.
 constexpr size_t kPieceBytes = size_t{256} << 10;
-
-float halfToFloat(uint16_t half) {
-  uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  uint32_t exponent = (half >> 10) & 31, mantissa = half & 1023;
-  float value;
-  if (exponent == 0) {
-    value = static_cast<float>(mantissa) * 0x1p-24f;
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    bits |= sign;
-    memcpy(&value, &bits, 4);
-    return value;
-  }
-  uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | (mantissa << 13);
-  memcpy(&value, &bits, 4);
-  return value;
-}
 
 }  // namespace
 
@@ -117,50 +101,51 @@ bool LoadTask::read(uint8_t* to, size_t count, uint64_t at) {
   return status == 0;
 }
 
-void LoadTask::run(Team& team) {
-  constexpr int kNoMemory = -2;
-  size_t rowBytes = fileRowBytes();
-  int units = transposed > 0 ? matrix->cols : rows;
-  // Whole groups of 16: of rows, or of columns of a transposed file.
-  int piece = std::max<int>(1, static_cast<int>(kPieceBytes / (rowBytes * kGroupRows))) * kGroupRows;
-  std::unique_ptr<uint8_t[]> buffer(new (std::nothrow) uint8_t[rowBytes * std::min(piece, units)]);
-  if (!buffer) failure_.store(kNoMemory, std::memory_order_relaxed);
-  while (failure_.load(std::memory_order_relaxed) == 0) {
-    int begin = counter_.take() * piece;
-    if (begin >= units) break;
-    int count = std::min(piece, units - begin);
-    if (!read(buffer.get(), rowBytes * count, rowBytes * begin)) break;
-    if (vector) {
-      for (int i = 0; i < count; i++) {
-        float value;
-        if (type == kF32) {
-          memcpy(&value, &buffer[4 * i], 4);
-        } else {
-          uint16_t half;
-          memcpy(&half, &buffer[2 * i], 2);
-          uint32_t bits = static_cast<uint32_t>(half) << 16;
-          memcpy(&value, &bits, 4);
-          if (type == kF16) value = halfToFloat(half);
-        }
-        vector[row + begin + i] = value;
-      }
-    } else if (transposed > 0) {
-      size_t skip = rawRowBytes(type, 1) * static_cast<size_t>(fileRow);
-      packTransposed(type, buffer.get() + skip, rowBytes, count, *matrix, expert, begin);
-    } else {
-      packRows(type, buffer.get(), rowBytes, count, *matrix, expert, row + begin);
-    }
-  }
-  team.barrier([&] {
+int LoadTask::next(int threads) {
+  if (piece_ > 0) {
     int status = failure_.load(std::memory_order_relaxed);
     if (status == -1) {
       error = "the file ends within a tensor that its header names; was it changed while it was read?";
-    } else if (status == kNoMemory) {
-      error = "no memory to read weights";
     } else if (status != 0) {
       error = std::string("a file of weights can't be read: ") + strerror(status);
     }
-  });
+    return 0;
+  }
+  // Whole groups of 16: of rows, or of columns of a transposed file.
+  size_t rowBytes = fileRowBytes();
+  piece_ = std::max<int>(1, static_cast<int>(kPieceBytes / (rowBytes * kGroupRows))) * kGroupRows;
+  bufferBytes_ = (rowBytes * std::min(piece_, units()) + 63) / 64 * 64;
+  if (!buffers_.allocate(bufferBytes_ * threads)) {
+    error = "no memory to read weights";
+    return 0;
+  }
+  return (units() + piece_ - 1) / piece_;
+}
+
+void LoadTask::work(int chunk, int thread) {
+  if (failure_.load(std::memory_order_relaxed) != 0) return;
+  uint8_t* raw = buffers_.data() + bufferBytes_ * thread;
+  size_t rowBytes = fileRowBytes();
+  int begin = chunk * piece_, count = std::min(piece_, units() - begin);
+  if (!read(raw, rowBytes * count, rowBytes * begin)) return;
+  if (vector) {
+    for (int i = 0; i < count; i++) {
+      float value;
+      if (type == kF32) {
+        memcpy(&value, raw + 4 * i, 4);
+      } else {
+        uint16_t half;
+        memcpy(&half, raw + 2 * i, 2);
+        value = type == kF16 ? halfToFloat(half) : brainToFloat(half);
+      }
+      vector[row + begin + i] = value;
+    }
+  } else if (transposed > 0) {
+    size_t skip = rawRowBytes(type, 1) * static_cast<size_t>(fileRow);
+    packTransposed(type, raw + skip, rowBytes, count, *matrix, expert, begin);
+  } else {
+    packRows(type, raw, rowBytes, count, *matrix, expert, row + begin);
+  }
 }
 
 }  // namespace millrace

@@ -67,14 +67,19 @@ struct LoadTask {
 
   // Does the range lie inside of the matrix (and the bytes)?
   bool check() const;
-  void run(Team& team);
+  // As Job::next and Job::work: one phase, whose chunks are pieces of the range.
+  int next(int threads);
+  void work(int chunk, int thread);
 
  private:
   size_t fileRowBytes() const;
+  int units() const { return transposed > 0 ? matrix->cols : rows; }
   bool read(uint8_t* to, size_t count, uint64_t at);
 
+  os::Pages buffers_;  // one a thread
+  size_t bufferBytes_ = 0;
+  int piece_ = 0;
   std::atomic<int> failure_{0};
-  Counter counter_;
 };
 
 }  // namespace millrace
