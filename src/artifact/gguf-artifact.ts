@@ -1,6 +1,6 @@
 /** A ModelArtifact from the parsed parts of a GGUF model: one file, or all files of a split one in order. */
 import { ArtifactError, invariant } from "../errors.ts";
-import type { ModelArtifact, Tensor } from "./artifact.ts";
+import type { MetaValue, ModelArtifact, Tensor } from "./artifact.ts";
 import { ggufDefaults } from "./generation-defaults.ts";
 import type { GgufDescription, GgufFile } from "./gguf-file.ts";
 
@@ -22,9 +22,7 @@ export function ggufArtifact(parts: readonly GgufFile[]): ModelArtifact {
   }
   const claimed = metadata["split.tensors.count"];
   if (claimed !== undefined && claimed !== tensors.size) {
-    throw new ArtifactError(
-      `${name}: split.tensors.count is ${String(claimed)}, the parts hold ${tensors.size} tensors`,
-    );
+    throw new ArtifactError(`${name}: split.tensors.count is ${show(claimed)}, the parts hold ${tensors.size} tensors`);
   }
   const architecture = metadata["general.architecture"];
   if (typeof architecture !== "string" || architecture === "") {
@@ -54,13 +52,18 @@ function checkParts(parts: readonly GgufFile[]): void {
     if (parts.length === 1 && (count === 0 || count === 1)) continue;
     if (count !== parts.length) {
       throw new ArtifactError(
-        `${source.name}: part ${Number(number) + 1} of a model in ${String(count)} files, but ${parts.length} given; ` +
-          `parts are named NAME-00001-of-${String(count).padStart(5, "0")}.gguf and lie in one folder`,
+        `${source.name}: part ${Number(number) + 1} of a model in ${show(count)} files, but ${parts.length} given; ` +
+          `parts are named NAME-00001-of-${show(count).padStart(5, "0")}.gguf and lie in one folder`,
       );
     }
     if (number !== index)
-      throw new ArtifactError(`${source.name}: split.no is ${String(number)}, its name says ${index}`);
+      throw new ArtifactError(`${source.name}: split.no is ${show(number)}, its name says ${index}`);
   }
+}
+
+/** A metadata value in a message. */
+function show(value: MetaValue): string {
+  return typeof value === "object" ? "a list" : String(value);
 }
 
 /** What the GGUF writer needs to write a model that came from GGUF, as one file, whatever it was before. */

@@ -10,8 +10,8 @@ import { GGUF_ARRAY, scalarBytes, scalarOfId } from "./gguf-types.ts";
 
 /** The largest header in use (262,144 tokens with merges) has some 20 MB. */
 const MAX_HEADER_BYTES = 128 * 2 ** 20;
-const MAX_KEYS = 65_536;
-const MAX_TENSORS = 65_536;
+const MAX_KEYS = 16_384;
+const MAX_TENSORS = 32_768;
 const MAX_DIMENSIONS = 4;
 /** Such arrays take eight times their bytes as JavaScript values. */
 const MAX_BOOLEANS = 2 ** 20;
@@ -81,7 +81,11 @@ async function skipValue(source: ByteSource, window: Window, id: number, what: s
     const scalar = scalarType(source, element, what);
     if (scalar === "string") {
       window.expect(8 * length, `the ${length} strings of ${what}`);
-      for (let i = 0; i < length; i++) await skipString(window, what);
+      for (let i = 0; i < length; i++) {
+        // Nearly always without waiting: a promise for each of 100,000 strings is what this pass would cost.
+        if (window.has(8)) window.skip(window.u64(), what);
+        else await skipString(window, what);
+      }
       return;
     }
     if (scalar === "bool") count(source, length, MAX_BOOLEANS, `booleans in ${what}`);

@@ -10,6 +10,7 @@ import { DTYPES, type DType } from "./dtype.ts";
 import { measureGgufHeader } from "./gguf-measure.ts";
 import type { GgufFile } from "./gguf-file.ts";
 import { alignUp, DEFAULT_ALIGNMENT, GGUF_ARRAY, scalarOfId, type GgufScalar, type GgufType } from "./gguf-types.ts";
+import { Utf8Decoder } from "./utf8.ts";
 
 const MAX_NAME_BYTES = 1024;
 const MAX_ALIGNMENT = 2 ** 20;
@@ -25,8 +26,8 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
   const cursor = new Cursor(source.name, await source.read(0, headerBytes));
   cursor.position = 4;
   const version = cursor.u32();
-  const tensorCount = Number(cursor.u64());
-  const keyCount = Number(cursor.u64());
+  const tensorCount = cursor.u64();
+  const keyCount = cursor.u64();
 
   const { metadata, types } = readMetadata(cursor, keyCount);
   const alignment = alignmentOf(source, metadata);
@@ -52,7 +53,7 @@ function readMetadata(cursor: Cursor, count: number): { metadata: MetaObject; ty
     const id = cursor.u32();
     if (id === GGUF_ARRAY) {
       const scalar = scalarOf(cursor, cursor.u32());
-      const length = Number(cursor.u64());
+      const length = cursor.u64();
       types.set(key, `${scalar}[]`);
       metadata[key] = readArray(cursor, scalar, length, key);
     } else {
@@ -143,9 +144,7 @@ function readArray(cursor: Cursor, scalar: GgufScalar, length: number, key: stri
 }
 
 function list<T>(length: number, next: (index: number) => T): T[] {
-  const values = new Array<T>(length);
-  for (let i = 0; i < length; i++) values[i] = next(i);
-  return values;
+  return Array.from({ length }, (_, index) => next(index));
 }
 
 /** 64-bit integers as doubles where all of them are exact, else as they are. */
@@ -180,7 +179,7 @@ function alignmentOf(source: ByteSource, metadata: MetaObject): number {
     return alignment;
   }
   throw new ArtifactError(
-    `${source.name}: general.alignment is ${String(alignment)}, expected a power of two up to ${MAX_ALIGNMENT}`,
+    `${source.name}: general.alignment is ${typeof alignment === "object" ? "a list" : String(alignment)}, expected a power of two up to ${MAX_ALIGNMENT}`,
   );
 }
 
@@ -191,8 +190,8 @@ function readTensor(cursor: Cursor, source: ByteSource, dataOffset: number, alig
   const shape: number[] = [];
   let elements = 1;
   for (let i = 0; i < dimensions; i++) {
-    const size = narrow(cursor.u64());
-    if (typeof size === "bigint" || size < 1) throw new ArtifactError(`${what} has a dimension of ${size}`);
+    const size = cursor.u64();
+    if (size < 1 || !Number.isSafeInteger(size)) throw new ArtifactError(`${what} has a dimension of ${size}`);
     shape.unshift(size);
     elements *= size;
   }
@@ -207,14 +206,14 @@ function readTensor(cursor: Cursor, source: ByteSource, dataOffset: number, alig
   }
   const byteLength = (elements / blockSize) * blockBytes;
   const relative = cursor.u64();
-  if (relative % BigInt(alignment) !== 0n) {
-    throw new ArtifactError(`${what} begins at ${relative}, no multiple of the alignment ${alignment}`);
-  }
-  if (relative > BigInt(source.size) || dataOffset + Number(relative) + byteLength > source.size) {
-    const end = BigInt(dataOffset) + relative + BigInt(byteLength);
+  const end = dataOffset + relative + byteLength;
+  if (end > source.size) {
     throw new ArtifactError(`${what} ends at byte ${end}, the file has ${source.size} (is it complete?)`);
   }
-  return { name, dtype, shape, source, offset: dataOffset + Number(relative), byteLength };
+  if (relative % alignment !== 0) {
+    throw new ArtifactError(`${what} begins at ${relative}, no multiple of the alignment ${alignment}`);
+  }
+  return { name, dtype, shape, source, offset: dataOffset + relative, byteLength };
 }
 
 /** Types that GGUF has an id for and Millrace doesn't read, to name them. */
@@ -263,8 +262,7 @@ class Cursor {
   readonly view: DataView;
   position = 0;
   readonly #bytes: Uint8Array;
-  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  readonly #strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+  readonly #decoder = new Utf8Decoder();
 
   constructor(file: string, bytes: Uint8Array) {
     this.file = file;
@@ -284,30 +282,32 @@ class Cursor {
     return this.view.getUint32(this.take(4), true);
   }
 
-  u64(): bigint {
-    return this.view.getBigUint64(this.take(8), true);
+  /** As a number, inexact beyond 2^53: all counts and places there are refused anyway. */
+  u64(): number {
+    const at = this.take(8);
+    return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 2 ** 32;
   }
 
   copy(bytes: number): ArrayBuffer {
     const start = this.take(bytes);
-    return this.#bytes.slice(start, start + bytes).buffer as ArrayBuffer;
+    return this.#bytes.slice(start, start + bytes).buffer;
   }
 
   /** Tokens of some vocabularies are no valid UTF-8; U+FFFD stands for what isn't. */
   string(): string {
-    const length = Number(this.u64());
+    const length = this.u64();
     const start = this.take(length);
-    return this.#decoder.decode(this.#bytes.subarray(start, start + length));
+    return this.#decoder.decode(this.#bytes, start, start + length);
   }
 
   name(what: string): string {
-    const length = Number(this.u64());
+    const length = this.u64();
     if (length < 1 || length > MAX_NAME_BYTES) {
       throw new ArtifactError(`${this.file}: ${what} has ${length} bytes, expected 1 to ${MAX_NAME_BYTES}`);
     }
     const start = this.take(length);
     try {
-      return this.#strict.decode(this.#bytes.subarray(start, start + length));
+      return this.#decoder.decodeStrict(this.#bytes, start, start + length);
     } catch (cause) {
       throw new ArtifactError(`${this.file}: ${what} is no valid UTF-8`, { cause });
     }

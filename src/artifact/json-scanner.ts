@@ -4,6 +4,7 @@
  * able to see repeated keys. Errors are ArtifactErrors that name the byte.
  */
 import { ArtifactError } from "../errors.ts";
+import { Utf8Decoder } from "./utf8.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -11,7 +12,7 @@ const BACKSLASH = 0x5c;
 export class JsonScanner {
   readonly #what: string;
   readonly #bytes: Uint8Array;
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  readonly #decoder = new Utf8Decoder();
   #at = 0;
 
   /** `what` names the text in errors. */
@@ -51,7 +52,7 @@ export class JsonScanner {
       }
     }
     try {
-      const text = this.#decoder.decode(this.#bytes.subarray(start + 1, this.#at - 1));
+      const text = this.#decoder.decodeStrict(this.#bytes, start + 1, this.#at - 1);
       return escaped ? unescape(text) : text;
     } catch (cause) {
       this.#at = start;

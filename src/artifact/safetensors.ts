@@ -9,9 +9,9 @@ import { DTYPES, type DType } from "./dtype.ts";
 import { JsonScanner } from "./json-scanner.ts";
 
 const MAX_HEADER_BYTES = 100_000_000;
-const MAX_TENSORS = 262_144;
+const MAX_TENSORS = 32_768;
 const MAX_DIMENSIONS = 8;
-const MAX_METADATA_KEYS = 65_536;
+const MAX_METADATA_KEYS = 16_384;
 
 export interface SafetensorsFile {
   readonly source: ByteSource;

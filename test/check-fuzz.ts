@@ -1,0 +1,79 @@
+/**
+ * check:fuzz: hostile model files. 100,000 mutated headers, 10,000 mutated tensor tables, truncated files, the real
+ * vocabularies and model of ../shared where present, and worst cases for memory; GGUF, safetensors and the JSON beside
+ * them. Only ArtifactErrors, none slower than a second, memory within 4 × the header + 16 MiB. Prints PASS.
+ *
+ * Options: --headers N, --tables N, --large N, --seed S (printed, so that a run can be repeated).
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { memorySource } from "../src/artifact/byte-source.ts";
+import { readGguf } from "../src/artifact/gguf-reader.ts";
+import {
+  fuzzHeaders,
+  fuzzLarge,
+  fuzzTensorTables,
+  fuzzTruncated,
+  fuzzWorstCases,
+  ggufOriginal,
+  type FuzzOptions,
+  type FuzzReport,
+} from "./fuzz-artifacts.ts";
+
+const { values } = parseArgs({
+  options: {
+    headers: { type: "string", default: "100000" },
+    tables: { type: "string", default: "10000" },
+    large: { type: "string", default: "400" },
+    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+  },
+});
+const seed = Number(values.seed);
+console.log(`seed ${seed}`);
+
+let faults = 0;
+async function part(
+  name: string,
+  total: number | undefined,
+  run: (options: FuzzOptions) => Promise<FuzzReport>,
+): Promise<void> {
+  const started = performance.now();
+  let shown = started;
+  const onProgress = (done: number) => {
+    if (performance.now() - shown < 5000) return;
+    shown = performance.now();
+    console.error(`  ${name}: ${done}${total === undefined ? "" : ` of ${total}`}`);
+  };
+  const report = await run({ seed, onProgress });
+  faults += report.faults.length;
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  console.log(
+    `${name}: ${report.cases} cases (${report.accepted} read, ${report.refused} refused) in ${seconds} s, ` +
+      `slowest ${report.slowestMs.toFixed(0)} ms, memory at most ${(100 * report.memoryShare).toFixed(0)} % of the bound, ` +
+      `${report.faults.length} faults`,
+  );
+  for (const fault of report.faults.slice(0, 10)) console.log(`  ${fault}`);
+}
+
+await part("headers", Number(values.headers), (options) => fuzzHeaders(Number(values.headers), options));
+await part("tensor tables", Number(values.tables), (options) => fuzzTensorTables(Number(values.tables), options));
+await part("truncated files", undefined, (options) => fuzzTruncated(1, options));
+await part("worst cases", undefined, fuzzWorstCases);
+
+const shared = resolve(import.meta.dirname, "../../shared");
+const vocabularies = join(shared, "data/tokenizers");
+const paths = existsSync(vocabularies) ? readdirSync(vocabularies).map((name) => join(vocabularies, name)) : [];
+paths.push(join(shared, "models/smollm2-135m-instruct-q4_1.gguf"));
+const originals: ReturnType<typeof ggufOriginal>[] = [];
+for (const path of paths.filter((name) => name.endsWith(".gguf") && existsSync(name))) {
+  const bytes = new Uint8Array(readFileSync(path));
+  const { headerBytes } = await readGguf(memorySource(path, bytes));
+  originals.push(ggufOriginal(path, bytes, headerBytes));
+}
+if (originals.length === 0) console.log(`real files: left out, ${shared} is missing`);
+else await part("real files", Number(values.large), (options) => fuzzLarge(Number(values.large), originals, options));
+
+console.log(faults === 0 ? "PASS" : "FAIL");
+process.exitCode = faults === 0 ? 0 : 1;

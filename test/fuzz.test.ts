@@ -1,0 +1,14 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+// A small share of check:fuzz, in a process of its own: the memory bound is measured with a small young generation.
+test("hostile model files give ArtifactErrors, quickly and in little memory", async () => {
+  const script = join(import.meta.dirname, "check-fuzz.ts");
+  const share = ["--headers", "2000", "--tables", "500", "--large", "8"];
+  const { stdout } = await promisify(execFile)(process.execPath, ["--max-semi-space-size=1", script, ...share]);
+  assert.match(stdout, /\nPASS\n$/, stdout);
+});
