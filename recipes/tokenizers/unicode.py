@@ -26,6 +26,12 @@ def isolated(pre_tokenizer):
     return [POINTS[a // 2] for _, (a, b) in pre_tokenizer.pre_tokenize_str(text) if b - a == 1 and a % 2 == 1]
 
 
+def rust_words():
+    """What \\w means in Rust's regex crate: the members that the Whitespace pre-tokenizer leaves attached to letters."""
+    text = "".join("a" + chr(c) + " " for c in POINTS)
+    return [POINTS[a // 3] for _, (a, b) in pre_tokenizers.Whitespace().pre_tokenize_str(text) if b - a == 2 and a % 3 == 0]
+
+
 def base36(n):
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     return (base36(n // 36) if n >= 36 else "") + digits[n % 36]
@@ -66,6 +72,12 @@ def main():
     print("};")
     print("/** General categories of Unicode 16.0: what \\p{..} means in a pattern. */")
     print('export const GENERAL_CATEGORIES =\n  "%s";' % runs(letters))
+    plain = set(c for c in POINTS if letters[c] in [LETTERS[CATEGORIES.index(k)] for k in "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl Pc".split()])
+    print("/** What \\\\w in a pattern matches beside L, M, Nd, Nl and Pc. */")
+    print('export const WORD_MORE =\n  "%s";' % members(set(matched(r"\w")) - plain))
+    print("/** What \\\\w means to Rust (the Whitespace pre-tokenizer, `single_word`) beside those; Unicode 16.0 or later. */")
+    print('export const RUST_WORD_MORE =\n  "%s";' % members(set(rust_words()) - plain))
+    assert plain <= set(matched(r"\w")) and plain <= set(rust_words())
     print("/** What the Digits pre-tokenizer splits at (Unicode 17.0); Y inside, N outside. */")
     print('export const DIGITS =\n  "%s";' % members(isolated(pre_tokenizers.Digits(individual_digits=True))))
     print("/** What the Punctuation pre-tokenizer splits at (ASCII punctuation and Unicode 8.0's). */")

@@ -57,7 +57,7 @@ export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf
     firsts[pattern.charCodeAt(0)] = 1;
   }
 
-  const isWord = (codePoint: number | undefined): boolean => codePoint !== undefined && has(classes.word, codePoint);
+  const isWord = (codePoint: number | undefined): boolean => codePoint !== undefined && has(classes.rustWord, codePoint);
   const touchesWord = (text: string, from: number, to: number): boolean => {
     const before = from === 0 ? undefined : text.codePointAt(from >= 2 && (text.charCodeAt(from - 1) & 0xfc00) === 0xdc00 ? from - 2 : from - 1);
     return isWord(before) || (to < text.length && isWord(text.codePointAt(to)));

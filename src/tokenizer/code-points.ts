@@ -3,7 +3,7 @@
  * complement are a merge and a shift; patterns turn sets into lookup tables (pattern.ts). General categories come
  * from the baked table in unicode-table.ts and not from the JavaScript engine, whose Unicode version varies.
  */
-import { CATEGORY_LETTERS, DIGITS, GENERAL_CATEGORIES, PUNCTUATION } from "./unicode-table.ts";
+import { CATEGORY_LETTERS, DIGITS, GENERAL_CATEGORIES, PUNCTUATION, RUST_WORD_MORE, WORD_MORE } from "./unicode-table.ts";
 
 /** `[a, b, c, d, …]`: code points from a up to before b, from c up to before d, … */
 export type CodePoints = readonly number[];
@@ -83,8 +83,10 @@ function parseRuns(runs: string): Map<string, [number, number][]> {
 export interface UnicodeClasses {
   /** By a general category ("Lu") or its first letter ("L"); undefined where there is no such category. */
   category(name: string): CodePoints | undefined;
-  /** What \w matches. */
+  /** What \w matches in a pattern. */
   readonly word: CodePoints;
+  /** What \w means to Rust: the Whitespace pre-tokenizer and `single_word`. */
+  readonly rustWord: CodePoints;
   readonly digits: CodePoints;
   readonly punctuation: CodePoints;
 }
@@ -103,9 +105,11 @@ export function unicodeClasses(): UnicodeClasses {
     return whole;
   };
   const inside = (runs: string): CodePoints => fromRanges(parseRuns(runs).get("Y") ?? []);
+  const plainWord = unite(["L", "M", "Nd", "Nl", "Pc"].map((name) => category(name) ?? []));
   return {
     category,
-    word: unite(["L", "M", "Nd", "Pc"].map((name) => category(name) ?? [])),
+    word: unite([plainWord, inside(WORD_MORE)]),
+    rustWord: unite([plainWord, inside(RUST_WORD_MORE)]),
     digits: inside(DIGITS),
     punctuation: inside(PUNCTUATION),
   };

@@ -10,10 +10,11 @@ export interface Detokenizer {
   bytes(id: number): Uint8Array;
 }
 
-export function createDetokenizer(spec: TokenizerSpec, alphabet: ByteAlphabet): Detokenizer {
+/** `normalize`: of an added token that is matched in normalised text, that is what it stands for. */
+export function createDetokenizer(spec: TokenizerSpec, normalize: (text: string) => string, alphabet: ByteAlphabet): Detokenizer {
   const { decoder, texts } = spec;
   const utf8 = new TextEncoder();
-  const added = new Map(spec.added.map((token) => [token.id, token.content]));
+  const added = new Map(spec.added.map((token) => [token.id, token.normalized ? normalize(token.content) : token.content]));
   const known: (Uint8Array | undefined)[] = [];
 
   const ordinary = (text: string): Uint8Array => {
@@ -23,12 +24,21 @@ export function createDetokenizer(spec: TokenizerSpec, alphabet: ByteAlphabet): 
   };
   const replaced = (text: string): string => decoder.replacements.reduce((current, [from, to]) => current.replaceAll(from, () => to), text);
 
+  /**
+   * A vocabulary's own token for a byte may be listed as an added one too. The bytes that never occur in UTF-8 are
+   * the exception: only the character itself can have been meant (DeepSeek Coder's "õ").
+   */
+  const isByte = (content: string, id: number): boolean => {
+    const byte = decoder.byteLevel && content.length === 1 ? (alphabet.bytes[content.charCodeAt(0)] ?? -1) : -1;
+    return byte >= 0 && byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5 && texts.indexOf(content) === id;
+  };
+
   return {
     bytes(id) {
       let bytes = known[id];
       if (bytes === undefined) {
         const content = added.get(id);
-        if (content === undefined) bytes = ordinary(texts[id] ?? "");
+        if (content === undefined || isByte(content, id)) bytes = ordinary(texts[id] ?? "");
         else bytes = utf8.encode(spec.special.has(id) || decoder.byteLevel ? content : replaced(content));
         if (id >= 0 && id < texts.length) known[id] = bytes;
       }

@@ -89,8 +89,8 @@ function createStages(description: MetaObject, classes: UnicodeClasses, alphabet
     case "Punctuation":
       return [cut(classFinder(classes.punctuation, true), stringField(description, "behavior", WHERE, "Isolated"), false)];
     case "Whitespace": {
-      const other = invert(unite([classes.word, WHITE_SPACE]));
-      const words = classFinder(classes.word, false);
+      const other = invert(unite([classes.rustWord, WHITE_SPACE]));
+      const words = classFinder(classes.rustWord, false);
       return [cut(words, "Isolated", false), cut(classFinder(WHITE_SPACE, true), "Removed", false), cut(classFinder(other, false), "Isolated", false)];
     }
     case "WhitespaceSplit":

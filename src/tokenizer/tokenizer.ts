@@ -84,7 +84,7 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
   const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer);
   const before = createAddedTokenMatcher(spec.added.filter((token) => !token.normalized), (content) => content, classes);
   const after = createAddedTokenMatcher(spec.added.filter((token) => token.normalized), normalize, classes);
-  const detokenizer = createDetokenizer(spec, alphabet);
+  const detokenizer = createDetokenizer(spec, normalize, alphabet);
   const nothing = new Uint8Array(0);
 
   const encodeSegment = (segment: string, atStart: boolean, out: IdBuffer): void => {
