@@ -1,8 +1,15 @@
 /** The backends that suites run on. */
 import type { Backend } from "../../src/backend/contract.ts";
+import { cpuIsas, createCpuBackend } from "../../src/backend/cpu/backend.ts";
 import { createReferenceBackend } from "../../src/backend/reference/backend.ts";
 
-/** The reference first. The caller closes them. */
+/** The reference first, then the native backend on two threads. The caller closes them. */
 export async function openBackends(): Promise<Backend[]> {
-  return [createReferenceBackend()];
+  return [createReferenceBackend(), await createCpuBackend({ threads: 2 })];
+}
+
+/** A native backend for each instruction set that this processor runs, best first. The caller closes them. */
+export async function openIsas(threads: number): Promise<Backend[]> {
+  const isas = await cpuIsas();
+  return Promise.all(isas.map((isa) => createCpuBackend({ threads, isa })));
 }
