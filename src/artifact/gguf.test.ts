@@ -372,21 +372,32 @@ test("a hostile count in a huge file reads and keeps little", async () => {
   assert.ok(read <= 2 ** 20, `${read} bytes were read`);
 });
 
-test(
-  "the shared model: shapes, places, defaults, template",
-  { skip: existsSync(model) ? false : `${model} is missing` },
-  async () => {
-    const artifact = await openGguf(model);
-    assert.equal(artifact.config.architecture, "llama");
-    assert.equal(artifact.tensors.size, 272);
-    const embedding = artifact.tensors.get("token_embd.weight");
-    assert.deepEqual(embedding?.shape, [49152, 576]);
-    assert.equal(embedding?.dtype, "Q8_0");
-    const last = [...artifact.tensors.values()].reduce((a, b) => (a.offset > b.offset ? a : b));
-    assert.equal(last.offset + last.byteLength, last.source.size);
-    assert.deepEqual(artifact.generation, { eosTokenIds: [2] });
-    assert.match(artifact.chatTemplate ?? "", /im_start/);
-    assert.equal(artifact.ggufTypes?.get("tokenizer.ggml.tokens"), "string[]");
-    await artifact.close();
-  },
-);
+const missing = existsSync(model) ? false : `${model} is missing`;
+
+test("the shared model is written as it was, byte for byte", { skip: missing }, async () => {
+  const artifact = await openGguf(model);
+  const source = await fileSource(model);
+  let offset = 0;
+  for await (const chunk of ggufBytes(describeGguf(artifact))) {
+    assert.ok(Buffer.from(chunk).equals(await source.read(offset, chunk.byteLength)), `the chunk at ${offset} differs`);
+    offset += chunk.byteLength;
+  }
+  assert.equal(offset, source.size);
+  await source.close();
+  await artifact.close();
+});
+
+test("the shared model: shapes, places, defaults, template", { skip: missing }, async () => {
+  const artifact = await openGguf(model);
+  assert.equal(artifact.config.architecture, "llama");
+  assert.equal(artifact.tensors.size, 272);
+  const embedding = artifact.tensors.get("token_embd.weight");
+  assert.deepEqual(embedding?.shape, [49152, 576]);
+  assert.equal(embedding?.dtype, "Q8_0");
+  const last = [...artifact.tensors.values()].reduce((a, b) => (a.offset > b.offset ? a : b));
+  assert.equal(last.offset + last.byteLength, last.source.size);
+  assert.deepEqual(artifact.generation, { eosTokenIds: [2] });
+  assert.match(artifact.chatTemplate ?? "", /im_start/);
+  assert.equal(artifact.ggufTypes?.get("tokenizer.ggml.tokens"), "string[]");
+  await artifact.close();
+});

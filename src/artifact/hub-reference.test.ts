@@ -81,5 +81,5 @@ test("without a selection: safetensors, else the only GGUF model", () => {
   );
   assert.deepEqual(choose(undefined, "config.json", "m.gguf"), ["m.gguf", "m.gguf"]);
   assert.throws(() => choose(undefined, "m.gguf", "n.gguf"), /could be any of m.gguf, n.gguf; name one/);
-  assert.throws(() => choose(undefined, "README.md"), /holds no GGUF model and no safetensors model/);
+  assert.throws(() => choose(undefined, "README.md"), /holds no GGUF model, and no safetensors model/);
 });

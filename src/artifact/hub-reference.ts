@@ -67,7 +67,12 @@ export function chooseFiles(reference: HubReference, files: readonly HubFile[]):
   if (selection === undefined) {
     const safetensors = safetensorsModel(files);
     if (safetensors !== undefined) return { files: safetensors, open: "" };
-    return only(reference, models, models, "it holds no GGUF model and no safetensors model with config.json");
+    return only(
+      reference,
+      models,
+      models,
+      "it holds no GGUF model, and no safetensors model with config.json and tokenizer.json",
+    );
   }
   const exact = models.filter(
     ({ open, files: parts }) => open === selection || parts.some((part) => part.path === selection),
