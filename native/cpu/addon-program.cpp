@@ -159,6 +159,7 @@ napi_value compileProgram(napi_env env, napi_callback_info info) {
   spec.outputRows = count("outputRows", 1);
   spec.samplerSlots = count("samplerSlots", 0);
   spec.vocab = count("vocab", 1);
+  spec.tokenIds = count("tokenIds", 1);
   spec.tableRows = count("tableRows", 0);
   spec.logits = read.span(object, "logits");
   napi_value list = call.property(object, "instructions");

@@ -214,7 +214,7 @@ bool Program::prepare(const PlanView& plan, std::string& error) {
       if (sample >= results_.samples) return fail("reference to a sample", sample, results_.samples);
       token = results_.sampleIds[sample];
     }
-    if (token < 0 || token >= spec_.vocab) return fail("token id", token, spec_.vocab);
+    if (token < 0 || token >= spec_.tokenIds) return fail("token id", token, spec_.tokenIds);
     tokens_[i] = token;
   }
   const int32_t* starts = plan.queryStarts.data;

@@ -126,7 +126,8 @@ struct ProgramSpec {
   size_t arenaBytes = 0;
   int32_t maxTokens = 0, maxSequences = 0, maxOutputs = 0, samplerSlots = 0;
   int32_t outputRows = 0;  // output rows that the arena holds; more are done in several passes
-  int32_t vocab = 0;
+  int32_t vocab = 0;      // columns of the logits
+  int32_t tokenIds = 0;   // rows of the embedding
   int32_t tableRows = 0;  // rows of the learned positions, 0: none
   Span logits;
 };

@@ -114,12 +114,14 @@ class Emitter {
   run(): ProgramSpec {
     const { nodes, vocabSize, logits } = this.#graph;
     let tableRows = 0;
+    let tokenIds = 2 ** 31 - 1;
     // The tables of all angles first: every layer reads them.
     for (const node of nodes) if (node.op === "rope") this.#ropeTable(node);
     for (const value of this.#order) {
       if (this.#absorbed.has(value)) continue;
       const node = this.#node(value);
       if (node.op === "positionEmbed") tableRows = node.weight.shape[0] ?? 0;
+      if (node.op === "embed") tokenIds = Math.min(tokenIds, node.weight.shape[0] ?? 0);
       this.#emit(value, node);
     }
     const logitsPlace = this.#rows(logits);
@@ -135,6 +137,7 @@ class Emitter {
       samplerSlots,
       outputRows: this.#outputRows,
       vocab: vocabSize,
+      tokenIds,
       tableRows,
       logits: spanOf(logitsPlace),
     };

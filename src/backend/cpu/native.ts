@@ -4,7 +4,7 @@
  */
 import type { Activation } from "../../graph/graph.ts";
 import type { KvType, SamplerParams } from "../contract.ts";
-import { NativeError, invariant } from "../../errors.ts";
+import { MemoryError, NativeError, invariant } from "../../errors.ts";
 
 declare const kind: unique symbol;
 interface Handle<K extends string> {
@@ -66,7 +66,10 @@ export interface ProgramSpec {
   readonly maxOutputs: number;
   readonly samplerSlots: number;
   readonly outputRows: number;
+  /** Columns of the logits. */
   readonly vocab: number;
+  /** Rows of the embedding. */
+  readonly tokenIds: number;
   /** Rows of the learned positions; 0: the model has none. */
   readonly tableRows: number;
   readonly logits: Span;
@@ -164,11 +167,35 @@ export interface NativeAddon {
   close(handle: TeamHandle | WeightsHandle | PoolHandle | ProgramHandle): void;
 }
 
-/** Checks that what was loaded is this version's addon. */
+/**
+ * Checks that what was loaded is this version's addon. What its functions throw, or reject with, become errors of
+ * Millrace's tree: they carry its codes, and no classes.
+ */
 export function asNativeAddon(loaded: unknown): NativeAddon {
   invariant(typeof loaded === "object" && loaded !== null, "the addon has no exports");
-  for (const name of ["createTeam", "load", "createPool", "compile", "run", "results"]) {
-    if (!(name in loaded)) throw new NativeError(`The native addon has no ${name}(): it is of another version.`);
+  const wrapped: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(loaded)) {
+    if (typeof value === "function") wrapped[name] = withOurErrors(value as (...given: unknown[]) => unknown);
   }
-  return loaded as NativeAddon;
+  for (const name of ["createTeam", "load", "createPool", "compile", "run", "results"]) {
+    if (!(name in wrapped)) throw new NativeError(`The native addon has no ${name}(): it is of another version.`);
+  }
+  return wrapped as unknown as NativeAddon;
+}
+
+function withOurErrors(native: (...given: unknown[]) => unknown): (...given: unknown[]) => unknown {
+  return (...given) => {
+    try {
+      const result = native(...given);
+      return result instanceof Promise ? result.catch(rethrow) : result;
+    } catch (error) {
+      return rethrow(error);
+    }
+  };
+}
+
+function rethrow(error: unknown): never {
+  if (!(error instanceof Error)) throw error;
+  const isMemory = "code" in error && error.code === "ERR_MEMORY";
+  throw isMemory ? new MemoryError(error.message) : new NativeError(error.message, { cause: error });
 }
