@@ -16,7 +16,22 @@ function number(x: number): string {
 
 function stateText(state: StateSpec): string {
   const window = state.window === undefined ? "" : `, window ${state.window}`;
-  return `${state.name}: ${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
+  return `${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
+}
+
+/** A line for each run of equal states: their indices, then what they hold. */
+function stateLines(states: readonly StateSpec[]): string[] {
+  const runs: { first: number; last: number; text: string }[] = [];
+  states.forEach((state, i) => {
+    const text = stateText(state);
+    const run = runs.at(-1);
+    if (run?.text === text) run.last = i;
+    else runs.push({ first: i, last: i, text });
+  });
+  return runs.map(({ first, last, text }) => {
+    const indices = first === last ? `state ${first}` : `states ${first} … ${last}`;
+    return `${indices}  ${text}`;
+  });
 }
 
 /** What a node has beside its op and inputs. */
@@ -74,15 +89,15 @@ function details(node: Node): string[] {
   }
 }
 
-/** The whole graph: a title, its states, then a line for each node. */
+/** The whole graph: a title, its states (kv heads × (key + value columns)), then a line for each node. */
 export function printGraph(graph: Graph): string {
   const onlyOutputs = outputRows(graph.nodes);
   const title = `${graph.name}: vocabulary ${graph.vocabSize}, context ${graph.contextLength}, ${graph.nodes.length} nodes`;
-  const states = graph.states.map((state, i) => `state ${i}  ${stateText(state)}`);
+  const states = stateLines(graph.states);
   const nodes = graph.nodes.map((node, i) => {
     const shape = `[${onlyOutputs[i] === true ? "R" : "T"}, ${graph.widths[i]}]`;
     const inputs = node.inputs.map((v) => `%${v}`).join(" ");
-    const line = `${`%${i}`.padEnd(5)} ${shape.padEnd(11)} ${node.op.padEnd(11)} ${inputs.padEnd(9)} ${details(node).join("  ")}`;
+    const line = `${`%${i}`.padEnd(5)} ${shape.padEnd(11)} ${node.op.padEnd(11)} ${inputs.padEnd(14)} ${details(node).join("  ")}`;
     return line.trimEnd();
   });
   return [title, ...states, ...nodes, `logits %${graph.logits}`, ""].join("\n");

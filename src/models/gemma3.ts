@@ -80,7 +80,11 @@ function globalLayers(config: ConfigReader, layers: number): (layer: number) => 
     return (layer) => types[layer] === "full_attention";
   }
   const pattern = config.get(["attention.sliding_window_pattern", "sliding_window_pattern"]);
-  if (Array.isArray(pattern)) return (layer) => pattern[layer] === false || pattern[layer] === 0;
+  if (Array.isArray(pattern) || ArrayBuffer.isView(pattern)) {
+    // A flag for each layer: does it slide?
+    const slides: readonly unknown[] = Array.from(pattern as ArrayLike<unknown>);
+    return (layer) => slides[layer] === false || slides[layer] === 0;
+  }
   const every = config.int(["attention.sliding_window_pattern", "sliding_window_pattern"], 6);
   return (layer) => (layer + 1) % every === 0;
 }
