@@ -46,6 +46,18 @@ test("F32 is copied from any byte offset", () => {
   assert.deepEqual(out, Float32Array.of(1.5, 0));
 });
 
+test("long runs of F16 equal short ones", () => {
+  const bytes = new Uint8Array(2 * 0x10000);
+  for (let half = 0; half < 0x10000; half++) new DataView(bytes.buffer).setUint16(2 * half, half, true);
+  const long = new Float32Array(0x10000);
+  dequantize("F16", bytes, long);
+  const short = new Float32Array(0x8000);
+  for (const start of [0, 0x8000]) {
+    dequantize("F16", bytes.subarray(2 * start, 2 * (start + 0x8000)), short);
+    assert.deepEqual(short, long.subarray(start, start + 0x8000));
+  }
+});
+
 test("chunks join: many blocks in one call equal block by block", () => {
   const one = vector("Q6_K", "bin");
   const many = new Uint8Array(one.length * 3);

@@ -10,7 +10,7 @@ import { IQ4_NL, MXFP4, NVFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, TQ1_0, TQ2_0 } from
 import { DTYPES, type DType } from "./dtype.ts";
 import { invariant } from "../errors.ts";
 import type { BlockDecoder, GeneralLayout } from "./general-layout.ts";
-import { halfTable } from "./half.ts";
+import { halfTable, halfToNumber } from "./half.ts";
 
 /** The formats that have a general layout: all but the plain floats. */
 export type QuantizedDType = Exclude<DType, "F32" | "F16" | "BF16">;
@@ -123,6 +123,10 @@ function widen(dtype: "F32" | "F16" | "BF16", bytes: Uint8Array, out: Float32Arr
       for (let i = 0; i < bits.length; i++) bits[i] = src.getUint16(2 * i, true) << 16;
       return;
     case "F16": {
+      if (out.length < 0x10000) {
+        for (let i = 0; i < out.length; i++) out[i] = halfToNumber(src.getUint16(2 * i, true));
+        return;
+      }
       const table = halfTable();
       for (let i = 0; i < out.length; i++) out[i] = table[src.getUint16(2 * i, true)] ?? 0;
       return;

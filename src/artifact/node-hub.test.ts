@@ -477,13 +477,15 @@ test("a safetensors model is a folder; a listing's evil paths are left out", asy
   for (const name of ["config.json", "tokenizer.json", "model.safetensors", "../../../evil.gguf"])
     hub.files.set(name, bytes(300, name.length));
   hub.files.set("empty.gguf", bytes(0));
+  hub.files.set("sub dir/50% #1?.gguf", bytes(70));
   const path = await pull(`hf:${REPO}`, options);
   assert.equal(path, join(home, "models/owner/name/main"));
   assert.deepEqual((await readdir(path)).sort(), [".millrace", "config.json", "model.safetensors", "tokenizer.json"]);
   await assert.rejects(pull(`hf:${REPO}:evil`, options), /no GGUF file's name holds "evil"/);
   assert.equal((await stat(await pull(`hf:${REPO}:empty.gguf`, options))).size, 0);
+  assert.equal((await stat(await pull(`hf:${REPO}:50% #1?.gguf`, options))).size, 70);
   assert.deepEqual(
     (await listCached({ home })).map(({ reference }) => reference),
-    [`hf:${REPO}`, `hf:${REPO}:empty.gguf`],
+    [`hf:${REPO}`, `hf:${REPO}:empty.gguf`, `hf:${REPO}:sub dir/50% #1?.gguf`],
   );
 });

@@ -131,14 +131,20 @@ async function connect(reference: HubReference, options: HubOptions) {
     if (headers["range"] !== undefined) await response.body?.cancel();
     return response;
   };
-  const common = { repo: { type: "model", name: repo } as const, revision, hubUrl: endpoint, fetch: fetchHub };
+  // The library encodes neither a listing's revision nor a file's path.
+  const common = { repo: { type: "model", name: repo } as const, hubUrl: endpoint, fetch: fetchHub };
+  const encodedRevision = encodeURIComponent(revision);
 
   return {
     http,
     async list(): Promise<HubFile[]> {
       const files: HubFile[] = [];
       try {
-        for await (const { type, path, size, oid, lfs } of listFiles({ ...common, recursive: true })) {
+        for await (const { type, path, size, oid, lfs } of listFiles({
+          ...common,
+          revision: encodedRevision,
+          recursive: true,
+        })) {
           if (type !== "file" || !isSafePath(path)) continue;
           const isSha1 = oid !== undefined && /^[0-9a-f]{40}$/.test(oid);
           const identity = lfs ? { sha256: lfs.oid } : isSha1 ? { gitSha1: oid } : {};
@@ -155,9 +161,10 @@ async function connect(reference: HubReference, options: HubOptions) {
       return files;
     },
     async address({ path }: HubFile): Promise<string> {
-      const plain = `${endpoint}/${repo}/resolve/${encodeURIComponent(revision)}/${path.split("/").map(encodeURIComponent).join("/")}`;
+      const encodedPath = path.split("/").map(encodeURIComponent).join("/");
+      const plain = `${endpoint}/${repo}/resolve/${encodedRevision}/${encodedPath}`;
       try {
-        const info = await fileDownloadInfo({ ...common, path });
+        const info = await fileDownloadInfo({ ...common, revision, path: encodedPath });
         return info?.url ?? plain;
       } catch (error) {
         // Mirrors that don't know Range don't tell a file's size; we know it from the listing.
