@@ -7,6 +7,7 @@ import type { Llm } from "../../engine/llm.ts";
 import { MillraceError } from "../../errors.ts";
 import type { ChatMessage } from "../../tokenizer/chat-template.ts";
 import { generateOptions } from "../answer-flags.ts";
+import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
 import { MODEL, SAMPLING } from "../common-flags.ts";
 import { fitConversation } from "../conversation.ts";
@@ -74,7 +75,7 @@ async function turn(
   const count = (messages: readonly ChatMessage[]): number =>
     llm.tokenize(llm.renderChat(messages), { addSpecial: false, parseSpecial: true }).length;
   const stop = new AbortController();
-  let text = "";
+  const printer = new AnswerPrinter(terminal);
   try {
     const { messages, dropped } = fitConversation(asked, llm.info.context - room, count);
     if (dropped > 0) {
@@ -85,20 +86,16 @@ async function turn(
       () => stop.abort(new InterruptedError()),
       async () => {
         const signal = AbortSignal.any([stop.signal, terminal.signal]);
-        for await (const part of llm.chat(messages, { ...options, signal })) {
-          if (part.type === "reasoning") terminal.noteText(part.text);
-          if (part.type !== "text") continue;
-          terminal.write(part.text);
-          text += part.text;
-        }
+        for await (const part of llm.chat(messages, { ...options, signal })) printer.print(part);
       },
     );
-    terminal.write("\n");
-    return [...messages, { role: "assistant", content: text }];
+    printer.end();
+    return [...messages, { role: "assistant", content: printer.text }];
   } catch (error) {
+    printer.end();
     terminal.signal.throwIfAborted();
+    const { text } = printer;
     if (stop.signal.aborted) {
-      if (text !== "") terminal.write("\n");
       terminal.note("(stopped)");
       return text === "" ? asked.slice(0, -1) : [...asked, { role: "assistant", content: text }];
     }

@@ -1,5 +1,6 @@
 /** `millrace run`: one prompt, one answer. */
 import { answerNumbers, generateOptions, jsonSeed } from "../answer-flags.ts";
+import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
@@ -37,15 +38,11 @@ export const run = defineCommand({
       ? llm.generate(prompt, options)
       : llm.chat([...system, { role: "user", content: prompt }], options);
 
-    let printed = "";
+    const printer = new AnswerPrinter(terminal);
     try {
-      for await (const part of answer) {
-        if (values.json || part.type === "finish") continue;
-        if (part.type === "reasoning") terminal.noteText(part.text);
-        else terminal.write((printed = part.text));
-      }
+      for await (const part of answer) if (!values.json) printer.print(part);
     } finally {
-      if (!values.json && printed !== "" && (terminal.outputIsSeen || !printed.endsWith("\n"))) terminal.write("\n");
+      printer.end();
     }
     const result = await answer;
     if (values.json) {

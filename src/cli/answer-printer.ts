@@ -1,0 +1,46 @@
+/** Prints an answer as it comes: its text to stdout, what the model thinks before it to stderr (dim, where seen). */
+import process from "node:process";
+
+import type { AnswerPart } from "../engine/answer.ts";
+import type { Terminal } from "./terminal.ts";
+
+export class AnswerPrinter {
+  readonly #terminal: Terminal;
+  readonly #dim: boolean;
+  #thinking = false;
+  #text = "";
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+    this.#dim = terminal.notesAreSeen && !process.env["NO_COLOR"];
+  }
+
+  /** What stdout got so far. */
+  get text(): string {
+    return this.#text;
+  }
+
+  print(part: AnswerPart): void {
+    if (part.type === "finish" || part.text === "") return;
+    if (part.type === "reasoning") {
+      if (!this.#thinking && this.#dim) this.#terminal.noteText("\x1b[2m");
+      this.#thinking = true;
+      this.#terminal.noteText(part.text);
+      return;
+    }
+    this.#endThought();
+    this.#terminal.write(part.text);
+    this.#text += part.text;
+  }
+
+  /** Closes the line, also after an answer that broke off. */
+  end(): void {
+    this.#endThought();
+    if (this.#text !== "") this.#terminal.write("\n");
+  }
+
+  #endThought(): void {
+    if (this.#thinking) this.#terminal.noteText(this.#dim ? "\x1b[22m\n" : "\n");
+    this.#thinking = false;
+  }
+}
