@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import test, { after } from "node:test";
 import { GREEDY, ProgramRunner, type Feed, type Outputs } from "../../test/support/program-runner.ts";
 import { openIsas } from "../../test/support/backends.ts";
-import { TensorMaker, randomNumbers } from "../../test/support/memory-artifact.ts";
+import { TensorMaker } from "../../test/support/memory-artifact.ts";
+import { Random } from "../../test/support/random.ts";
 import { opCases, VOCABULARY, type OpCase } from "../../test/support/op-cases.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, Op } from "../graph/graph.ts";
@@ -39,13 +40,13 @@ async function run(
 ): Promise<{ lowered: Graph; steps: Float32Array[] }> {
   const options = { kv: opCase.kv, context: CONTEXT, sequences: 2 };
   const runner = await ProgramRunner.create(backend, tensors.artifact(), graph, options);
-  const random = randomNumbers(7);
+  const random = new Random(7);
   const tokens = Math.min(VOCABULARY, graph.vocabSize);
   const steps: Float32Array[] = [];
   try {
     for (const counts of opCase.steps) {
       const feeds: Feed[] = counts.flatMap((count, sequence) =>
-        count === 0 ? [] : [{ sequence, tokens: Array.from({ length: count }, () => Math.floor(random() * tokens)) }],
+        count === 0 ? [] : [{ sequence, tokens: Array.from({ length: count }, () => random.below(tokens)) }],
       );
       const rows = feeds.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const { logits } = await runner.step(feeds, { logits: Array.from({ length: rows }, (_, i) => rows - 1 - i) });
@@ -248,8 +249,8 @@ for (const [name, backend] of [["reference", reference] as const, ...others]) {
         const options = { kv, context: CONTEXT, sequences: 2 };
         const runner = await ProgramRunner.create(backend, tensors.artifact(), graph, options);
         try {
-          const random = randomNumbers(9);
-          const tokens = Array.from({ length: 45 }, () => Math.floor(random() * graph.vocabSize));
+          const random = new Random(9);
+          const tokens = Array.from({ length: 45 }, () => random.below(graph.vocabSize));
           await runner.step([{ sequence: 0, tokens }], {});
           runner[way](0, 1);
           const logits = [0, 1, 2];

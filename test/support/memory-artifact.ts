@@ -9,32 +9,15 @@ import { DTYPES, type DType } from "../../src/artifact/dtype.ts";
 import { numberToHalf } from "../../src/artifact/half.ts";
 import { invariant } from "../../src/errors.ts";
 import type { WeightRef } from "../../src/graph/graph.ts";
-
-/** Uniform numbers in [0, 1) from a seed (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { Random } from "./random.ts";
 
 /** Collects tensors; each method gives the WeightRef that a graph names. */
 export class TensorMaker {
   readonly #tensors = new Map<string, Tensor>();
-  readonly #random: () => number;
+  readonly #random: Random;
 
   constructor(seed: number) {
-    this.#random = randomNumbers(seed);
-  }
-
-  /** About normal, of variance 1. */
-  normal(): number {
-    let sum = -6;
-    for (let i = 0; i < 12; i++) sum += this.#random();
-    return sum;
+    this.#random = new Random(seed);
   }
 
   /** Random values of a format: quantised formats take fixture blocks, the others `scale` · normal + `offset`. */
@@ -46,7 +29,7 @@ export class TensorMaker {
       name,
       dtype,
       shape,
-      Array.from({ length: count }, () => scale * this.normal() + offset),
+      Array.from({ length: count }, () => scale * this.#random.normal() + offset),
     );
   }
 
@@ -90,7 +73,7 @@ export class TensorMaker {
     invariant(count % blockSize === 0, `${count} values in blocks of ${blockSize}`);
     const out = new Uint8Array((count / blockSize) * blockBytes);
     for (let at = 0; at < out.length; at += blockBytes) {
-      const from = Math.floor(this.#random() * available) * blockBytes;
+      const from = this.#random.below(available) * blockBytes;
       out.set(blocks.subarray(from, from + blockBytes), at);
     }
     return out;
