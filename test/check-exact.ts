@@ -13,6 +13,7 @@ import { openArtifact } from "../src/artifact/node-open.ts";
 import { type CpuBackend, cpuIsas, createCpuBackend } from "../src/backend/cpu/backend.ts";
 import type { KvType } from "../src/backend/contract.ts";
 import { MODEL } from "./support/greedy-paths.ts";
+import { progress } from "./support/progress.ts";
 import { Random } from "./support/random.ts";
 import { sharedFile } from "./support/shared.ts";
 import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "./support/tiny-models.ts";
@@ -61,12 +62,12 @@ for (let round = 0; steps < wanted; round++) {
     const isa = isas[(round + c) % isas.length] ?? "scalar";
     await runWorkload(one, isa, firstSeed + 1000 * round + c);
     workloads += 1;
-    process.stderr.write(`\r${steps} of ${wanted} steps, ${compared} answers compared, ${mismatches} mismatches `);
+    progress(`${steps} of ${wanted} steps, ${compared} answers compared, ${mismatches} mismatches`);
     if (values.sabotage && mismatches > 0) steps = wanted;
     if (steps >= wanted && round > 0) break;
   }
 }
-process.stderr.write("\n");
+progress("");
 for (const [kernel, count] of Object.entries(rows)) console.log(`${kernel.padEnd(24)} ${String(count).padStart(10)} rows`);
 const idle = Object.entries(rows).filter(([, count]) => count === 0);
 const complete = values.only === undefined && !values.sabotage;

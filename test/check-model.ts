@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { load } from "../src/index.ts";
 import { GREEDY, type GreedyPath, MODEL, type Step, stepsOf, type Summary, summarise } from "./support/greedy-paths.ts";
 import { peerMissing, peerSteps } from "./support/peer-steps.ts";
+import { progress } from "./support/progress.ts";
 import { missing, readJsonLines, sharedFile } from "./support/shared.ts";
 
 const PERPLEXITY = "models/smollm2-135m-instruct-q4_1.wikitext-2-valid.json";
@@ -93,9 +94,9 @@ const windows = values.windows === undefined ? recorded.windows.length : Number(
 const start = performance.now();
 const result = await llm.perplexity(ids, {
   limit: windows,
-  onProgress: ({ done, windows: all }) => process.stderr.write(`\rperplexity: window ${done} of ${all} `),
+  onProgress: ({ done, windows: all }) => progress(`perplexity: window ${done} of ${all}`),
 });
-process.stderr.write("\n");
+progress("");
 const seconds = (performance.now() - start) / 1000;
 const part = recorded.windows.slice(0, windows);
 const expected = Math.exp(part.reduce((sum, { nll }) => sum + nll, 0) / part.reduce((sum, { predicted }) => sum + predicted, 0));
