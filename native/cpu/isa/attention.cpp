@@ -38,7 +38,7 @@ constexpr int kMaxR = 8;
 constexpr int kAccumulators = 24;
 #elif defined(__AVX2__) || defined(__ARM_NEON)
 constexpr int kMaxR = 6;
-constexpr int kAccumulators = 6;
+constexpr int kAccumulators = 5;
 #else
 constexpr int kMaxR = 2;
 constexpr int kAccumulators = 2;
@@ -415,13 +415,14 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
   const bool quantized = args.kv->type == KvType::Q8;
   const F32 scale = splat(args.scale), least = splat(-kInfinity);
   const int blockBegin = span.begin / kBlock, blockEnd = (span.end + kBlock - 1) / kBlock;
+  const auto inBlock = [span](int i) { return Span{span.begin - i * kBlock, span.end - i * kBlock}; };
   F32 top = least;
   for (int i = blockBegin; i < blockEnd; i++) {
     F32 s = load(scores + i * kBlock);
     if (quantized) s = s * load(reinterpret_cast<const float*>(blocks[i] + b.layout.keyScales));
     s = s * scale;
     if (args.softcap > 0) s = splat(args.softcap) * tanh(s / splat(args.softcap));
-    s = within({span.begin - i * kBlock, span.end - i * kBlock}, s, least);
+    s = within(inBlock(i), s, least);
     top = maximum(s, top);
     store(scores + i * kBlock, s);
   }
@@ -429,7 +430,7 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
   const F32 base = splat(*largest == -kInfinity ? 0.0f : *largest);
   F32 sum = splat(0);
   for (int i = blockBegin; i < blockEnd; i++) {
-    F32 w = within({span.begin - i * kBlock, span.end - i * kBlock}, exp(load(scores + i * kBlock) - base), splat(0));
+    F32 w = within(inBlock(i), expBelow(load(scores + i * kBlock) - base), splat(0));
     sum = sum + w;
     if (quantized) w = w * load(reinterpret_cast<const float*>(blocks[i] + b.layout.valueScales));
     store(scores + i * kBlock, w);
@@ -437,30 +438,56 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
   *total = sumOf(sum);
 }
 
+// What the rows of a batch see of a tile, row by row and group by group: what any of the group's rows sees, what all do.
+struct View {
+  Span rows[kMaxBatch];
+  struct Group {
+    int begin, count;
+    Span any, all;
+  } groups[kMaxBatch];
+  int groupCount;
+  Span any;
+};
+
+Span joined(Span a, Span b) {
+  if (isEmpty(a)) return b;
+  if (isEmpty(b)) return a;
+  return {atMost(a.begin, b.begin), atLeast(a.end, b.end)};
+}
+
+void look(const Batch& b, int tile, View& view) {
+  view.any = {0, 0};
+  view.groupCount = 0;
+  eachGroup(b, [&](int begin, int count) {
+    View::Group& group = view.groups[view.groupCount++];
+    group = {begin, count, {0, 0}, {0, kTile}};
+    for (int i = begin; i < begin + count; i++) {
+      const Span s = visibleIn(*b.args, rowOf(b, i), tile);
+      view.rows[i] = s;
+      group.any = joined(group.any, s);
+      group.all = {atLeast(group.all.begin, s.begin), atMost(group.all.end, s.end)};
+    }
+    view.any = joined(view.any, group.any);
+  });
+}
+
+// The head's part of a block.
+MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int block) {
+  const size_t id = b.args->blockTable[block];
+  return b.args->kv->base + id * b.args->kv->blockStride + b.layout.bytes * b.kvHead;
+}
+
 // Maximum, total and sums of one tile for all rows of the batch that see some of it.
-void attendTileFor(const Batch& b, int tile) {
+void attendTileFor(const Batch& b, int tile, View& view) {
   const AttendArgs& args = *b.args;
   const KvState& kv = *args.kv;
-  const auto span = [&](int i) { return visibleIn(args, rowOf(b, i), tile); };
-  // Rows go forwards, so the first and the last of a run of rows bound what all of them see.
-  const auto unionOf = [&](int begin, int rows) {
-    Span all = {kTile, 0};
-    for (int i = begin; i < begin + rows; i++) {
-      const Span s = span(i);
-      if (!isEmpty(s)) all = {atMost(all.begin, s.begin), atLeast(all.end, s.end)};
-    }
-    return all;
-  };
-  const Span seen = unionOf(0, b.count);
-  if (isEmpty(seen)) return;
-  const int blockBegin = seen.begin / kBlock, blockEnd = (seen.end + kBlock - 1) / kBlock;
+  look(b, tile, view);
+  if (isEmpty(view.any)) return;
+  const int blockBegin = view.any.begin / kBlock, blockEnd = (view.any.end + kBlock - 1) / kBlock;
 
   const uint8_t* blocks[kTileBlocks] = {};
-  for (int i = blockBegin; i < blockEnd; i++) {
-    const size_t id = args.blockTable[tile * kTileBlocks + i];
-    blocks[i] = kv.base + id * kv.blockStride + b.layout.bytes * b.kvHead;
-  }
-  const bool converts = kv.type != KvType::F32 && (b.count + kMaxR - 1) / kMaxR >= kConvertGroups;
+  for (int i = blockBegin; i < blockEnd; i++) blocks[i] = headOf(b, tile * kTileBlocks + i);
+  const bool converts = kv.type != KvType::F32 && view.groupCount >= kConvertGroups;
   const KvType read = converts ? KvType::F32 : kv.type;
 
   // Scores.
@@ -476,19 +503,20 @@ void attendTileFor(const Batch& b, int tile) {
       convert(kv.type, blocks[i], count, converted);
       keys[i] = reinterpret_cast<const uint8_t*>(converted);
     }
-    eachGroup(b, [&](int begin, int rows) {
-      const Span all = unionOf(begin, rows);
-      const int first = atLeast(from, all.begin / kBlock), last = atMost(to, (all.end + kBlock - 1) / kBlock);
-      if (isEmpty(all) || first >= last) return;
-      productsFor(read, rows).score(b.queries + static_cast<size_t>(begin) * kv.keyDim, keys, first, last, kv.keyDim,
-                                    b.scores + static_cast<size_t>(begin) * kTile);
-    });
+    for (int g = 0; g < view.groupCount; g++) {
+      const View::Group& group = view.groups[g];
+      const int first = atLeast(from, group.any.begin / kBlock);
+      const int last = atMost(to, (group.any.end + kBlock - 1) / kBlock);
+      if (isEmpty(group.any) || first >= last) continue;
+      productsFor(read, group.count)
+          .score(b.queries + static_cast<size_t>(group.begin) * kv.keyDim, keys, first, last, kv.keyDim,
+                 b.scores + static_cast<size_t>(group.begin) * kTile);
+    }
   }
 
   for (int i = 0; i < b.count; i++) {
-    const Span s = span(i);
-    if (isEmpty(s)) continue;
-    softmaxRow(b, blocks, s, b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
+    if (isEmpty(view.rows[i])) continue;
+    softmaxRow(b, blocks, view.rows[i], b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
     std::memset(b.sums + static_cast<size_t>(i) * b.columns, 0, b.columns * sizeof(float));
   }
 
@@ -506,30 +534,30 @@ void attendTileFor(const Batch& b, int tile) {
     values[i] = reinterpret_cast<const uint8_t*>(b.values + static_cast<size_t>(i) * kBlock * kLanes);
   }
   // A panel of a converted tile (8 KB) stays in L1 while all rows pass.
+  const Products single = productsFor(read, 1);
   const int panelStep = converts ? widthFor(kMaxR) : panels;
   for (int p = 0; p < panels; p += panelStep) {
     const int panelEnd = atMost(p + panelStep, panels);
-    eachGroup(b, [&](int begin, int rows) {
-      const float* weights = b.scores + static_cast<size_t>(begin) * kTile;
-      float* sums = b.sums + static_cast<size_t>(begin) * b.columns;
+    for (int g = 0; g < view.groupCount; g++) {
+      const View::Group& group = view.groups[g];
+      const float* weights = b.scores + static_cast<size_t>(group.begin) * kTile;
+      float* sums = b.sums + static_cast<size_t>(group.begin) * b.columns;
+      // A row's own positions before and behind those that all rows of the group see.
       const auto alone = [&](int r, int from, int to) {
         if (from >= to) return;
-        productsFor(read, 1).add(weights + r * kTile, values, p, panelEnd, panelStride, from, to,
-                                 sums + static_cast<size_t>(r) * b.columns, b.columns);
+        single.add(weights + r * kTile, values, p, panelEnd, panelStride, from, to,
+                   sums + static_cast<size_t>(r) * b.columns, b.columns);
       };
-      Span common = {0, kTile};
-      for (int r = 0; r < rows; r++) {
-        const Span s = span(begin + r);
-        common = {atLeast(common.begin, s.begin), atMost(common.end, s.end)};
+      const Span* rows = view.rows + group.begin;
+      if (isEmpty(group.all)) {
+        for (int r = 0; r < group.count; r++) alone(r, rows[r].begin, rows[r].end);
+        continue;
       }
-      if (isEmpty(common)) {
-        for (int r = 0; r < rows; r++) alone(r, span(begin + r).begin, span(begin + r).end);
-        return;
-      }
-      for (int r = 0; r < rows; r++) alone(r, span(begin + r).begin, common.begin);
-      productsFor(read, rows).add(weights, values, p, panelEnd, panelStride, common.begin, common.end, sums, b.columns);
-      for (int r = 0; r < rows; r++) alone(r, common.end, span(begin + r).end);
-    });
+      for (int r = 0; r < group.count; r++) alone(r, rows[r].begin, group.all.begin);
+      productsFor(read, group.count)
+          .add(weights, values, p, panelEnd, panelStride, group.all.begin, group.all.end, sums, b.columns);
+      for (int r = 0; r < group.count; r++) alone(r, group.all.end, rows[r].end);
+    }
   }
 }
 
@@ -585,12 +613,13 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
   for (int first = rowBegin * group; first < end; first += batch) {
     const Batch b = batchIn(args, kvHead, first, atMost(batch, end - first), scratch);
     packQueries(b);
+    View view;
     const int tileBegin = visible(args, rowOf(b, 0)).begin / kTile;
     const int tileEnd = (visible(args, rowOf(b, b.count - 1)).end - 1) / kTile + 1;
     for (int tile = tileBegin; tile < tileEnd; tile++) {
-      attendTileFor(b, tile);
+      attendTileFor(b, tile, view);
       for (int i = 0; i < b.count; i++) {
-        if (isEmpty(visibleIn(args, rowOf(b, i), tile))) continue;
+        if (isEmpty(view.rows[i])) continue;
         const bool isFirst = tile == visible(args, rowOf(b, i)).begin / kTile;
         float* running = b.running + static_cast<size_t>(i) * b.columns;
         const float* sums = b.sums + static_cast<size_t>(i) * b.columns;
@@ -614,7 +643,8 @@ void attendTile(const AttendArgs& args, int kvHead, int row, int tile, float* pa
   for (int head = 0; head < group; head += batch) {
     const Batch b = batchIn(args, kvHead, row * group + head, atMost(batch, group - head), scratch);
     packQueries(b);
-    attendTileFor(b, tile);
+    View view;
+    attendTileFor(b, tile, view);
     for (int i = 0; i < b.count; i++) {
       float* to = partial + each * (head + i);
       std::memcpy(to, b.sums + static_cast<size_t>(i) * b.columns, kv.valueDim * sizeof(float));

@@ -447,13 +447,31 @@ MILLRACE_INLINE F32 withSign(F32 magnitude, F32 sign) {
 }
 
 // Trees over the lanes: i with i + 8, then i + 4, i + 2, i + 1; the same on every ISA.
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+MILLRACE_INLINE __m256 lowHalf(F32 x) { return _mm512_castps512_ps256(x.v); }
+MILLRACE_INLINE __m256 highHalf(F32 x) { return _mm512_extractf32x8_ps(x.v, 1); }
+#else
+MILLRACE_INLINE __m256 lowHalf(F32 x) { return x.a; }
+MILLRACE_INLINE __m256 highHalf(F32 x) { return x.b; }
+#endif
 MILLRACE_INLINE float sumOf(F32 x) {
-  float v[kLanes];
-  store(v, x);
-  for (int n = 8; n > 0; n /= 2) {
-    for (int i = 0; i < n; i++) v[i] += v[i + n];
-  }
-  return v[0];
+  const __m256 eight = _mm256_add_ps(lowHalf(x), highHalf(x));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+// No lane may be other than a number.
+MILLRACE_INLINE float maxOf(F32 x) {
+  const __m256 eight = _mm256_max_ps(lowHalf(x), highHalf(x));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+#else
+MILLRACE_INLINE float sumOf(F32 x) {
+  const Float4 four = (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]);
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 // No lane may be other than a number.
 MILLRACE_INLINE float maxOf(F32 x) {
@@ -464,5 +482,6 @@ MILLRACE_INLINE float maxOf(F32 x) {
   }
   return v[0];
 }
+#endif
 
 }  // namespace millrace::MILLRACE_ISA::lanes
