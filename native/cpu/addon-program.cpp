@@ -254,7 +254,8 @@ napi_value closeSampler(napi_env env, napi_callback_info info) {
 }
 
 // (program, counts, tokens, positions, queryStarts, copies, sampleRows, sampleSlots, sampleTop, logprobRows,
-// logprobIds, logitRows, block tables, strides) → promise. counts: tokens, sequences, copies, samples, logprobs, logits.
+// logprobIds, logitRows, block tables, strides) → promise. counts: tokens, sequences, copies, samples, logprobs,
+// logits.
 napi_value runProgram(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto program = handle<Program>(call, call.at(0), Kind::Program);

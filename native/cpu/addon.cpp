@@ -258,8 +258,7 @@ napi_value createPool(napi_env env, napi_callback_info info) {
     group->layers = read("layers", 1);
     group->blocks = read("blocks", 1);
     if (call.failed) return nullptr;
-    group->layerBytes =
-        layerBytesOf(*computer->kernels, pool->type, group->kvHeads, group->keyDim, group->valueDim);
+    group->layerBytes = layerBytesOf(*computer->kernels, pool->type, group->kvHeads, group->keyDim, group->valueDim);
     group->blockBytes = group->layerBytes * group->layers;
     if (!group->pages.allocate(group->blockBytes * group->blocks)) {
       call.fail(kMemoryError,

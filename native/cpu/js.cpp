@@ -81,8 +81,7 @@ Call::Array<T> typed(Call& call, napi_value value, napi_typedarray_type wanted, 
   void* data = nullptr;
   bool isTyped = false;
   if (!call.ok(napi_is_typedarray(call.env, value, &isTyped))) return result;
-  if (!isTyped ||
-      napi_get_typedarray_info(call.env, value, &type, &result.size, &data, nullptr, nullptr) != napi_ok ||
+  if (!isTyped || napi_get_typedarray_info(call.env, value, &type, &result.size, &data, nullptr, nullptr) != napi_ok ||
       type != wanted) {
     call.fail(kNativeError, std::string("an argument is no ") + name);
     return {};
@@ -225,7 +224,8 @@ napi_value start(Call& call, std::unique_ptr<AsyncJob> job, std::shared_ptr<Team
   if (--instance->inFlight == 0) napi_unref_threadsafe_function(call.env, instance->settle);
   raw->settled(call.env);
   delete raw;
-  napi_value message = call.make("the backend is closed, or too many calls wait already"), code = call.make(kNativeError);
+  napi_value message = call.make("the backend is closed, or too many calls wait already"),
+             code = call.make(kNativeError);
   napi_value error = nullptr;
   if (call.ok(napi_create_error(call.env, code, message, &error))) napi_reject_deferred(call.env, deferred, error);
   return promise;

@@ -37,7 +37,11 @@ struct Pool {
   }
   KvState layer(int group, int index) const {
     const PoolGroup& g = *groups[group];
-    return {g.pages.data() + static_cast<size_t>(index) * g.layerBytes, g.blockBytes, type, g.kvHeads, g.keyDim,
+    return {g.pages.data() + static_cast<size_t>(index) * g.layerBytes,
+            g.blockBytes,
+            type,
+            g.kvHeads,
+            g.keyDim,
             g.valueDim};
   }
   void copyBlock(int group, int from, int to) const {

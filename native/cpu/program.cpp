@@ -76,8 +76,8 @@ int64_t costOf(const Instruction& in) {
 }  // namespace
 
 std::shared_ptr<Program> Program::create(std::shared_ptr<Team> team, const Kernels& kernels,
-                                         std::shared_ptr<Weights> weights, std::shared_ptr<Pool> pool,
-                                         ProgramSpec spec, std::string& error) {
+                                         std::shared_ptr<Weights> weights, std::shared_ptr<Pool> pool, ProgramSpec spec,
+                                         std::string& error) {
   std::shared_ptr<Program> program(new Program());
   program->team_ = std::move(team);
   program->kernels_ = &kernels;
@@ -845,12 +845,14 @@ std::string Program::timings() const {
           name += line;
         }
       }
-      for (const Instruction* in : stage->rows) name += std::string(name.empty() ? "" : " ") + kOpNames[static_cast<int>(in->op)];
+      for (const Instruction* in : stage->rows)
+        name += std::string(name.empty() ? "" : " ") + kOpNames[static_cast<int>(in->op)];
       snprintf(line, sizeof line, "%9.2f µs  ", static_cast<double>(stage->nanoseconds) / steps / 1000);
       text += line + name + "\n";
     }
   }
-  snprintf(line, sizeof line, "%9.2f µs  sample (%.0f steps)\n", static_cast<double>(finishTime_) / steps / 1000, steps);
+  snprintf(line, sizeof line, "%9.2f µs  sample (%.0f steps)\n", static_cast<double>(finishTime_) / steps / 1000,
+           steps);
   return text + line;
 }
 

@@ -2,11 +2,11 @@
 // kernels, buffers and row counts; what the instructions mean together (a model) is the lowering's business
 // (src/backend/cpu/lowering.ts).
 //
-// Two kinds of instruction take turns. A *wide* one (linear, attention) is cut across its output columns or heads and is
-// a phase of the team's job (team.h). *Row* ops (norms, rope, KV writes, quantisation …) that follow need only their own
-// row: a chunk is all of them for some rows. Where the rows are few, the thread that completed the wide phase does them
-// at once, so a decode step of a transformer has five phases a layer. No result depends on who computes it or on how
-// the chunks are cut.
+// Two kinds of instruction take turns. A *wide* one (linear, attention) is cut across its output columns or heads and
+// is a phase of the team's job (team.h). *Row* ops (norms, rope, KV writes, quantisation …) that follow need only their
+// own row: a chunk is all of them for some rows. Where the rows are few, the thread that completed the wide phase does
+// them at once, so a decode step of a transformer has five phases a layer. No result depends on who computes it or on
+// how the chunks are cut.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -52,9 +52,9 @@ enum class Op : int32_t {
 
 // In the order of Op: what instructions are called in the lowering and in timings.
 inline constexpr const char* kOpNames[] = {
-    "embed",    "positionEmbed", "rows",     "rmsNorm",     "layerNorm", "ropeTable", "rope",     "kvWrite",
-    "merge",    "gate",          "activate", "add",         "scale",     "softcap",   "quantize", "route",
-    "combine",  "groupExperts",  "linear",   "linearGate",  "expertLinear", "attend",
+    "embed",   "positionEmbed", "rows",     "rmsNorm",    "layerNorm",    "ropeTable", "rope",     "kvWrite",
+    "merge",   "gate",          "activate", "add",        "scale",        "softcap",   "quantize", "route",
+    "combine", "groupExperts",  "linear",   "linearGate", "expertLinear", "attend",
 };
 
 // Rows in the arena: where row 0 begins (bytes), and how many values (of 4 bytes) lie from a row to the next.
@@ -88,7 +88,7 @@ struct Instruction {
   int32_t perRow = 1;    // rows of this instruction for each of those (experts)
   Span x, y, z, t;
   Span8 q;
-  bool int8 = false;   // a linear reads q
+  bool int8 = false;    // a linear reads q
   bool emits8 = false;  // LinearGate writes q2
   Span8 q2;
   ExpertSpan experts;
@@ -126,9 +126,9 @@ struct ProgramSpec {
   size_t arenaBytes = 0;
   int32_t maxTokens = 0, maxSequences = 0, maxOutputs = 0, samplerSlots = 0;
   int32_t outputRows = 0;  // output rows that the arena holds; more are done in several passes
-  int32_t vocab = 0;      // columns of the logits
-  int32_t tokenIds = 0;   // rows of the embedding
-  int32_t tableRows = 0;  // rows of the learned positions, 0: none
+  int32_t vocab = 0;       // columns of the logits
+  int32_t tokenIds = 0;    // rows of the embedding
+  int32_t tableRows = 0;   // rows of the learned positions, 0: none
   Span logits;
 };
 
@@ -150,8 +150,8 @@ class Program {
  public:
   // Null with a reason where memory isn't there or the spec doesn't fit the pool.
   static std::shared_ptr<Program> create(std::shared_ptr<Team> team, const Kernels& kernels,
-                                         std::shared_ptr<Weights> weights, std::shared_ptr<Pool> pool,
-                                         ProgramSpec spec, std::string& error);
+                                         std::shared_ptr<Weights> weights, std::shared_ptr<Pool> pool, ProgramSpec spec,
+                                         std::string& error);
 
   // Checks and copies a plan. False with a reason: nothing has changed then.
   bool prepare(const PlanView& plan, std::string& error);

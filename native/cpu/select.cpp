@@ -12,8 +12,8 @@
 
 namespace millrace {
 
-#define MILLRACE_DECLARE(isa)  \
-  namespace isa {              \
+#define MILLRACE_DECLARE(isa)   \
+  namespace isa {               \
   extern const Kernels kernels; \
   }
 MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)

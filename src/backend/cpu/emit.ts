@@ -235,7 +235,8 @@ class Emitter {
   #ownReads(value: Value, except: Value): number {
     if (value === this.#graph.logits) return Infinity;
     const users = this.#users[value]?.filter((user) => user !== except && this.#node(user).op !== "slice") ?? [];
-    const slices = this.#users[value]?.filter((user) => this.#node(user).op === "slice" && !this.#places.has(user)) ?? [];
+    const slices =
+      this.#users[value]?.filter((user) => this.#node(user).op === "slice" && !this.#places.has(user)) ?? [];
     return Math.max(
       -1,
       ...users.map((user) => this.#rank[user] ?? 0),
@@ -291,14 +292,31 @@ class Emitter {
         const x = this.#rows(node.inputs[0]);
         const { groupSize, eps, weightOffset: offset } = node;
         const y = this.#inPlace(value, node.inputs);
-        this.#push(value, { op: "rmsNorm", x, y, cols: x.width, groupSize, eps, offset, weight: this.#vector(node.weight) });
+        this.#push(value, {
+          op: "rmsNorm",
+          x,
+          y,
+          cols: x.width,
+          groupSize,
+          eps,
+          offset,
+          weight: this.#vector(node.weight),
+        });
         return;
       }
       case "layerNorm": {
         const x = this.#rows(node.inputs[0]);
         const y = this.#inPlace(value, node.inputs);
         const bias = node.bias === undefined ? {} : { bias: this.#vector(node.bias) };
-        this.#push(value, { op: "layerNorm", x, y, cols: x.width, eps: node.eps, weight: this.#vector(node.weight), ...bias });
+        this.#push(value, {
+          op: "layerNorm",
+          x,
+          y,
+          cols: x.width,
+          eps: node.eps,
+          weight: this.#vector(node.weight),
+          ...bias,
+        });
         return;
       }
       case "rope": {
@@ -313,7 +331,13 @@ class Emitter {
       }
       case "kvWrite": {
         const [group, layer] = this.#state(node.state);
-        this.#push(value, { op: "kvWrite", x: this.#rows(node.inputs[0]), y: this.#rows(node.inputs[1]), group, layer });
+        this.#push(value, {
+          op: "kvWrite",
+          x: this.#rows(node.inputs[0]),
+          y: this.#rows(node.inputs[1]),
+          group,
+          layer,
+        });
         return;
       }
       case "attendState": {
@@ -339,7 +363,13 @@ class Emitter {
       }
       case "activation": {
         const x = this.#rows(node.inputs[0]);
-        this.#push(value, { op: "activate", x, y: this.#inPlace(value, node.inputs), cols: x.width, activation: node.activation });
+        this.#push(value, {
+          op: "activate",
+          x,
+          y: this.#inPlace(value, node.inputs),
+          cols: x.width,
+          activation: node.activation,
+        });
         return;
       }
       case "add": {
@@ -449,7 +479,14 @@ class Emitter {
     this.#put(gateValue, { ...y, width: half });
     for (const done of [gateSlice, upSlice, gateValue]) this.#absorbed.add(done);
     const rounding = (this.#users[gateValue] ?? []).find((user) => this.#node(user).op === "quantize");
-    const draft = { op: "linearGate", ...this.#input(node.inputs[0]), parts, y, cols: half, activation: gate.activation };
+    const draft = {
+      op: "linearGate",
+      ...this.#input(node.inputs[0]),
+      parts,
+      y,
+      cols: half,
+      activation: gate.activation,
+    };
     if (rounding === undefined) {
       this.#push(value, draft);
       return true;
@@ -467,9 +504,16 @@ class Emitter {
     const { experts: n, topK, normalize, activation } = node;
     const width = this.#width(value);
     const inner = (node.gateUp.shape[1] ?? 0) / 2;
-    const reads8 = { router: this.#reads8(node.router), gateUp: this.#reads8(node.gateUp), down: this.#reads8(node.down) };
+    const reads8 = {
+      router: this.#reads8(node.router),
+      gateUp: this.#reads8(node.gateUp),
+      down: this.#reads8(node.down),
+    };
     invariant(
-      node.int8 && node.int8.router === reads8.router && node.int8.gateUp === reads8.gateUp && node.int8.down === reads8.down,
+      node.int8 &&
+        node.int8.router === reads8.router &&
+        node.int8.gateUp === reads8.gateUp &&
+        node.int8.down === reads8.down,
       "a moe node was lowered for other weights",
     );
     let input: { x: Place } | { q: Place8 } = { x };
@@ -491,7 +535,15 @@ class Emitter {
     this.#push(value, { op: "groupExperts", y: ids, n, topK, experts });
     const source = reads8.gateUp ? input : { x };
     const gateUp = this.#parts(node.gateUp);
-    this.#push(value, { op: "expertLinear", ...source, y: hidden, parts: gateUp, cols: 2 * inner, experts, gather: true });
+    this.#push(value, {
+      op: "expertLinear",
+      ...source,
+      y: hidden,
+      parts: gateUp,
+      cols: 2 * inner,
+      experts,
+      gather: true,
+    });
     const gated: Place = { ...hidden, width: inner };
     const up: Place = { ...gated, column: inner };
     this.#push(value, { op: "gate", x: gated, z: up, y: gated, cols: inner, activation, perRow: topK });

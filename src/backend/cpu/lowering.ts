@@ -42,7 +42,9 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       }
       case "moe": {
         const [router, gateUp, down] = [node.router, node.gateUp, node.down].map(readsInt8);
-        renamed.push(g.push({ ...node, int8: { router: router === true, gateUp: gateUp === true, down: down === true } }));
+        renamed.push(
+          g.push({ ...node, int8: { router: router === true, gateUp: gateUp === true, down: down === true } }),
+        );
         break;
       }
       default:

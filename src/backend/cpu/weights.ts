@@ -178,11 +178,18 @@ function planVector(native: NativeAddon, artifact: ModelArtifact, weight: Weight
     const size = tensor.shape.reduce((product, n) => product * n, 1);
     const run = rangeOf(artifact, weight, part, tensor, size);
     if (tensor.dtype !== "F32" && tensor.dtype !== "F16" && tensor.dtype !== "BF16") {
-      throw new UnsupportedError(`${artifact.name}: ${tensor.name} is a vector of ${tensor.dtype}; F32, F16 or BF16 works.`);
+      throw new UnsupportedError(
+        `${artifact.name}: ${tensor.name} is a vector of ${tensor.dtype}; F32, F16 or BF16 works.`,
+      );
     }
     return { tensor, ...run };
   });
-  checkRows(artifact, weight, runs.reduce((sum, run) => sum + run.count, 0), length);
+  checkRows(
+    artifact,
+    weight,
+    runs.reduce((sum, run) => sum + run.count, 0),
+    length,
+  );
   // As Weights::vectorBytes in weights.h: rounded up, and room for a kernel that reads past the end.
   const bytes = Math.ceil((length * 4) / 128) * 128 + 128;
   return {
@@ -247,7 +254,8 @@ function planMatrix(native: NativeAddon, artifact: ModelArtifact, weight: Weight
     const index = segments.findIndex((s) => piece.row >= s.row && piece.row + piece.rows <= s.row + s.rows);
     const segment = segments[index];
     const aligned = segment !== undefined && (piece.row - segment.row) % GROUP_ROWS === 0;
-    const whole = segment !== undefined && (piece.rows % GROUP_ROWS === 0 || piece.row + piece.rows === segment.row + segment.rows);
+    const whole =
+      segment !== undefined && (piece.rows % GROUP_ROWS === 0 || piece.row + piece.rows === segment.row + segment.rows);
     if (segment === undefined || segment.dtype !== piece.tensor.dtype || !aligned || !whole) {
       throw new UnsupportedError(
         `${artifact.name}: ${weight.name} is put together from parts that the cpu backend can't join ` +
@@ -275,7 +283,9 @@ function planMatrix(native: NativeAddon, artifact: ModelArtifact, weight: Weight
     name: weight.name,
     bytes: layouts.reduce((sum, layout) => sum + layout.bytes, 0),
     create(handle) {
-      const matrices = segments.map(({ dtype, rows: n }) => native.addMatrix(handle, DTYPES[dtype].ggml, n, cols, experts));
+      const matrices = segments.map(({ dtype, rows: n }) =>
+        native.addMatrix(handle, DTYPES[dtype].ggml, n, cols, experts),
+      );
       const store: Stored = {
         kind: "matrix",
         int8,
