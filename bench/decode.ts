@@ -24,7 +24,9 @@ interface Runner {
 }
 
 export async function benchDecode(args: readonly string[]): Promise<void> {
-  const model = path.resolve(args.find((arg) => !arg.startsWith("--")) ?? path.join(HERE, "../../shared/models/smollm2-135m-instruct-q4_1.gguf"));
+  const model = path.resolve(
+    args.find((arg) => !arg.startsWith("--")) ?? path.join(HERE, "../../shared/models/smollm2-135m-instruct-q4_1.gguf"),
+  );
   const rounds = Number(args.find((arg) => arg.startsWith("--rounds="))?.slice(9) ?? 7);
   const bytes = statSync(model).size;
   const probe = startProbe();
@@ -33,12 +35,18 @@ export async function benchDecode(args: readonly string[]): Promise<void> {
     await start("millrace 2T", true, 2, "millrace.ts", model, {}),
     await start("node-llama-cpp 1T", false, 1, "node-llama-cpp.ts", model, {}),
     await start("node-llama-cpp 2T", false, 2, "node-llama-cpp.ts", model, {}),
-    await start("node-llama-cpp 2T, UV_THREADPOOL_SIZE=1", false, 2, "node-llama-cpp.ts", model, { UV_THREADPOOL_SIZE: "1" }),
+    await start("node-llama-cpp 2T, UV_THREADPOOL_SIZE=1", false, 2, "node-llama-cpp.ts", model, {
+      UV_THREADPOOL_SIZE: "1",
+    }),
   ];
   const tasks: readonly { readonly name: string; readonly task: Task; readonly tokens: number }[] = [
     { name: "decode", task: { kind: "decode", tokens: DECODE_TOKENS }, tokens: DECODE_TOKENS },
     { name: `prefill ${PREFILL_TOKENS}`, task: { kind: "prefill", tokens: PREFILL_TOKENS }, tokens: PREFILL_TOKENS },
-    { name: `decode × ${BATCH}`, task: { kind: "batch", tokens: BATCH_TOKENS, sequences: BATCH }, tokens: BATCH_TOKENS * BATCH },
+    {
+      name: `decode × ${BATCH}`,
+      task: { kind: "batch", tokens: BATCH_TOKENS, sequences: BATCH },
+      tokens: BATCH_TOKENS * BATCH,
+    },
   ];
   /** Tokens per second, by task and runner. */
   const samples = new Map<string, number[]>();
@@ -64,21 +72,38 @@ export async function benchDecode(args: readonly string[]): Promise<void> {
     bytes,
     rounds,
     bandwidthGBs: { one: median(bandwidth.one), two: median(bandwidth.two) },
-    tokensPerSecond: Object.fromEntries([...samples].map(([name, values]) => [name, { median: median(values), samples: values }])),
+    tokensPerSecond: Object.fromEntries(
+      [...samples].map(([name, values]) => [name, { median: median(values), samples: values }]),
+    ),
   };
   mkdirSync(path.join(HERE, "build"), { recursive: true });
   writeFileSync(path.join(HERE, "build/decode.json"), JSON.stringify(report, null, 1));
-  print(report, tasks.map(({ name }) => name), runners);
+  print(
+    report,
+    tasks.map(({ name }) => name),
+    runners,
+  );
 }
 
 function print(
-  report: { cpu: string; node: string; model: string; bytes: number; rounds: number; bandwidthGBs: { one: number; two: number }; tokensPerSecond: Record<string, { median: number }> },
+  report: {
+    cpu: string;
+    node: string;
+    model: string;
+    bytes: number;
+    rounds: number;
+    bandwidthGBs: { one: number; two: number };
+    tokensPerSecond: Record<string, { median: number }>;
+  },
   tasks: readonly string[],
   runners: readonly Runner[],
 ): void {
-  const value = (task: string, runner: Runner): number => report.tokensPerSecond[`${task}/${runner.name}`]?.median ?? Number.NaN;
+  const value = (task: string, runner: Runner): number =>
+    report.tokensPerSecond[`${task}/${runner.name}`]?.median ?? Number.NaN;
   const { one, two } = report.bandwidthGBs;
-  console.log(`CPU ${report.cpu}; Node ${report.node}; ${report.model}, ${(report.bytes / 1e6).toFixed(1)} MB; medians of ${report.rounds} interleaved rounds`);
+  console.log(
+    `CPU ${report.cpu}; Node ${report.node}; ${report.model}, ${(report.bytes / 1e6).toFixed(1)} MB; medians of ${report.rounds} interleaved rounds`,
+  );
   console.log(`probed read bandwidth: ${one.toFixed(1)} GB/s with 1 thread, ${two.toFixed(1)} with 2\n`);
   const width = Math.max(...runners.map(({ name }) => name.length));
   for (const task of tasks) {
@@ -92,7 +117,8 @@ function print(
         const limit = ((runner.threads === 1 ? one : two) * 1e9) / report.bytes;
         notes.push(`${((100 * speed) / limit).toFixed(0)} % of the probed bandwidth`);
       }
-      if (task.startsWith("decode ×")) notes.push(`a step takes ${((BATCH * value("decode", runner)) / speed).toFixed(2)} × one sequence's`);
+      if (task.startsWith("decode ×"))
+        notes.push(`a step takes ${((BATCH * value("decode", runner)) / speed).toFixed(2)} × one sequence's`);
       console.log(`  ${runner.name.padEnd(width)}  ${speed.toFixed(1).padStart(8)}  ${notes.join(", ")}`);
     }
     console.log();
@@ -100,8 +126,17 @@ function print(
 }
 
 /** A process that measures on command; resolves when its model is loaded. */
-async function start(name: string, ours: boolean, threads: number, file: string, model: string, env: Record<string, string>): Promise<Runner> {
-  const child = fork(path.join(HERE, "contenders", file), [model, String(threads)], { env: { ...process.env, ...env } });
+async function start(
+  name: string,
+  ours: boolean,
+  threads: number,
+  file: string,
+  model: string,
+  env: Record<string, string>,
+): Promise<Runner> {
+  const child = fork(path.join(HERE, "contenders", file), [model, String(threads)], {
+    env: { ...process.env, ...env },
+  });
   await reply(child, name);
   return { name, ours, threads, child };
 }
@@ -128,7 +163,15 @@ function reply(child: ChildProcess, name: string): Promise<{ ms?: number }> {
 function startProbe(): (threads: number) => Promise<number> {
   const binary = path.join(HERE, "build/probe");
   mkdirSync(path.dirname(binary), { recursive: true });
-  execFileSync(process.env["CXX"] ?? "g++", ["-O3", "-march=native", "-std=c++20", "-pthread", path.join(HERE, "probe.cpp"), "-o", binary]);
+  execFileSync(process.env["CXX"] ?? "g++", [
+    "-O3",
+    "-march=native",
+    "-std=c++20",
+    "-pthread",
+    path.join(HERE, "probe.cpp"),
+    "-o",
+    binary,
+  ]);
   const child = spawn(binary, { stdio: ["pipe", "pipe", "inherit"] });
   child.unref();
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

@@ -30,7 +30,19 @@ interface Case {
 const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
 /** Every native format, and file formats that load into each of the general layouts. */
 const FORMATS: readonly DType[] = [
-  "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q3_K", "Q2_K", "Q5_0", "Q5_1",
+  "F32",
+  "F16",
+  "BF16",
+  "Q4_0",
+  "Q4_1",
+  "Q8_0",
+  "Q4_K",
+  "Q5_K",
+  "Q6_K",
+  "Q3_K",
+  "Q2_K",
+  "Q5_0",
+  "Q5_1",
 ];
 /** Prompts reach over three KV tiles of 128 positions. */
 const TINY: WorkloadShape = { vocab: TINY_VOCAB, prompt: 420, answer: 40, requests: 8 };
@@ -49,7 +61,9 @@ const wanted = Number(values.steps);
 const firstSeed = Number(values.seed);
 const isas = values.isa === undefined ? await cpuIsas() : [values.isa];
 const cases = makeCases().filter(({ name }) => values.only === undefined || name.includes(values.only));
-console.log(`seed ${firstSeed}; ISA paths: ${isas.join(", ")}; ${cases.length} cases${values.sabotage ? "; SABOTAGE" : ""}`);
+console.log(
+  `seed ${firstSeed}; ISA paths: ${isas.join(", ")}; ${cases.length} cases${values.sabotage ? "; SABOTAGE" : ""}`,
+);
 
 let mismatches = 0;
 let steps = 0;
@@ -68,7 +82,8 @@ for (let round = 0; steps < wanted; round++) {
   }
 }
 progress("");
-for (const [kernel, count] of Object.entries(rows)) console.log(`${kernel.padEnd(24)} ${String(count).padStart(10)} rows`);
+for (const [kernel, count] of Object.entries(rows))
+  console.log(`${kernel.padEnd(24)} ${String(count).padStart(10)} rows`);
 const idle = Object.entries(rows).filter(([, count]) => count === 0);
 const complete = values.only === undefined && !values.sabotage;
 if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) => kernel).join(", ")}`);
@@ -88,7 +103,12 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   const artifact = await one.open();
   const jobs = randomJobs(random, one.shape);
   const alone = await withBackend(isa, 1, false, (backend) =>
-    runJobs(artifact, backend, jobs.filter(({ abortAfter }) => abortAfter === undefined), { kv: one.kv, chunk: 1, context: one.context, maxSequences: 3 }),
+    runJobs(
+      artifact,
+      backend,
+      jobs.filter(({ abortAfter }) => abortAfter === undefined),
+      { kv: one.kv, chunk: 1, context: one.context, maxSequences: 3 },
+    ),
   );
   const chunk = random.pick([1, 2, 3, 5, 16, 17, 64, 128, 200, 512]);
   const threads = random.between(1, 2);
@@ -108,7 +128,9 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
       if (found === answer) continue;
       mismatches += 1;
       if (mismatches > 5) continue;
-      console.log(`\nMISMATCH ${one.name}, ${isa}, seed ${seed}, chunk ${chunk}, ${threads} threads, request ${j}, answer ${a}:`);
+      console.log(
+        `\nMISMATCH ${one.name}, ${isa}, seed ${seed}, chunk ${chunk}, ${threads} threads, request ${j}, answer ${a}:`,
+      );
       console.log(`  alone:    ${answer.slice(0, 160)}\n  together: ${(found ?? "nothing").slice(0, 160)}`);
     }
   }
@@ -116,7 +138,12 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
 }
 
 /** Runs `use` on a backend of its own and adds its counters to `rows`. */
-async function withBackend<T>(isa: string, threads: number, sabotage: boolean, use: (backend: CpuBackend) => Promise<T>): Promise<T> {
+async function withBackend<T>(
+  isa: string,
+  threads: number,
+  sabotage: boolean,
+  use: (backend: CpuBackend) => Promise<T>,
+): Promise<T> {
   const backend = await createCpuBackend({ isa, threads });
   backend.setSabotage(sabotage);
   try {

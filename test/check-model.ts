@@ -51,7 +51,13 @@ function describe({ steps, rms, largest, changed }: Summary): string {
 }
 
 if (values.reference !== "none") {
-  await using llm = await load(modelPath, { backend: "reference", kv: "f32", context: 2048, chunk: 128, maxSequences: 1 });
+  await using llm = await load(modelPath, {
+    backend: "reference",
+    kv: "f32",
+    context: 2048,
+    chunk: 128,
+    maxSequences: 1,
+  });
   const steps: Step[] = [];
   for (const path of paths) {
     if (values.reference !== "all" && !FEW.has(path.id)) continue;
@@ -67,10 +73,17 @@ console.log(`     cpu: ${llm.info.profile}`);
 
 const text = readFileSync(sharedFile(TEXT) ?? "", "utf8");
 const ids = llm.tokenize(text, { addSpecial: false, parseSpecial: false });
-const digest = createHash("sha256").update(new Uint8Array(Uint32Array.from(ids).buffer)).digest("hex");
-report(digest === recorded.token_ids_sha256, `token ids of the text: ${ids.length} of ${recorded.tokens}, SHA-256 equal`);
+const digest = createHash("sha256")
+  .update(new Uint8Array(Uint32Array.from(ids).buffer))
+  .digest("hex");
+report(
+  digest === recorded.token_ids_sha256,
+  `token ids of the text: ${ids.length} of ${recorded.tokens}, SHA-256 equal`,
+);
 const same = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => Array.from(a).join() === Array.from(b).join();
-const wrong = paths.filter(({ text_prompt, prompt_ids }) => !same(llm.tokenize(text_prompt, { addSpecial: false }), prompt_ids));
+const wrong = paths.filter(
+  ({ text_prompt, prompt_ids }) => !same(llm.tokenize(text_prompt, { addSpecial: false }), prompt_ids),
+);
 report(wrong.length === 0, `token ids of ${paths.length} prompts equal ${wrong.map(({ id }) => id).join(", ")}`);
 
 const steps: Step[] = [];
@@ -78,12 +91,18 @@ for (const path of paths) steps.push(...(await stepsOf(llm, path)));
 const ours = summarise(steps);
 report(Number.isFinite(ours.rms), `cpu:            ${describe(ours)}`);
 const far = ours.changed.filter(({ gap }) => gap >= NEAR_TIE);
-report(far.length === 0, `no argmax changed where the gap is ${NEAR_TIE} or more ${far.map(({ path, step, gap }) => `${path}[${step}] ${gap}`).join(", ")}`);
+report(
+  far.length === 0,
+  `no argmax changed where the gap is ${NEAR_TIE} or more ${far.map(({ path, step, gap }) => `${path}[${step}] ${gap}`).join(", ")}`,
+);
 if (peerMissing !== false) console.log(`SKIPPED the comparison with node-llama-cpp: ${peerMissing}`);
 else {
   const peer = summarise(await peerSteps(modelPath, paths));
   console.log(`     node-llama-cpp: ${describe(peer)}`);
-  report(ours.rms <= peer.rms, `RMS error no larger than node-llama-cpp's: ${ours.rms.toFixed(4)} ≤ ${peer.rms.toFixed(4)}`);
+  report(
+    ours.rms <= peer.rms,
+    `RMS error no larger than node-llama-cpp's: ${ours.rms.toFixed(4)} ≤ ${peer.rms.toFixed(4)}`,
+  );
   report(
     ours.changed.length <= peer.changed.length,
     `changed argmaxes no more than node-llama-cpp's: ${ours.changed.length} ≤ ${peer.changed.length}`,
@@ -99,7 +118,9 @@ const result = await llm.perplexity(ids, {
 progress("");
 const seconds = (performance.now() - start) / 1000;
 const part = recorded.windows.slice(0, windows);
-const expected = Math.exp(part.reduce((sum, { nll }) => sum + nll, 0) / part.reduce((sum, { predicted }) => sum + predicted, 0));
+const expected = Math.exp(
+  part.reduce((sum, { nll }) => sum + nll, 0) / part.reduce((sum, { predicted }) => sum + predicted, 0),
+);
 const deviation = result.perplexity / expected - 1;
 report(
   Math.abs(deviation) <= 0.005,

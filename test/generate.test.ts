@@ -27,7 +27,10 @@ test("an answer can be awaited or iterated, and both say the same", async () => 
   assert.equal(whole.logprobs?.length, 12);
   for (const { id, logprob, top } of whole.logprobs ?? []) {
     assert.equal(top.length, 3);
-    assert.ok(top.every((t, i) => i === 0 || t.logprob <= (top[i - 1]?.logprob ?? 0)), "most likely first");
+    assert.ok(
+      top.every((t, i) => i === 0 || t.logprob <= (top[i - 1]?.logprob ?? 0)),
+      "most likely first",
+    );
     const own = top.find((t) => t.id === id);
     if (own) assert.equal(own.logprob, logprob);
   }
@@ -82,7 +85,16 @@ test("bias, min tokens, stop tokens and stop strings do what they say", async ()
   const forced = await llm.generate([1], { maxTokens: 3, logitBias: { 65: 100 }, temperature: 0 });
   assert.deepEqual(forced.tokens, [65, 65, 65]);
   assert.equal(forced.text, llm.detokenize([65, 65, 65]));
-  const forbidden = await llm.generate([1], { maxTokens: 3, logitBias: new Map([[65, 100], [66, Number.NEGATIVE_INFINITY]]), stopTokens: [65], minTokens: 2, temperature: 0 });
+  const forbidden = await llm.generate([1], {
+    maxTokens: 3,
+    logitBias: new Map([
+      [65, 100],
+      [66, Number.NEGATIVE_INFINITY],
+    ]),
+    stopTokens: [65],
+    minTokens: 2,
+    temperature: 0,
+  });
   assert.ok(!forbidden.tokens.slice(0, 2).includes(65) && !forbidden.tokens.includes(66));
   assert.equal(forbidden.tokens.at(-1), 65);
   assert.equal(forbidden.finishReason, "stop");
@@ -97,7 +109,8 @@ test("bias, min tokens, stop tokens and stop strings do what they say", async ()
 test("penalties push tokens away that the answer has", async () => {
   await using llm = await loadTiny();
   const options = { maxTokens: 30, temperature: 0 };
-  const distinct = async (extra: object): Promise<number> => new Set((await llm.generate([9], { ...options, ...extra })).tokens).size;
+  const distinct = async (extra: object): Promise<number> =>
+    new Set((await llm.generate([9], { ...options, ...extra })).tokens).size;
   assert.equal(await distinct({ presencePenalty: 100 }), 30);
   assert.equal(await distinct({ frequencyPenalty: 100 }), 30);
   assert.ok((await distinct({ repetitionPenalty: 100 })) > (await distinct({})));

@@ -5,13 +5,27 @@ import { promptIds, serve } from "./protocol.ts";
 const [modelPath = "", threads = "1"] = process.argv.slice(2);
 
 serve(async () => {
-  const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: Number(threads) });
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    logLevel: LlamaLogLevel.error,
+    maxThreads: Number(threads),
+  });
   const model = await llama.loadModel({ modelPath });
-  const context = await model.createContext({ contextSize: 2048, batchSize: 512, sequences: 8, threads: Number(threads) });
+  const context = await model.createContext({
+    contextSize: 2048,
+    batchSize: 512,
+    sequences: 8,
+    threads: Number(threads),
+  });
   const sequences = Array.from({ length: 8 }, () => context.getSequence());
   let salt = 0;
   /** Times of the first and of the last token, and the tokens between: fewer than asked where the answer ended. */
-  const run = async (which: number, prompt: number[], tokens: number): Promise<{ first: number; last: number; steps: number }> => {
+  const run = async (
+    which: number,
+    prompt: number[],
+    tokens: number,
+  ): Promise<{ first: number; last: number; steps: number }> => {
     const sequence = sequences[which];
     if (!sequence) throw new Error(`no sequence ${which}`);
     await sequence.clearHistory();

@@ -3,7 +3,7 @@
  * when the Answer is made, so that answers asked for together share a batch.
  */
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { EngineClient, WorkEvent } from "./client.ts";
+import type { EngineClient, WorkStream } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type OutputOptions, OutputProcessor } from "./output.ts";
 import type { FinishReason, GenerateWork, SampledToken } from "./request.ts";
@@ -109,6 +109,7 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
     this.#result.catch(() => undefined);
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- an answer is awaited for its result, as a query builder is
   then<A = Generation, B = never>(
     onFulfilled?: ((value: Generation) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
@@ -120,7 +121,7 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
     return this.#parts;
   }
 
-  async #run(events: AsyncIterable<WorkEvent>, tokenizer: Tokenizer, options: AnswerOptions): Promise<Generation> {
+  async #run(events: WorkStream, tokenizer: Tokenizer, options: AnswerOptions): Promise<Generation> {
     const { work, seed, logprobs } = options;
     const drafts = work.samplers.map((_, i) => new Draft(i, new OutputProcessor(tokenizer, options)));
     const start = performance.now();
@@ -132,9 +133,11 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
         const draft = drafts[event.token.index];
         if (!draft || draft.finish) continue;
         if (first === start) first = performance.now();
-        if (this.#take(draft, event.token)) open -= 1;
-        // Leaving takes what still runs behind a stop string out of the engine.
+        if (!this.#take(draft, event.token)) continue;
+        open -= 1;
         if (open === 0) break;
+        // Behind a stop string the engine would go on.
+        events.endAnswer(draft.index);
       }
     } catch (error) {
       this.#parts.end({ error });

@@ -54,14 +54,24 @@ export async function assemble(
     const groups = groupStates(graph);
     const memory = planMemory(backend, graph, groups, { kv, context, chunk, kvBytes: options.kvBytes });
     const tokenizer = createTokenizer(artifact.tokenizer);
-    const template = artifact.chatTemplate === undefined ? undefined : createChatTemplate(artifact.chatTemplate, special(tokenizer));
+    const template =
+      artifact.chatTemplate === undefined ? undefined : createChatTemplate(artifact.chatTemplate, special(tokenizer));
 
-    const weights = await backend.upload(artifact, graph, { ...(onProgress && { onProgress }), ...(signal && { signal }) });
+    const weights = await backend.upload(artifact, graph, {
+      ...(onProgress && { onProgress }),
+      ...(signal && { signal }),
+    });
     closers.push(() => weights.close());
     const pool = backend.allocate(graph, groups, memory.blocks, kv);
     closers.push(() => pool.close());
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
-    const limits = { maxTokens: chunk, maxSequences, maxOutputs: maxSequences + scoreRows, context, vocabSize: graph.vocabSize };
+    const limits = {
+      maxTokens: chunk,
+      maxSequences,
+      maxOutputs: maxSequences + scoreRows,
+      context,
+      vocabSize: graph.vocabSize,
+    };
     const program = backend.compile(graph, weights, pool, { ...limits, samplerSlots: maxSequences });
     closers.push(() => program.close());
 

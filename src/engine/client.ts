@@ -8,12 +8,17 @@ export type WorkEvent =
   | { readonly type: "token"; readonly token: SampledToken }
   | { readonly type: "score"; readonly score: Score };
 
+export interface WorkStream extends AsyncIterable<WorkEvent> {
+  /** Ends one of the n answers: no more of its tokens come. */
+  endAnswer(index: number): void;
+}
+
 export interface EngineClient {
   /**
-   * Queues work at once and gives its events as they come. Leaving the iteration early, or `signal`, takes the
+   * Queues work at once and gives its events as they come, once. Leaving the iteration early, or `signal`, takes the
    * work out of the engine. Throws RequestError where it can never run, and the signal's reason when aborted.
    */
-  submit(work: Work, signal?: AbortSignal): AsyncIterableIterator<WorkEvent>;
+  submit(work: Work, signal?: AbortSignal): WorkStream;
   /** Ends all work and frees the memory. */
   close(): Promise<void>;
 }

@@ -65,7 +65,8 @@ class ToyProgram implements Program {
     for (let s = 0; s < plan.sequenceCount; s++) {
       for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
         sequenceOf.set(row, s);
-        for (const [g, memory] of this.memory.entries()) memory[this.#slot(plan, g, s, plan.positions[row] ?? 0)] = plan.tokens[row] ?? 0;
+        for (const [g, memory] of this.memory.entries())
+          memory[this.#slot(plan, g, s, plan.positions[row] ?? 0)] = plan.tokens[row] ?? 0;
       }
     }
     const hash = (row: number, salt: string): number => {
@@ -96,8 +97,14 @@ class ToyProgram implements Program {
       sampleLogprobs: Float32Array.from(ids, (id) => -id),
       topIds: new Int32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
       topLogprobs: new Float32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
-      logprobs: Float32Array.from({ length: plan.logprobCount }, (_, i) => -(hash(plan.logprobRows[i] ?? 0, `${plan.logprobIds[i]}`) % 1000)),
-      logits: Float32Array.from({ length: plan.logitCount * VOCAB }, (_, i) => hash(plan.logitRows[Math.floor(i / VOCAB)] ?? 0, `${i % VOCAB}`) % 1000),
+      logprobs: Float32Array.from(
+        { length: plan.logprobCount },
+        (_, i) => -(hash(plan.logprobRows[i] ?? 0, `${plan.logprobIds[i]}`) % 1000),
+      ),
+      logits: Float32Array.from(
+        { length: plan.logitCount * VOCAB },
+        (_, i) => hash(plan.logitRows[Math.floor(i / VOCAB)] ?? 0, `${i % VOCAB}`) % 1000,
+      ),
     };
   }
 
@@ -128,11 +135,23 @@ function makeEngine({ chunk, sequences, blocks }: Limits): { engine: Engine; pro
     write: () => undefined,
     close: () => undefined,
   };
-  const limits = { maxTokens: chunk, maxSequences: sequences, maxOutputs: sequences + 5, context: 512, vocabSize: VOCAB };
+  const limits = {
+    maxTokens: chunk,
+    maxSequences: sequences,
+    maxOutputs: sequences + 5,
+    context: 512,
+    vocabSize: VOCAB,
+  };
   return { engine: new Engine(program, pool, limits), program };
 }
 
-function work(prompt: readonly number[], maxTokens: number, n: number, seed: number, stopIds: number[] = []): GenerateWork {
+function work(
+  prompt: readonly number[],
+  maxTokens: number,
+  n: number,
+  seed: number,
+  stopIds: number[] = [],
+): GenerateWork {
   const samplers = Array.from({ length: n }, (_, sampleIndex): SamplerParams => ({
     temperature: 1,
     topK: 0,
@@ -148,7 +167,14 @@ function work(prompt: readonly number[], maxTokens: number, n: number, seed: num
     seed: BigInt(seed),
     sampleIndex,
   }));
-  return { kind: "generate", prompt: Int32Array.from(prompt), maxTokens, samplers, stopIds: new Set(stopIds), topLogprobs: 0 };
+  return {
+    kind: "generate",
+    prompt: Int32Array.from(prompt),
+    maxTokens,
+    samplers,
+    stopIds: new Set(stopIds),
+    topLogprobs: 0,
+  };
 }
 
 async function collect(engine: Engine, job: GenerateWork, leaveAfter = Number.POSITIVE_INFINITY): Promise<string[]> {
@@ -220,7 +246,11 @@ test("scores don't depend on chunks or company", async () => {
   for (const want of ["logits", "logprobs"] as const) {
     const expected = await score(makeEngine(ROOMY).engine, want);
     assert.equal(expected.split("\n").length, want === "logits" ? 90 : 89);
-    const [one, two] = await Promise.all([score(engine, want), score(engine, want), collect(engine, work([1, 2], 30, 2, 1))]);
+    const [one, two] = await Promise.all([
+      score(engine, want),
+      score(engine, want),
+      collect(engine, work([1, 2], 30, 2, 1)),
+    ]);
     assert.equal(one, expected);
     assert.equal(two, expected);
   }
@@ -229,7 +259,18 @@ test("scores don't depend on chunks or company", async () => {
 
 test("calls made together share the first step, and a decode is never starved by a long prompt", async () => {
   const { engine, program } = makeEngine({ chunk: 32, sequences: 4, blocks: [100, 100] });
-  await Promise.all([collect(engine, work([1], 20, 1, 1)), collect(engine, work(Array.from({ length: 300 }, () => 2), 2, 1, 2))]);
+  await Promise.all([
+    collect(engine, work([1], 20, 1, 1)),
+    collect(
+      engine,
+      work(
+        Array.from({ length: 300 }, () => 2),
+        2,
+        1,
+        2,
+      ),
+    ),
+  ]);
   assert.equal(program.steps[0], 32);
   assert.ok(program.steps.length <= 22, `${program.steps.length} steps`);
 });
@@ -237,10 +278,32 @@ test("calls made together share the first step, and a decode is never starved by
 test("a request that can never fit fails with the numbers, and harms nobody", async () => {
   const { engine } = makeEngine({ chunk: 8, sequences: 2, blocks: [5, 20] });
   const fine = collect(engine, work([1, 2, 3], 10, 1, 1));
-  assert.throws(() => engine.submit(work([1], 100, 1, 1)), (error) => error instanceof RequestError && /needs 7 KV blocks.*has 5/.test(error.message));
+  assert.throws(
+    () => engine.submit(work([1], 100, 1, 1)),
+    (error) => error instanceof RequestError && /needs 7 KV blocks.*has 5/.test(error.message),
+  );
   assert.throws(() => engine.submit(work([1], 5, 3, 1)), /3 answers.*2 sequences/);
   assert.throws(() => engine.submit(work([1], 600, 1, 1)), /601 positions.*512/);
   assert.equal((await fine)[0]?.split(" ").length, 11);
+});
+
+test("one of n answers can be ended; the others stay what they are", async () => {
+  const { engine, program } = makeEngine({ chunk: 8, sequences: 4, blocks: [100, 100] });
+  const job = work([1, 2, 3], 30, 3, 9);
+  const expected = await collect(makeEngine(ROOMY).engine, job);
+  const answers = ["", "", ""];
+  const stream = engine.submit(job);
+  for await (const event of stream) {
+    if (event.type !== "token") continue;
+    const { index, id, finish } = event.token;
+    answers[index] += `${id}${finish ? `/${finish}` : ""} `;
+    if (index === 0 && answers[0]?.split(" ").length === 6) stream.endAnswer(0);
+  }
+  assert.ok(answers[0] !== expected[0] && expected[0]?.startsWith(answers[0] ?? "-"));
+  assert.deepEqual(answers.slice(1), expected.slice(1));
+  assert.ok(program.steps.filter((rows) => rows === 3).length < 10, "the ended answer was computed on");
+  await engine.idle();
+  assert.equal(engine.usedBlocks, 0);
 });
 
 test("an aborted request ends with the signal's reason; a failed step ends its requests, not the engine", async () => {

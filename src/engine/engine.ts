@@ -7,7 +7,7 @@ import type { Pool, Program } from "../backend/contract.ts";
 import { MillraceError } from "../errors.ts";
 import { BlockPool } from "../state/block-pool.ts";
 import type { GroupMemory } from "../state/sequence-state.ts";
-import type { EngineClient, WorkEvent } from "./client.ts";
+import type { EngineClient, WorkEvent, WorkStream } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Request, type Work } from "./request.ts";
 import { FirstComeScheduler, type Scheduler } from "./scheduler.ts";
@@ -40,7 +40,7 @@ export class Engine implements EngineClient {
     return this.#memory.reduce((sum, { pool }) => sum + pool.used, 0);
   }
 
-  submit(work: Work, signal?: AbortSignal): AsyncIterableIterator<WorkEvent> {
+  submit(work: Work, signal?: AbortSignal): WorkStream {
     if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
     signal?.throwIfAborted();
     const request = new Request(work);
@@ -58,7 +58,10 @@ export class Engine implements EngineClient {
       .finally(() => {
         this.#loop = undefined;
       });
-    return withCleanup(queue, () => signal?.removeEventListener("abort", onAbort));
+    return {
+      [Symbol.asyncIterator]: () => withCleanup(queue, () => signal?.removeEventListener("abort", onAbort)),
+      endAnswer: (index) => this.#scheduler.endAnswer(request, index),
+    };
   }
 
   /** Resolves when no work is left. */

@@ -22,7 +22,12 @@ export function planMemory(
   backend: Backend,
   graph: Graph,
   groups: readonly StateGroup[],
-  options: { readonly kv: KvType; readonly context: number; readonly chunk: number; readonly kvBytes?: number | undefined },
+  options: {
+    readonly kv: KvType;
+    readonly context: number;
+    readonly chunk: number;
+    readonly kvBytes?: number | undefined;
+  },
 ): MemoryPlan {
   const { kv, context, chunk } = options;
   const blockBytes = groups.map((group) => backend.blockBytes(graph, group, kv));
@@ -37,7 +42,9 @@ export function planMemory(
         "Raise kvBytes, lower the context, or set kv to q8",
     );
   }
-  const tokens = Math.min(...blocks.map((count, g) => (groups[g]?.window === undefined ? count * BLOCK_TOKENS : Infinity)));
+  const tokens = Math.min(
+    ...blocks.map((count, g) => (groups[g]?.window === undefined ? count * BLOCK_TOKENS : Infinity)),
+  );
   return {
     blocks,
     bytes: blocks.reduce((sum, count, g) => sum + count * (blockBytes[g] ?? 0), 0),

@@ -17,7 +17,7 @@ function run(text: string, stop: string[], reasoning: "none" | "tagged" | "open"
   }
   for (const part of output.end()) parts.push(`${part.type[0]}:${part.text}`);
   const joined = parts.reduce((all, part) => {
-    const [type = "", piece = ""] = [part.slice(0, 2), part.slice(2)];
+    const [type, piece] = [part.slice(0, 2), part.slice(2)];
     return all.endsWith(`|${type}`) || !all.includes(type) ? `${all}|${type}${piece}` : all + piece;
   }, "");
   return { parts: joined, stopped: output.stopped };

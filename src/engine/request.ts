@@ -63,6 +63,8 @@ export class Sequence {
   readonly tokens: Int32Array;
   length: number;
   computed = 0;
+  /** Nobody wants more of it; the step in flight still uses its blocks. */
+  ended = false;
   state: SequenceState;
 
   constructor(request: Request, index: number, slot: number, state: SequenceState, capacity: number) {

@@ -15,6 +15,8 @@ export interface Scheduler {
   add(request: Request): void;
   /** Takes a request out, whatever its status; its memory is free when no step in flight uses it. */
   remove(request: Request): void;
+  /** Ends one answer of a running request; the others go on. */
+  endAnswer(request: Request, index: number): void;
   /** The next step, or undefined where there is nothing to do. The plan holds until the next `schedule()`. */
   schedule(): StepPlan | undefined;
   /** Takes in the result of the step that `schedule()` gave; a step that failed has none. */
@@ -102,6 +104,13 @@ export class FirstComeScheduler implements Scheduler {
     }
   }
 
+  endAnswer(request: Request, index: number): void {
+    const sequence = request.sequences.find((one) => one.index === index);
+    if (!sequence) return;
+    if (this.#inFlight) sequence.ended = true;
+    else this.#end(sequence);
+  }
+
   schedule(): StepPlan | undefined {
     this.#admit();
     const plan = this.#plan;
@@ -133,6 +142,10 @@ export class FirstComeScheduler implements Scheduler {
     const events: EngineEvent[] = [];
     for (const { sequence, count, output } of this.#inFlight ?? []) {
       if (sequence.request.status === "ended" || !result) continue;
+      if (sequence.ended) {
+        this.#end(sequence);
+        continue;
+      }
       const first = sequence.computed;
       sequence.computed += count;
       sequence.state.slide(sequence.computed);
@@ -162,9 +175,7 @@ export class FirstComeScheduler implements Scheduler {
       const request = this.#waiting[0];
       if (!request || request.answers > this.#freeSlots.length) return;
       const need = this.#need(request);
-      const fits = this.#memory.every(
-        ({ pool }, g) => (this.#reserved[g] ?? 0) + (need[g] ?? 0) <= pool.size,
-      );
+      const fits = this.#memory.every(({ pool }, g) => (this.#reserved[g] ?? 0) + (need[g] ?? 0) <= pool.size);
       if (!fits) return;
       this.#waiting.shift();
       for (const [g, blocks] of need.entries()) this.#reserved[g] = (this.#reserved[g] ?? 0) + blocks;
@@ -279,7 +290,7 @@ export class FirstComeScheduler implements Scheduler {
   }
 
   #release(request: Request): void {
-    for (const sequence of [...request.sequences]) this.#end(sequence);
+    for (let last = request.sequences.at(-1); last; last = request.sequences.at(-1)) this.#end(last);
     for (const [g, blocks] of request.reserved.entries()) this.#reserved[g] = (this.#reserved[g] ?? 0) - blocks;
     request.reserved = [];
     this.#freeSlots.push(...request.slots);

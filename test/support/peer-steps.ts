@@ -7,13 +7,13 @@ import { type GreedyPath, type Step, teacherForced } from "./greedy-paths.ts";
 const ENTRY = path.join(import.meta.dirname, "../../bench/node_modules/node-llama-cpp/dist/index.js");
 
 /** Why the peer can't be asked, or false. */
-export const peerMissing: string | false = existsSync(ENTRY)
-  ? false
-  : "needs node-llama-cpp: run npm ci in bench/";
+export const peerMissing: string | false = existsSync(ENTRY) ? false : "needs node-llama-cpp: run npm ci in bench/";
 
 interface PeerSequence {
   clearHistory(): Promise<void>;
-  controlledEvaluate(input: readonly unknown[]): Promise<readonly ({ next: { logits?: Map<number, number> } } | undefined)[]>;
+  controlledEvaluate(
+    input: readonly unknown[],
+  ): Promise<readonly ({ next: { logits?: Map<number, number> } } | undefined)[]>;
 }
 interface Peer {
   getLlama(options: object): Promise<{
@@ -25,8 +25,8 @@ interface Peer {
 }
 
 export async function peerSteps(modelPath: string, paths: readonly GreedyPath[]): Promise<Step[]> {
-  const { getLlama } = (await import(pathToFileURL(ENTRY).href)) as Peer;
-  const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
+  const peer = (await import(pathToFileURL(ENTRY).href)) as Peer;
+  const llama = await peer.getLlama({ gpu: false, build: "never", logLevel: "error" });
   const model = await llama.loadModel({ modelPath });
   const context = await model.createContext({ contextSize: 2048, batchSize: 512 });
   const sequence = context.getSequence();

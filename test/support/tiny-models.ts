@@ -29,7 +29,14 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
   const random = new Random(seed);
   const tensors = new Map<string, Tensor>();
   const add = (name: string, shape: readonly number[], of: DType, bytes: Uint8Array): void => {
-    tensors.set(name, { name, dtype: of, shape, source: memorySource(name, bytes), offset: 0, byteLength: bytes.length });
+    tensors.set(name, {
+      name,
+      dtype: of,
+      shape,
+      source: memorySource(name, bytes),
+      offset: 0,
+      byteLength: bytes.length,
+    });
   };
   const matrix = (name: string, ...shape: number[]): void => {
     const count = shape.reduce((product, n) => product * n, 1);
@@ -44,7 +51,8 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
   // Logits with a standard deviation of 1 or 2: answers that vary, and cuts (top-p, min-p) that cut.
   const tied = family === "gemma3" || family === "gpt2";
   add("token_embd.weight", [VOCAB, WIDTH], dtype, randomWeights(dtype, VOCAB * WIDTH, tied ? 0.07 : 1, random));
-  if (!tied) add("output.weight", [VOCAB, WIDTH], dtype, randomWeights(dtype, VOCAB * WIDTH, 2 / Math.sqrt(WIDTH), random));
+  if (!tied)
+    add("output.weight", [VOCAB, WIDTH], dtype, randomWeights(dtype, VOCAB * WIDTH, 2 / Math.sqrt(WIDTH), random));
   norm("output_norm");
   if (family === "gpt2") {
     add("position_embd.weight", [CONTEXT, WIDTH], "F32", randomWeights("F32", CONTEXT * WIDTH, 0.3, random));
@@ -62,7 +70,13 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
       matrix(`${at}attn_v.weight`, kvWidth, WIDTH);
     }
     matrix(`${at}attn_output.weight`, WIDTH, WIDTH);
-    if (family === "qwen2") for (const [part, width] of [["q", WIDTH], ["k", kvWidth], ["v", kvWidth]] as const) vector(`${at}attn_${part}.bias`, width, 0, 0.1);
+    if (family === "qwen2")
+      for (const [part, width] of [
+        ["q", WIDTH],
+        ["k", kvWidth],
+        ["v", kvWidth],
+      ] as const)
+        vector(`${at}attn_${part}.bias`, width, 0, 0.1);
     if (family === "qwen3" || family === "qwen3moe" || family === "gemma3") {
       norm(`${at}attn_q_norm`, HEAD_DIM);
       norm(`${at}attn_k_norm`, HEAD_DIM);
@@ -72,7 +86,12 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
       norm(`${at}post_ffw_norm`);
     }
     if (family === "mixtral" || family === "qwen3moe") {
-      add(`${at}ffn_gate_inp.weight`, [EXPERTS, WIDTH], "F32", randomWeights("F32", EXPERTS * WIDTH, 1 / Math.sqrt(WIDTH), random));
+      add(
+        `${at}ffn_gate_inp.weight`,
+        [EXPERTS, WIDTH],
+        "F32",
+        randomWeights("F32", EXPERTS * WIDTH, 1 / Math.sqrt(WIDTH), random),
+      );
       matrix(`${at}ffn_gate_exps.weight`, EXPERTS, EXPERT_HIDDEN, WIDTH);
       matrix(`${at}ffn_up_exps.weight`, EXPERTS, EXPERT_HIDDEN, WIDTH);
       matrix(`${at}ffn_down_exps.weight`, EXPERTS, WIDTH, EXPERT_HIDDEN);
@@ -85,7 +104,14 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
       matrix(`${at}ffn_down.weight`, WIDTH, HIDDEN);
     }
     if (family === "gpt2") {
-      for (const [part, width] of [["attn_norm", WIDTH], ["attn_qkv", 3 * WIDTH], ["attn_output", WIDTH], ["ffn_norm", WIDTH], ["ffn_up", HIDDEN], ["ffn_down", WIDTH]] as const) {
+      for (const [part, width] of [
+        ["attn_norm", WIDTH],
+        ["attn_qkv", 3 * WIDTH],
+        ["attn_output", WIDTH],
+        ["ffn_norm", WIDTH],
+        ["ffn_up", HIDDEN],
+        ["ffn_down", WIDTH],
+      ] as const) {
         vector(`${at}${part}.bias`, width, 0, 0.1);
       }
     }
@@ -110,7 +136,8 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
     Object.assign(keys, { expert_count: EXPERTS, expert_used_count: 2, expert_feed_forward_length: EXPERT_HIDDEN });
   }
   // One window layer, one that sees everything.
-  if (family === "gemma3") Object.assign(keys, { "attention.sliding_window": 100, "attention.sliding_window_pattern": 2 });
+  if (family === "gemma3")
+    Object.assign(keys, { "attention.sliding_window": 100, "attention.sliding_window_pattern": 2 });
   const metadata: Record<string, MetaValue> = { "general.architecture": architecture, ...byteTokenizer() };
   for (const [key, value] of Object.entries(keys)) metadata[`${architecture}.${key}`] = value;
   return {
@@ -141,8 +168,10 @@ const SCALES: Partial<Record<DType, Readonly<Record<number, number>>>> = {
 
 /** `count` random weights with a standard deviation of about `spread`, as bytes of a format. */
 export function randomWeights(dtype: DType, count: number, spread: number, random: Random): Uint8Array {
-  if (dtype === "F32") return new Uint8Array(Float32Array.from({ length: count }, () => spread * random.normal()).buffer);
-  if (dtype === "F16") return new Uint8Array(Uint16Array.from({ length: count }, () => numberToHalf(spread * random.normal())).buffer);
+  if (dtype === "F32")
+    return new Uint8Array(Float32Array.from({ length: count }, () => spread * random.normal()).buffer);
+  if (dtype === "F16")
+    return new Uint8Array(Uint16Array.from({ length: count }, () => numberToHalf(spread * random.normal())).buffer);
   if (dtype === "BF16") {
     const bits = new Uint32Array(Float32Array.from({ length: count }, () => spread * random.normal()).buffer);
     return new Uint8Array(Uint16Array.from(bits, (value) => value >>> 16).buffer);
@@ -156,7 +185,8 @@ export function randomWeights(dtype: DType, count: number, spread: number, rando
   const view = new DataView(bytes.buffer);
   const setScales = (factor: number): void => {
     for (let at = 0; at < bytes.length; at += blockBytes) {
-      for (const [offset, relative] of Object.entries(scales)) view.setUint16(at + Number(offset), numberToHalf(factor * relative), true);
+      for (const [offset, relative] of Object.entries(scales))
+        view.setUint16(at + Number(offset), numberToHalf(factor * relative), true);
     }
   };
   setScales(1);
@@ -169,7 +199,8 @@ export function randomWeights(dtype: DType, count: number, spread: number, rando
 
 /** A byte-level vocabulary without merges; ids from 256 on stand for nothing. */
 function byteTokenizer(): Record<string, MetaValue> {
-  const printable = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  const printable = (byte: number): boolean =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let others = 0;
   const tokens = Array.from({ length: VOCAB }, (_, id) => {
     if (id >= 256) return `<${id}>`;

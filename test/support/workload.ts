@@ -121,7 +121,9 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
   };
   return {
     answers: choices.map(({ tokens, logprobs, finishReason }) => {
-      const details = (logprobs ?? []).map(({ logprob, top }) => [hex(logprob), ...top.map((t) => `${t.id}:${hex(t.logprob)}`)].join());
+      const details = (logprobs ?? []).map(({ logprob, top }) =>
+        [hex(logprob), ...top.map((t) => `${t.id}:${hex(t.logprob)}`)].join(),
+      );
       return `${tokens.join()} ${finishReason} ${details.join(" ")}`;
     }),
   };
@@ -130,7 +132,8 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
 /** FNV-1a over the bits of all rows. */
 function hash(rows: readonly Float32Array[]): string {
   let h = 2166136261;
-  for (const row of rows) for (const word of new Uint32Array(row.buffer, row.byteOffset, row.length)) h = Math.imul(h ^ word, 16777619);
+  for (const row of rows)
+    for (const word of new Uint32Array(row.buffer, row.byteOffset, row.length)) h = Math.imul(h ^ word, 16777619);
   return (h >>> 0).toString(16);
 }
 
