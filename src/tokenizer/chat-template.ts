@@ -1,7 +1,7 @@
 /**
  * Chat templates: messages → the prompt's text, by the model's own Jinja source.
  */
-import { UnsupportedError } from "../errors.ts";
+import { Template } from "@huggingface/jinja";
 
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant" | "tool";
@@ -30,6 +30,21 @@ export interface ChatTemplate {
   render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
 }
 
-export function createChatTemplate(source: string, _tokens: TemplateTokens = {}): ChatTemplate {
-  throw new UnsupportedError(`chat templates are not supported yet (${source.length} characters)`);
+/** Compiles a template. What it does wrong, at compile time or later, is a RequestError or an ArtifactError. */
+export function createChatTemplate(source: string, tokens: TemplateTokens = {}): ChatTemplate {
+  const template = new Template(source);
+  return {
+    render: (messages, options = {}) =>
+      template.render({
+        messages: messages.map(({ reasoning, ...message }) =>
+          reasoning === undefined ? message : { ...message, reasoning_content: reasoning },
+        ),
+        add_generation_prompt: options.addGenerationPrompt ?? true,
+        bos_token: tokens.bos ?? "",
+        eos_token: tokens.eos ?? "",
+        unk_token: tokens.unk ?? "",
+        pad_token: tokens.pad ?? "",
+        ...options.variables,
+      }),
+  };
 }
