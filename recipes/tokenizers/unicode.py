@@ -4,9 +4,13 @@ Three Unicode versions meet in that library: its regex engine (Oniguruma) knows 
 punctuation test 8.0. A JavaScript engine's own \\p{..} differs from all of them and from one release of Node to the
 next, so the classes are asked of the library itself and baked in.
 
-    python recipes/tokenizers/unicode.py > src/tokenizer/unicode-table.ts
+    node recipes/tokenizers/normalization.ts > /tmp/normalization.json
+    python recipes/tokenizers/unicode.py /tmp/normalization.json > src/tokenizer/unicode-table.ts
 """
-from tokenizers import Regex, pre_tokenizers
+import json
+import sys
+
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co".split()
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ!#"  # one for each category; "$" for unassigned code points and surrogates
@@ -30,6 +34,17 @@ def rust_words():
     """What \\w means in Rust's regex crate: the members that the Whitespace pre-tokenizer leaves attached to letters."""
     text = "".join("a" + chr(c) + " " for c in POINTS)
     return [POINTS[a // 3] for _, (a, b) in pre_tokenizers.Whitespace().pre_tokenize_str(text) if b - a == 2 and a % 3 == 0]
+
+
+def not_normalized(path):
+    """The code points that Unicode normalises today and the library, whose tables are of Unicode 9.0, leaves alone."""
+    known = json.load(open(path))
+    nfd, nfkd = normalizers.NFD().normalize_str, normalizers.NFKD().normalize_str
+    new = {c for c in known["moving"] if nfd("\u0315" + chr(c)) == "\u0315" + chr(c) and nfd(chr(c) + "\u0301") == chr(c) + "\u0301"}
+    new |= {c for c in known["compatible"] if nfkd(chr(c)) == chr(c)}
+    old_parts = {part for c, parts in known["composites"] if c not in new for part in parts}
+    new |= {part for c, parts in known["composites"] if c in new for part in parts if part not in old_parts}
+    return new
 
 
 def base36(n):
@@ -80,6 +95,8 @@ def main():
     assert plain <= set(matched(r"\w")) and plain <= set(rust_words())
     print("/** What the Digits pre-tokenizer splits at (Unicode 17.0); Y inside, N outside. */")
     print('export const DIGITS =\n  "%s";' % members(isolated(pre_tokenizers.Digits(individual_digits=True))))
+    print("/** What normalisation leaves alone, as it did in Unicode 9.0, though later versions don't. */")
+    print('export const NOT_NORMALIZED =\n  "%s";' % members(not_normalized(sys.argv[1])))
     print("/** What the Punctuation pre-tokenizer splits at (ASCII punctuation and Unicode 8.0's). */")
     print('export const PUNCTUATION =\n  "%s";' % members(isolated(pre_tokenizers.Punctuation("isolated"))))
 

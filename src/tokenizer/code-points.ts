@@ -3,7 +3,7 @@
  * complement are a merge and a shift; patterns turn sets into lookup tables (pattern.ts). General categories come
  * from the baked table in unicode-table.ts and not from the JavaScript engine, whose Unicode version varies.
  */
-import { CATEGORY_LETTERS, DIGITS, GENERAL_CATEGORIES, PUNCTUATION, RUST_WORD_MORE, WORD_MORE } from "./unicode-table.ts";
+import { CATEGORY_LETTERS, DIGITS, GENERAL_CATEGORIES, NOT_NORMALIZED, PUNCTUATION, RUST_WORD_MORE, WORD_MORE } from "./unicode-table.ts";
 
 /** `[a, b, c, d, …]`: code points from a up to before b, from c up to before d, … */
 export type CodePoints = readonly number[];
@@ -89,6 +89,8 @@ export interface UnicodeClasses {
   readonly rustWord: CodePoints;
   readonly digits: CodePoints;
   readonly punctuation: CodePoints;
+  /** What Unicode normalisation leaves alone. */
+  readonly notNormalized: CodePoints;
 }
 
 export function unicodeClasses(): UnicodeClasses {
@@ -112,5 +114,6 @@ export function unicodeClasses(): UnicodeClasses {
     rustWord: unite([plainWord, inside(RUST_WORD_MORE)]),
     digits: inside(DIGITS),
     punctuation: inside(PUNCTUATION),
+    notNormalized: inside(NOT_NORMALIZED),
   };
 }

@@ -48,6 +48,7 @@ export function ggufSpec(metadata: MetaObject): TokenizerSpec {
     const id = named.get(key);
     if (id !== undefined && types[id] !== BYTE) special.add(id);
   }
+  const added = addedTokens(texts, types, special, stripsBehind(metadata));
   const bosId = named.get("bos");
   const eosId = named.get("eos");
   const addBos = readFlag(metadata, `${PREFIX}add_bos_token`, family.addBos);
@@ -62,17 +63,19 @@ export function ggufSpec(metadata: MetaObject): TokenizerSpec {
     const id = ids.get(text);
     if (id !== undefined && (types[id] === CONTROL || types[id] === USER_DEFINED)) {
       stopIds.add(id);
+      // Not to be shown; in a text it counts as its makers say, hence not in `added`.
       special.add(id);
     }
   }
 
   return {
     texts,
-    added: addedTokens(texts, types, special, stripsBehind(metadata)),
+    added,
     special,
     normalizer: family.normalizer,
     preTokenizer: family.preTokenizer,
-    model: { ...family.model, unknownId: named.get("unknown") },
+    // A byte-level vocabulary has no unknown text: a byte that it lacks is dropped, as its makers' tokenizers do.
+    model: { ...family.model, unknownId: family.decoder.byteLevel ? undefined : named.get("unknown") },
     decoder: family.decoder,
     prefix: addBos && bosId !== undefined ? [bosId] : [],
     suffix: addEos && eosId !== undefined ? [eosId] : [],

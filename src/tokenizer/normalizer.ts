@@ -4,7 +4,7 @@
  */
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { UnsupportedError } from "../errors.ts";
-import type { UnicodeClasses } from "./code-points.ts";
+import { type CodePoints, has, type UnicodeClasses } from "./code-points.ts";
 import { isObject, listField, objectField, stringField, wrong } from "./json-fields.ts";
 import { compilePattern } from "./pattern.ts";
 
@@ -25,7 +25,7 @@ export function createNormalizer(description: MetaValue | undefined, classes: Un
     case "NFD":
     case "NFKC":
     case "NFKD":
-      return (text) => text.normalize(type);
+      return (text) => normalizeKnown(text, type, classes.notNormalized);
     case "Lowercase":
       return (text) => text.toLowerCase();
     case "Prepend": {
@@ -60,6 +60,26 @@ export function replacer(description: MetaObject, where: string, classes: Unicod
     });
     return result + text.slice(last);
   };
+}
+
+/**
+ * Unicode normalisation, except that it leaves alone the characters of `untouched` (those too new for Hugging Face's
+ * tables): what lies between them is normalised by itself.
+ */
+function normalizeKnown(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD", untouched: CodePoints): string {
+  const first = untouched[0] ?? 0x110000;
+  let result = "";
+  let last = 0;
+  for (let at = 0; at < text.length; ) {
+    const unit = text.charCodeAt(at);
+    const length = (unit & 0xfc00) === 0xd800 ? 2 : 1;
+    if (unit >= first && has(untouched, text.codePointAt(at) ?? 0)) {
+      result += text.slice(last, at).normalize(form) + text.slice(at, at + length);
+      last = at + length;
+    }
+    at += length;
+  }
+  return last === 0 ? text.normalize(form) : result + text.slice(last).normalize(form);
 }
 
 /** Strips Unicode's white space, of which JavaScript's `trim` has a slightly different idea (U+0085, U+FEFF). */
