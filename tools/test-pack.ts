@@ -1,7 +1,7 @@
 /**
  * `npm run test:pack`: what a user gets. Packs the package, checks its size and contents, installs it into an empty
- * folder, and there, on the oldest supported Node line (22) and on this one: `millrace --version`, a type-checked program
- * against the public API, and a short answer, which compiles the addon once (both Nodes at the same time, so that one
+ * folder, type-checks a program against its declarations, and runs, on the oldest supported Node line (22) and on this
+ * one: `millrace --version`, programs against the public API, and a short answer by the command line, which compiles the addon once (both Nodes at the same time, so that one
  * waits for the other). The model is ../shared's or the built-in one; without either, the answer is left out and said so.
  */
 import { spawn } from "node:child_process";
@@ -21,6 +21,22 @@ import process from "node:process";
 
 const NODE_22 = "22.23.3";
 const MAX_BYTES = 5 * 1024 * 1024;
+
+/** The README's program. */
+const TYPED_PROGRAM = `import { load, type AnswerPart, type Generation, RequestError } from "millrace";
+const show = (part: AnswerPart): string => (part.type === "finish" ? part.finishReason : part.text);
+const llm = await load("hf:owner/repo:Q8_0", { context: 512, kv: "q8", onProgress: ({ stage, done, total }) => void [stage, done / total] });
+try {
+  for await (const part of llm.chat([{ role: "user", content: "Hi" }], { maxTokens: 64, seed: 1 })) show(part);
+  const answer: Generation = await llm.generate("Once", { temperature: 0, stop: ["."], signal: new AbortController().signal });
+  const ids: readonly number[] = answer.tokens;
+  llm.detokenize(ids);
+} catch (error) {
+  if (!(error instanceof RequestError)) throw error;
+}
+await using other = await load();
+await other.perplexity("text");
+`;
 
 const work = mkdtempSync(join(tmpdir(), "millrace-pack-"));
 try {
@@ -49,6 +65,10 @@ async function main(): Promise<void> {
   const builtin = await packBuiltinModel();
   await output("npm", ["install", "--no-audit", "--no-fund", join(work, report.filename), ...builtin], app);
 
+  writeFileSync(join(app, "types.ts"), TYPED_PROGRAM);
+  const flags = ["--module", "nodenext", "--target", "es2024", "--strict", "--exactOptionalPropertyTypes", "--noEmit"];
+  await output("tsc", [...flags, "--lib", "es2024,esnext.disposable,dom", "--types", "", "types.ts"], app);
+
   const nodes = new Map([[process.version, process.execPath]]);
   const old = await install22();
   if (old !== undefined) nodes.set(`v${NODE_22}`, old);
@@ -69,12 +89,17 @@ async function main(): Promise<void> {
       return;
     }
     const env = { MILLRACE_HOME: home };
+    const raw = ["run", "--raw", "--json", "--max-tokens", "8", "--temperature", "0", "Once upon a time"];
+    const run = JSON.parse(
+      await output(node, [cli, ...raw, ...(model === undefined ? [] : ["--model", model])], app, env),
+    ) as { text: string };
     const closed = await output(node, ["close.mjs"], app, env);
-    const using = Number(name.slice(1).split(".")[0]) >= 24 ? await output(node, ["using.mjs"], app, env) : closed;
-    if (closed !== using || closed.trim() === "") throw new Error(`on ${name} the answers were ${closed} and ${using}`);
-    console.log(
-      `${name}: --version, load, generate, close${using === closed ? "" : ", await using"}: ${closed.trim()}`,
-    );
+    const hasUsing = Number(name.slice(1).split(".")[0]) >= 24;
+    const using = hasUsing ? await output(node, ["using.mjs"], app, env) : closed;
+    if (closed !== using || closed.trim() !== JSON.stringify(run.text)) {
+      throw new Error(`on ${name} the answers were ${closed}, ${using} and ${JSON.stringify(run.text)}`);
+    }
+    console.log(`${name}: --version, load, generate, close${hasUsing ? ", await using" : ""}: ${closed.trim()}`);
   };
   await Promise.all([...nodes].map(check));
   if (model !== null) {
