@@ -57,7 +57,7 @@ export class Terminal {
 
   /** A line for the person. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${printable(text)}\n`);
   }
 
   /** Text that belongs to the person but is no line: progress, a model's thoughts. */
@@ -93,6 +93,11 @@ export class Terminal {
     this.signal.throwIfAborted();
     return decodeUtf8(Buffer.concat(parts), "standard input");
   }
+}
+
+/** Names from files may hold control characters, which could steer the terminal: they are shown as escapes. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 export function decodeUtf8(bytes: Uint8Array, name: string): string {

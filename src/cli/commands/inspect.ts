@@ -9,6 +9,7 @@ import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
 import { formatBytes } from "../progress.ts";
 import { openModelFiles } from "../session.ts";
+import { printable } from "../terminal.ts";
 
 const { model, offline, context } = MODEL.flags;
 const SHOW = {
@@ -43,18 +44,15 @@ export const inspect = defineCommand({
         const before = printGraph(graph);
         const after = printGraph(optimize(graph, dtypeOf));
         if (values.json) terminal.writeJson({ ...facts, graph: { before, after } });
-        else terminal.write(`# as the family builds it\n${before}\n\n# after the passes\n${after}\n`);
+        else terminal.write(printable(`# as the family builds it\n${before}\n\n# after the passes\n${after}\n`));
       } else if (values.json) {
         terminal.writeJson({ ...facts, tensors: [...artifact.tensors.values()].map(tensorFacts) });
       } else {
-        terminal.write(`${facts.name}\n`);
-        for (const [name, value] of rows(facts)) terminal.write(`${name.padEnd(16)}${value}\n`);
-        terminal.write(`\nmetadata\n`);
-        for (const [key, value] of Object.entries(artifact.metadata)) terminal.write(`  ${key} = ${shorten(value)}\n`);
-        if (values.tensors) {
-          terminal.write(`\ntensors\n`);
-          for (const tensor of artifact.tensors.values()) terminal.write(`  ${tensorLine(tensor)}\n`);
-        }
+        const lines = [facts.name, ...rows(facts).map(([name, value]) => `${name.padEnd(16)}${value}`), "", "metadata"];
+        for (const [key, value] of Object.entries(artifact.metadata)) lines.push(`  ${key} = ${shorten(value)}`);
+        if (values.tensors) lines.push("", "tensors");
+        if (values.tensors) for (const tensor of artifact.tensors.values()) lines.push(`  ${tensorLine(tensor)}`);
+        terminal.write(printable(`${lines.join("\n")}\n`));
       }
     } finally {
       await artifact.close();

@@ -1,0 +1,13 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { decodeUtf8, printable } from "./terminal.ts";
+
+test("control characters are shown, not obeyed; text and line ends stay", () => {
+  assert.equal(printable("a\x1b[31mé\n\t\x00\x9b"), "a\\x1b[31mé\n\t\\x00\\x9b");
+});
+
+test("input that isn't UTF-8 is refused by name", () => {
+  assert.equal(decodeUtf8(Buffer.from("\ufeffgrün"), "x"), "\ufeffgrün");
+  assert.throws(() => decodeUtf8(Buffer.from([0x66, 0xff]), "notes.txt"), /notes\.txt isn't UTF-8/);
+});
