@@ -97,7 +97,7 @@ export class Terminal {
 
 /** Names from files may hold control characters, which could steer the terminal: they are shown as escapes. */
 export function printable(text: string): string {
-  return text.replaceAll(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replaceAll(/[^\P{Cc}\t\n]/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 export function decodeUtf8(bytes: Uint8Array, name: string): string {
