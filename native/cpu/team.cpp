@@ -54,13 +54,14 @@ void Team::work(int thread) {
     };
     uint32_t phase;
     int left = take(phase);
-    int mine = 0;
-    // While chunks of ours aren't counted as completed, the phase stays open.
+    int mine = 0, chunks = 0;
+    // While chunks of ours aren't counted as completed, the phase stays open; afterwards nothing of it may be read.
     for (; left > 0; left = take(phase)) {
-      if (!opening_) job_->work(chunks_ - left, thread);
+      chunks = chunks_;
+      if (!opening_) job_->work(chunks - left, thread);
       mine++;
     }
-    if (mine > 0 && completed_.fetch_add(mine, std::memory_order_acq_rel) + mine == chunks_) {
+    if (mine > 0 && completed_.fetch_add(mine, std::memory_order_acq_rel) + mine == chunks) {
       advance();
       if (stopping_.load(std::memory_order_acquire)) return;
     } else if (!waitBeyond(phase)) {
