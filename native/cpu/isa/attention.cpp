@@ -54,8 +54,8 @@ constexpr int kConvertGroups = 3;
 // Key blocks that are converted at a time: they stay in L1 while all query rows pass.
 constexpr int kConvertBlocks = 2;
 // Floats of scratch for query rows; what a sub-batch needs stays in L2.
-constexpr int kBatchFloats = 40 * 1024;
-constexpr int kMaxBatch = 96;
+constexpr int kBatchFloats = 48 * 1024;
+constexpr int kMaxBatch = 128;
 
 constexpr size_t alignUp(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 constexpr int unitsOf(int columns) { return (columns + kLanes - 1) / kLanes; }
@@ -341,11 +341,23 @@ struct Sizes {
 };
 Sizes sizesFor(const KvState& kv, int queryRows) {
   const size_t columns = static_cast<size_t>(unitsOf(kv.valueDim)) * kLanes;
-  const size_t each = kv.keyDim + kTile + columns + 2 + columns + 2;
-  int batch = atMost(kMaxBatch, kBatchFloats / static_cast<int>(each));
-  batch = atMost(atLeast(batch / kMaxR, 1) * kMaxR, queryRows);
+  const size_t each = kv.keyDim + kTile + 2 * (columns + 2);
+  const int batch = atMost(atMost(kMaxBatch, atLeast(kBatchFloats / static_cast<int>(each), kMaxR)), queryRows);
   const size_t shared = static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim + kTile * columns;
   return {batch, each * batch + shared + 10 * (kAlign / sizeof(float))};
+}
+
+// Query rows begin … end − 1 in as few batches as can be, of even sizes: f(first, count).
+template <typename F>
+MILLRACE_INLINE void eachBatch(const KvState& kv, int begin, int end, F f) {
+  const int count = end - begin;
+  if (count <= 0) return;
+  const int most = sizesFor(kv, count).batch;
+  const int batches = (count + most - 1) / most;
+  for (int i = 0; i < batches; i++) {
+    const int from = begin + count * i / batches;
+    f(from, begin + count * (i + 1) / batches - from);
+  }
 }
 
 Batch batchIn(const AttendArgs& args, int kvHead, int first, int count, uint8_t* scratch) {
@@ -608,17 +620,15 @@ float* outputOf(const AttendArgs& args, int row, int head) {
 void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, uint8_t* scratch) {
   const KvState& kv = *args.kv;
   const int group = args.heads / kv.kvHeads;
-  const int end = rowEnd * group;
-  const int batch = sizesFor(kv, (rowEnd - rowBegin) * group).batch;
-  for (int first = rowBegin * group; first < end; first += batch) {
-    const Batch b = batchIn(args, kvHead, first, atMost(batch, end - first), scratch);
+  eachBatch(kv, rowBegin * group, rowEnd * group, [&](int first, int count) {
+    const Batch b = batchIn(args, kvHead, first, count, scratch);
     packQueries(b);
     View view;
     const int tileBegin = visible(args, rowOf(b, 0)).begin / kTile;
-    const int tileEnd = (visible(args, rowOf(b, b.count - 1)).end - 1) / kTile + 1;
+    const int tileEnd = (visible(args, rowOf(b, count - 1)).end - 1) / kTile + 1;
     for (int tile = tileBegin; tile < tileEnd; tile++) {
       attendTileFor(b, tile, view);
-      for (int i = 0; i < b.count; i++) {
+      for (int i = 0; i < count; i++) {
         if (isEmpty(view.rows[i])) continue;
         const bool isFirst = tile == visible(args, rowOf(b, i)).begin / kTile;
         float* running = b.running + static_cast<size_t>(i) * b.columns;
@@ -626,11 +636,11 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
         joinTile(running, b.runningMaxima + i, b.runningTotals + i, b.columns, isFirst, sums, b.maxima[i], b.totals[i]);
       }
     }
-    for (int i = 0; i < b.count; i++) {
+    for (int i = 0; i < count; i++) {
       writeRow(b.running + static_cast<size_t>(i) * b.columns, b.runningTotals[i], kv.valueDim,
                outputOf(args, rowOf(b, i), kvHead * group + (first + i) % group));
     }
-  }
+  });
 }
 
 // A tile outside the row's view leaves `partial` as it is; attendMerge passes over it by the same rule.
@@ -638,20 +648,19 @@ void attendTile(const AttendArgs& args, int kvHead, int row, int tile, float* pa
   const KvState& kv = *args.kv;
   if (isEmpty(visibleIn(args, row, tile))) return;
   const int group = args.heads / kv.kvHeads;
-  const int batch = sizesFor(kv, group).batch;
   const size_t each = kv.valueDim + 2;
-  for (int head = 0; head < group; head += batch) {
-    const Batch b = batchIn(args, kvHead, row * group + head, atMost(batch, group - head), scratch);
+  eachBatch(kv, row * group, (row + 1) * group, [&](int first, int count) {
+    const Batch b = batchIn(args, kvHead, first, count, scratch);
     packQueries(b);
     View view;
     attendTileFor(b, tile, view);
-    for (int i = 0; i < b.count; i++) {
-      float* to = partial + each * (head + i);
+    for (int i = 0; i < count; i++) {
+      float* to = partial + each * (first - row * group + i);
       std::memcpy(to, b.sums + static_cast<size_t>(i) * b.columns, kv.valueDim * sizeof(float));
       to[kv.valueDim] = b.maxima[i];
       to[kv.valueDim + 1] = b.totals[i];
     }
-  }
+  });
 }
 
 void attendMerge(const AttendArgs& args, int kvHead, int row, const float* partials, size_t stride, int tileBegin,
