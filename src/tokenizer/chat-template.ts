@@ -1,7 +1,12 @@
 /**
- * Chat templates: messages → the prompt's text, by the model's own Jinja source.
+ * Chat templates: messages → the prompt's text, by the model's own Jinja source. Rendered text names control tokens
+ * ("<|im_start|>") and often BOS: encode it with `{addSpecial: false, parseSpecial: true}`. template-sandbox.ts keeps a
+ * hostile template within bounds.
  */
-import { Template } from "@huggingface/jinja";
+import { parse, tokenize } from "@huggingface/jinja";
+import { MillraceError, RequestError, UnsupportedError } from "../errors.ts";
+import { templateGlobals } from "./template-functions.ts";
+import { type Limits, prepare, runSandboxed } from "./template-sandbox.ts";
 
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant" | "tool";
@@ -14,7 +19,7 @@ export interface ChatMessage {
 export interface ChatTemplateOptions {
   /** End with what opens the assistant's turn. Default true. */
   readonly addGenerationPrompt?: boolean;
-  /** More variables for the template (`enable_thinking`, …). */
+  /** More variables for the template (`enable_thinking`, `tools`, …); functions may be among them. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
@@ -27,24 +32,71 @@ export interface TemplateTokens {
 }
 
 export interface ChatTemplate {
+  /**
+   * Throws RequestError where the template refuses the messages (or there is none), UnsupportedError where it fails or
+   * goes beyond its bounds.
+   */
   render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
 }
 
-/** Compiles a template. What it does wrong, at compile time or later, is a RequestError or an ArtifactError. */
-export function createChatTemplate(source: string, tokens: TemplateTokens = {}): ChatTemplate {
-  const template = new Template(source);
+/** The longest published templates have some 30,000 characters. */
+const MAX_SOURCE = 256 * 1024;
+
+/**
+ * `source` undefined: a model without a template, whose `render` says so.
+ * @throws UnsupportedError where the source can't be parsed.
+ */
+export function createChatTemplate(source: string | undefined, tokens: TemplateTokens = {}): ChatTemplate {
+  if (source === undefined) {
+    return {
+      render() {
+        throw new RequestError("this model has no chat template, so it can't be given messages; give it plain text instead (generate(), or --raw)");
+      },
+    };
+  }
+  if (source.length > MAX_SOURCE) throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
+  const program = guarded("can't be read", () => {
+    const parsed = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
+    prepare(parsed);
+    return parsed;
+  });
   return {
-    render: (messages, options = {}) =>
-      template.render({
-        messages: messages.map(({ reasoning, ...message }) =>
-          reasoning === undefined ? message : { ...message, reasoning_content: reasoning },
-        ),
-        add_generation_prompt: options.addGenerationPrompt ?? true,
-        bos_token: tokens.bos ?? "",
-        eos_token: tokens.eos ?? "",
-        unk_token: tokens.unk ?? "",
-        pad_token: tokens.pad ?? "",
-        ...options.variables,
-      }),
+    render(messages, { addGenerationPrompt = true, variables = {} } = {}) {
+      const all = {
+        ...templateGlobals(() => new Date()),
+        ...(tokens.bos !== undefined && { bos_token: tokens.bos }),
+        ...(tokens.eos !== undefined && { eos_token: tokens.eos }),
+        ...(tokens.unk !== undefined && { unk_token: tokens.unk }),
+        ...(tokens.pad !== undefined && { pad_token: tokens.pad }),
+        tools: null,
+        documents: null,
+        messages: messages.map(templateMessage),
+        add_generation_prompt: addGenerationPrompt,
+        ...variables,
+      };
+      return guarded("failed", () => runSandboxed(program, all, limitsFor(messages, variables)));
+    },
   };
+}
+
+function templateMessage({ role, content, name, reasoning }: ChatMessage): Record<string, string> {
+  return { role, content, ...(name !== undefined && { name }), ...(reasoning !== undefined && { reasoning_content: reasoning }) };
+}
+
+/** Room in proportion to what the template is given, and some. */
+function limitsFor(messages: readonly ChatMessage[], variables: Readonly<Record<string, unknown>>): Limits {
+  let size = JSON.stringify(variables).length;
+  for (const { content, reasoning } of messages) size += 100 + content.length + (reasoning?.length ?? 0);
+  return { steps: 2_000_000 + 20 * size, size: 1_000_000 + 4 * size };
+}
+
+/** Errors of the template engine, a stack overflow included, as ours. */
+function guarded<T>(what: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof MillraceError) throw error;
+    const reason = error instanceof RangeError ? "it goes too deep or grows too large" : error instanceof Error ? error.message : String(error);
+    throw new UnsupportedError(`the model's chat template ${what}: ${reason}`, { cause: error });
+  }
 }
