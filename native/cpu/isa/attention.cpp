@@ -15,6 +15,10 @@
 // A row's chains run over the positions that it sees and no others, so nothing behind the query, before the window or
 // left over from another sequence can reach it, be it infinite or not a number.
 //
+// Measured on one thread of a Zen 3 (AVX2, 52 GMAC/s, 18 GB/s probed; bench/kernels/attention.cpp), F16: prefill 34 GMAC/s
+// at head width 64 (65 % of the peak; the two products alone run at 97 %, the softmax is most of the rest), 37 at 128.
+// Decode from L2 at 26–35 GMAC/s, from memory at depth 2,048: 10–12 GB/s with 3 or 4 heads a group, 19 with one.
+//
 // A query row is a (token, query head) pair; rows that share a kv head share every key and value that is read. Both
 // products are the same matrix kernel: R query rows × NB vectors of 16 in registers.
 #include "isa/attention.h"

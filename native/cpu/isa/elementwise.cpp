@@ -2,7 +2,8 @@
 // hundred KB that lie in L2), so that their exp and tanh are what costs. A row's result depends on that row alone: sums
 // run in 64 lanes, one fixed tree at the end.
 //
-// Measured (bench/kernels/elementwise.cpp): see the table at the end of this comment.
+// Elements a nanosecond, rows in L2, one thread of a Zen 3 at 3.3 GHz, AVX2 (bench/kernels/elementwise.cpp): add 5.8,
+// rmsNorm 4.8, rope 4.7 (half) and 2.3 (interleaved), gate with silu 1.3, geluTanh 1.1, gelu 0.6.
 #include "isa/elementwise.h"
 
 #include "isa/math.h"

@@ -53,12 +53,18 @@ MILLRACE_INLINE F32 logOf(F32 f, F32 e) {
   const F32 tail = square * f * p + e * splat(-2.12194442e-4f) - square * splat(0.5f);
   return e * splat(0.693359375f) + (f + tail);
 }
-// log x of a normal x > 0; 2 units, also near 1.
-MILLRACE_INLINE F32 log(F32 x) {
+// x = 2^e (1 + f), f as logOf wants it, of a normal x > 0.
+MILLRACE_INLINE void split(F32 x, F32& f, F32& e) {
   const I32 root = splatInt(0x3f3504f3);  // √½
   const I32 distance = bitsOf(x) - root;
-  const F32 mantissa = fromBits((distance & splatInt(0x007fffff)) + root);
-  return logOf(mantissa - splat(1.0f), toFloat(shiftRightSigned<23>(distance)));
+  f = fromBits((distance & splatInt(0x007fffff)) + root) - splat(1.0f);
+  e = toFloat(shiftRightSigned<23>(distance));
+}
+// log x of a normal x > 0; 2 units, also near 1.
+MILLRACE_INLINE F32 log(F32 x) {
+  F32 f = splat(0), e = f;
+  split(x, f, e);
+  return logOf(f, e);
 }
 
 // 3 units.

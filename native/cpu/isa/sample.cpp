@@ -8,8 +8,13 @@
 //   noise      −log(−log u), u = ((x >> 8) + ½) · 2^-24, x the first word of Philox4x32-10 with key = seed and counter
 //              (token id, position, sample index, 0) (Salmon et al. 2011; Gumbel's trick: an exact draw of the softmax)
 //
-// The noise of a token is a function of that token, so a token whose logit lies so far behind that no noise could lift
-// it is passed over; the order of evaluation can't be seen. Philox and both logs are the same bits on every ISA.
+// The noise of a token is a function of that token, so tokens that can't win any more are passed over, and the order of
+// evaluation can't be seen: those whose logit lies too far behind for any noise before Philox is computed, almost all
+// others (on average all but e^(log Σ e^z − best score), a handful) before the logs, by the bound −log(−log u) ≤
+// −log(1 − u). Philox and both logs are the same bits on every ISA.
+// Microseconds for 49,152 (262,144) tokens, log-probability included, one thread of a Zen 3, AVX2
+// (bench/kernels/elementwise.cpp): greedy 30 (180), T = 1 160 (890), T 0.7 and top-k 40 50 (255), top-p 0.9 70 (380).
+//
 // Ties go to the lowest id. What is not a number counts as −∞; where nothing else is left, the choice is id 0.
 #include "isa/sample.h"
 
@@ -100,6 +105,7 @@ Mass massOf(const float* x, int count, float top, float temperature, float least
 MILLRACE_INLINE I32 philox(I32 ids, int32_t position, int32_t index, uint64_t seed) {
   I32 c0 = ids, c1 = splatInt(position), c2 = splatInt(index), c3 = splatInt(0);
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+#pragma GCC unroll 10
   for (int round = 0; round < 10; round++) {
     I32 high0, low0, high2, low2;
     mulWide(c0, 0xd2511f53u, high0, low0);
@@ -114,24 +120,29 @@ MILLRACE_INLINE I32 philox(I32 ids, int32_t position, int32_t index, uint64_t se
   return c0;
 }
 
-// −log(−log u). u has 25 bits, a float 24: for u > ½ the first log is taken of 1 − v, v = 1 − u, which is exact.
+// v = 1 − u; exact for u ≥ ½.
+MILLRACE_INLINE F32 complementOf(I32 words) {
+  return (toFloat(splatInt((1 << 24) - 1) - shiftRight<8>(words)) + splat(0.5f)) * splat(0x1p-24f);
+}
+// −log(−log u). u has 25 bits, a float 24: for u ≥ ½ the first log is taken of 1 − v.
 MILLRACE_INLINE F32 gumbel(I32 words) {
   const I32 n = shiftRight<8>(words);
   const Mask isLow = lessInt(n, splatInt(1 << 23));
-  const F32 one = splat(1.0f), unit = splat(0x1p-24f);
-  const F32 u = (toFloat(n) + splat(0.5f)) * unit;
-  const F32 v = (toFloat(splatInt((1 << 24) - 1) - n) + splat(0.5f)) * unit;
+  const F32 one = splat(1.0f), v = complementOf(words);
   const Mask isNear = less(v, splat(0.29289322f));  // 1 − √½
-  const F32 high = logOf(select(isNear, -v, one - (v + v)), select(isNear, splat(0.0f), splat(-1.0f)));
-  return -log(-select(isLow, log(u), high));
+  F32 f = one, e = one;
+  split((toFloat(n) + splat(0.5f)) * splat(0x1p-24f), f, e);
+  f = select(isLow, f, select(isNear, -v, one - (v + v)));
+  e = select(isLow, e, select(isNear, splat(0.0f), splat(-1.0f)));
+  return -log(-logOf(f, e));
 }
 
 struct Noise {
   int32_t position, index;
   uint64_t seed;
 };
-MILLRACE_INLINE F32 gumbel(const Noise& noise, I32 ids) {
-  return gumbel(philox(ids, noise.position, noise.index, noise.seed));
+MILLRACE_INLINE I32 wordsOf(const Noise& noise, I32 ids) {
+  return philox(ids, noise.position, noise.index, noise.seed);
 }
 
 // --- The prefix that top-k, top-p and min-p keep --------------------------------------------------------------------
@@ -299,32 +310,30 @@ int32_t chooseNoisy(const float* values, const int32_t* ids, int count, float to
                     const Noise& noise) {
   const F32 t = splat(temperature), largest = splat(top);
   float lane[kLanes];
-  store(lane, gumbel(noise, splatInt(topId)));
+  store(lane, gumbel(wordsOf(noise, splatInt(topId))));
   // Whoever wins has at least the score of topId.
   float bar = lane[0], best = -kInfinity;
   int32_t bestId = topId;
   for (int i = 0; i < count; i += kLanes) {
     const int n = count - i < kLanes ? count - i : kLanes;
-    F32 score;
-    I32 id;
-    if (n == kLanes) {
-      score = (load(values + i) - largest) / t;
-      if (maskBits(less(score, splat(bar - kMostNoise))) == 0xffff) continue;
-      id = ids != nullptr ? loadInt(ids + i) : splatInt(i) + iota();
-    } else {
-      int32_t last[kLanes] = {};
+    int32_t last[kLanes] = {};
+    if (n < kLanes) {
       for (int j = 0; j < n; j++) last[j] = ids != nullptr ? ids[i + j] : i + j;
-      id = loadInt(last);
-      score = select(firstLanes(n), (loadFirst(values + i, n) - largest) / t, splat(-kInfinity));
     }
-    score = score + gumbel(noise, id);
+    const F32 value = n == kLanes ? load(values + i) : loadFirst(values + i, n);
+    const F32 z = select(firstLanes(n), (value - largest) / t, splat(-kInfinity));
+    if (maskBits(less(z, splat(bar - kMostNoise))) == 0xffff) continue;
+    const I32 id = n < kLanes ? loadInt(last) : ids != nullptr ? loadInt(ids + i) : splatInt(i) + iota();
+    const I32 words = wordsOf(noise, id);
+    // A thousandth is far more than all rounding.
+    if (maskBits(lessEqual(complementOf(words), exp(z - splat(bar - 1e-3f)))) == 0) continue;
+    const F32 score = z + gumbel(words);
     const float most = maxOf(score);
     if (!(most > best)) continue;
     best = most;
     bar = best > bar ? best : bar;
-    int32_t lanesIds[kLanes];
-    storeInt(lanesIds, id);
-    bestId = lanesIds[__builtin_ctz(maskBits(equal(score, splat(most))))];
+    storeInt(last, id);
+    bestId = last[__builtin_ctz(maskBits(equal(score, splat(most))))];
   }
   return bestId;
 }
