@@ -36,21 +36,22 @@ constexpr int kTile = 128;
 constexpr int kTileBlocks = kTile / kBlock;
 constexpr size_t kAlign = 64;
 
-// Query rows in registers, and the number of their accumulators (vectors of 16 floats).
+// Vector registers, those that sixteen floats take, and the most query rows that are held in them at once.
 #if defined(__AVX512F__)
-constexpr int kMaxR = 8;
-constexpr int kAccumulators = 24;
-#elif defined(__AVX2__) || defined(__ARM_NEON)
-constexpr int kMaxR = 6;
-constexpr int kAccumulators = 5;
+constexpr int kRegisters = 32, kParts = 1, kMaxR = 8;
+#elif defined(__AVX2__)
+constexpr int kRegisters = 16, kParts = 2, kMaxR = 6;
+#elif defined(__ARM_NEON)
+constexpr int kRegisters = 32, kParts = 4, kMaxR = 6;
 #else
-constexpr int kMaxR = 2;
-constexpr int kAccumulators = 2;
+constexpr int kRegisters = 16, kParts = 4, kMaxR = 2;
 #endif
-// The most vectors beside each other that leave room for R rows: 8, 4, 2 or 1.
+// How many vectors of 16 beside each other (8, 4, 2 or 1) leave room for R rows: accumulators, the vectors themselves (of
+// which a single row needs but one at a time) and a factor.
 constexpr int widthFor(int rows) {
   int width = kTileBlocks;
-  while (width > 1 && width * rows > kAccumulators) width /= 2;
+  const auto needs = [rows](int w) { return kParts * (w * rows + (rows > 1 ? w : 1)) + 1; };
+  while (width > 1 && needs(width) > kRegisters) width /= 2;
   return width;
 }
 // From this many groups of query rows on, a tile is converted to F32 once instead of once for each group.
@@ -426,18 +427,18 @@ MILLRACE_INLINE F32 within(Span span, F32 x, F32 other) {
 }
 
 // Raw scores → weights, in place; the row's maximum and the sum of its weights.
+template <bool isQuantized, bool isCapped>
 void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* scores, float* largest, float* total) {
   const AttendArgs& args = *b.args;
-  const bool quantized = args.kv->type == KvType::Q8;
   const F32 scale = splat(args.scale), least = splat(-kInfinity);
   const int blockBegin = span.begin / kBlock, blockEnd = (span.end + kBlock - 1) / kBlock;
   const auto inBlock = [span](int i) { return Span{span.begin - i * kBlock, span.end - i * kBlock}; };
   F32 top = least;
   for (int i = blockBegin; i < blockEnd; i++) {
     F32 s = load(scores + i * kBlock);
-    if (quantized) s = s * load(reinterpret_cast<const float*>(blocks[i] + b.layout.keyScales));
+    if constexpr (isQuantized) s = s * load(reinterpret_cast<const float*>(blocks[i] + b.layout.keyScales));
     s = s * scale;
-    if (args.softcap > 0) s = splat(args.softcap) * tanh(s / splat(args.softcap));
+    if constexpr (isCapped) s = splat(args.softcap) * tanh(s / splat(args.softcap));
     s = within(inBlock(i), s, least);
     top = maximum(s, top);
     store(scores + i * kBlock, s);
@@ -448,7 +449,7 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
   for (int i = blockBegin; i < blockEnd; i++) {
     F32 w = within(inBlock(i), expBelow(load(scores + i * kBlock) - base), splat(0));
     sum = sum + w;
-    if (quantized) w = w * load(reinterpret_cast<const float*>(blocks[i] + b.layout.valueScales));
+    if constexpr (isQuantized) w = w * load(reinterpret_cast<const float*>(blocks[i] + b.layout.valueScales));
     store(scores + i * kBlock, w);
   }
   *total = sumOf(sum);
@@ -530,9 +531,12 @@ void attendTileFor(const Batch& b, int tile, View& view) {
     }
   }
 
+  const bool isQuantized = kv.type == KvType::Q8, isCapped = args.softcap > 0;
+  const auto softmax = isQuantized ? (isCapped ? softmaxRow<true, true> : softmaxRow<true, false>)
+                                   : (isCapped ? softmaxRow<false, true> : softmaxRow<false, false>);
   for (int i = 0; i < b.count; i++) {
     if (isEmpty(view.rows[i])) continue;
-    softmaxRow(b, blocks, view.rows[i], b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
+    softmax(b, blocks, view.rows[i], b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
     std::memset(b.sums + static_cast<size_t>(i) * b.columns, 0, b.columns * sizeof(float));
   }
 
