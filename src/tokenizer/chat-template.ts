@@ -87,7 +87,7 @@ function templateMessage({ role, content, name, reasoning }: ChatMessage): Recor
 function limitsFor(messages: readonly ChatMessage[], variables: Readonly<Record<string, unknown>>): Limits {
   let size = JSON.stringify(variables).length;
   for (const { content, reasoning } of messages) size += 100 + content.length + (reasoning?.length ?? 0);
-  return { steps: 2_000_000 + 20 * size, size: 1_000_000 + 4 * size };
+  return { steps: 500_000 + 20 * size, size: 1_000_000 + 4 * size };
 }
 
 /** Errors of the template engine, a stack overflow included, as ours. */

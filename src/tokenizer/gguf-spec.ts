@@ -5,7 +5,7 @@
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
-import { isList } from "./json-fields.ts";
+import { isList, shown } from "./json-fields.ts";
 import { parseMerges } from "./merges.ts";
 import { namedPreTokenizer } from "./pre-tokenizer-names.ts";
 import { type DecoderSpec, type ModelSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
@@ -118,7 +118,7 @@ function readFamily(kind: string, metadata: MetaObject, ids: ReadonlyMap<string,
 function byteLevelFamily(metadata: MetaObject, ids: ReadonlyMap<string, number>): Family {
   const name = metadata[`${PREFIX}pre`] ?? "default";
   const known = typeof name === "string" ? namedPreTokenizer(name) : undefined;
-  if (known === undefined) throw new UnsupportedError(`the pre-tokenizer ${JSON.stringify(name)} (${PREFIX}pre) is not supported`);
+  if (known === undefined) throw new UnsupportedError(`the pre-tokenizer ${shown(name)} (${PREFIX}pre) is not supported`);
   return {
     normalizer: known.normalizer,
     preTokenizer: known.preTokenizer,
@@ -164,9 +164,9 @@ function stripsBehind(metadata: MetaObject): (text: string) => boolean {
 function readTexts(metadata: MetaObject): string[] {
   const key = `${PREFIX}tokens`;
   const list = metadata[key];
-  if (!isList(list) || list.length === 0) throw new ArtifactError(`${key} should be a list of texts, found ${list === undefined ? "nothing" : isList(list) ? "an empty list" : typeof list}`);
+  if (!isList(list) || list.length === 0) throw new ArtifactError(`${key} should be a list of texts, found ${shown(list)}`);
   return list.map((text, id) => {
-    if (typeof text !== "string") throw new ArtifactError(`${key}[${id}] should be a text, found ${typeof text}`);
+    if (typeof text !== "string") throw new ArtifactError(`${key}[${id}] should be a text, found ${shown(text)}`);
     return text === "" ? `[EMPTY_${id}]` : text;
   });
 }
@@ -188,7 +188,7 @@ function numbers(list: MetaValue | undefined, key: string, count: number): Array
   if (ArrayBuffer.isView(list)) return list;
   if (!isList(list)) throw new ArtifactError(`${key} should be a list`);
   return list.map((value) => {
-    if (typeof value !== "number") throw new ArtifactError(`${key} should hold numbers, found a ${typeof value}`);
+    if (typeof value !== "number") throw new ArtifactError(`${key} should hold numbers, found ${shown(value)}`);
     return value;
   });
 }
@@ -196,7 +196,7 @@ function numbers(list: MetaValue | undefined, key: string, count: number): Array
 function readMerges(metadata: MetaObject, ids: ReadonlyMap<string, number>): ModelSpec["merges"] {
   const key = `${PREFIX}merges`;
   const list = metadata[key];
-  if (!isList(list)) throw new ArtifactError(`${key} should be a list of texts, found ${list === undefined ? "nothing" : typeof list}`);
+  if (!isList(list)) throw new ArtifactError(`${key} should be a list of texts, found ${shown(list)}`);
   return { kind: "list", triples: parseMerges(list, key, (text) => ids.get(text)) };
 }
 
@@ -206,7 +206,7 @@ function readId(metadata: MetaObject, key: string, count: number): number | unde
   if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= count) {
     // 2^32 − 1 is how some converters write "none".
     if (id === 0xffffffff || id === -1) return undefined;
-    throw new ArtifactError(`${key} should be a token id below ${count}, found ${String(id)}`);
+    throw new ArtifactError(`${key} should be a token id below ${count}, found ${shown(id)}`);
   }
   return id;
 }
@@ -214,6 +214,6 @@ function readId(metadata: MetaObject, key: string, count: number): number | unde
 function readFlag(metadata: MetaObject, key: string, missing: boolean): boolean {
   const value = metadata[key];
   if (value === undefined) return missing;
-  if (typeof value !== "boolean") throw new ArtifactError(`${key} should be true or false, found ${String(value)}`);
+  if (typeof value !== "boolean") throw new ArtifactError(`${key} should be true or false, found ${shown(value)}`);
   return value;
 }

@@ -5,7 +5,7 @@
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
-import { flag, isObject, listField, objectField, stringField, wrong } from "./json-fields.ts";
+import { flag, isObject, listField, objectField, shown, stringField, wrong } from "./json-fields.ts";
 import { parseMerges } from "./merges.ts";
 import { prependScheme } from "./pre-tokenizer.ts";
 import { type DecoderSpec, type ModelSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
@@ -82,7 +82,7 @@ function readAdded(tokenizer: MetaObject): AddedToken[] {
 
 function readId(id: MetaValue | undefined, where: string): number {
   if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < MAX_ID) return id;
-  throw new ArtifactError(`${where}: a token's id should be a whole number below ${MAX_ID}, found ${String(id)}`);
+  throw new ArtifactError(`${where}: a token's id should be a whole number below ${MAX_ID}, found ${shown(id)}`);
 }
 
 function readModel(model: MetaObject): { texts: (string | undefined)[]; model: ModelSpec } {
@@ -189,7 +189,7 @@ function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
         return;
       case "Strip":
         if (part["content"] !== " " || part["stop"] !== 0 || (part["start"] !== 0 && part["start"] !== 1)) {
-          throw new UnsupportedError(`the decoder ${JSON.stringify(part)} is not supported`);
+          throw new UnsupportedError(`the decoder "Strip" with ${shown(part["content"])}, ${shown(part["start"])} and ${shown(part["stop"])} is not supported`);
         }
         parts.stripLeadingSpace = part["start"] === 1;
         return;

@@ -38,6 +38,14 @@ export function flag(owner: MetaObject, name: string, where: string, missing: bo
 }
 
 export function wrong(where: string, name: string, expected: string, value: MetaValue | undefined): never {
-  const found = value === undefined ? "nothing" : value === null ? "null" : isList(value) || ArrayBuffer.isView(value) ? "a list" : `a ${typeof value}`;
-  throw new ArtifactError(`${where}: ${name} should be ${expected}, found ${found}`);
+  throw new ArtifactError(`${where}: ${name} should be ${expected}, found ${shown(value)}`);
+}
+
+/** A value for a message: short, whatever it is. */
+export function shown(value: MetaValue | undefined): string {
+  if (value === undefined) return "nothing";
+  if (isList(value) || ArrayBuffer.isView(value)) return value.length === 0 ? "an empty list" : "a list";
+  if (isObject(value)) return "an object";
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

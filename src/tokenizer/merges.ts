@@ -3,13 +3,13 @@
  */
 import type { MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError } from "../errors.ts";
-import { isList } from "./json-fields.ts";
+import { isList, shown } from "./json-fields.ts";
 
 export function parseMerges(list: readonly MetaValue[], where: string, idOf: (text: string) => number | undefined): Int32Array {
   const triples = new Int32Array(list.length * 3);
   const id = (text: string, i: number): number => {
     const found = idOf(text);
-    if (found === undefined) throw new ArtifactError(`${where}[${i}] names ${JSON.stringify(shorten(text))}, which is not in the vocabulary`);
+    if (found === undefined) throw new ArtifactError(`${where}[${i}] names ${shown(text)}, which is not in the vocabulary`);
     return found;
   };
   list.forEach((merge, i) => {
@@ -30,9 +30,5 @@ function pair(merge: MetaValue, where: string, i: number): [string, string] {
     const [left, right] = merge;
     if (merge.length === 2 && typeof left === "string" && typeof right === "string") return [left, right];
   }
-  throw new ArtifactError(`${where}[${i}] should be two symbols, found ${shorten(JSON.stringify(merge))}`);
-}
-
-function shorten(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  throw new ArtifactError(`${where}[${i}] should be two symbols, found ${shown(merge)}`);
 }

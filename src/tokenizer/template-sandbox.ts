@@ -58,8 +58,12 @@ export function prepare(program: unknown): void {
       }
     }
     const callee = node["callee"];
-    if (node["type"] === "CallExpression" && isNode(callee) && callee["type"] === "MemberExpression" && callee["computed"] !== true) {
-      if (isNode(callee["property"]) && callee["property"]["value"] === "replace") callInstead(node, REPLACE, [callee["object"], ...listOf(node["args"])]);
+    if (node["type"] === "CallExpression" && isNode(callee) && callee["type"] === "MemberExpression" && callee["computed"] !== true && isNode(callee["property"])) {
+      const method = callee["property"]["value"];
+      const args = listOf(node["args"]);
+      if (method === "replace") callInstead(node, REPLACE, [callee["object"], ...args]);
+      // The interpreter strips white space whatever the argument says.
+      else if (args.length > 0 && (method === "strip" || method === "lstrip" || method === "rstrip")) callInstead(node, `$${method}`, [callee["object"], ...args]);
     }
   });
 }
@@ -70,6 +74,9 @@ export function runSandboxed(program: unknown, variables: Readonly<Record<string
   for (const [name, value] of Object.entries(variables)) environment.set(name, value);
   const meter = new Meter(limits);
   environment.set("range", (...bounds: number[]) => boundedRange(bounds));
+  environment.set("$strip", (text: unknown, chars: unknown) => strip(text, chars, true, true));
+  environment.set("$lstrip", (text: unknown, chars: unknown) => strip(text, chars, true, false));
+  environment.set("$rstrip", (text: unknown, chars: unknown) => strip(text, chars, false, true));
   setFunction(environment, SMALL, (args) => meter.requireSmall(args[0]));
   setFunction(environment, REPLACE, (args, scope) => meter.replace(args, scope));
 
@@ -87,8 +94,8 @@ export function runSandboxed(program: unknown, variables: Readonly<Record<string
     // Leaving a loop is an exception inside; a macro is looked through whenever it is defined.
     meter.charge(type === "Continue" || type === "Break" ? 20 : 1 + (sizes.get(node) ?? 0));
     const value = evaluate(node, scope);
-    if (type === "MemberExpression" && value.type === "FunctionValue" && isMethodValue(node)) {
-      throw new UnsupportedError("the chat template takes a method as a value, which Millrace doesn't support");
+    if (type === "MemberExpression" && value.type === "FunctionValue" && isNode(node) && mayBeReplace(node) && evaluate(node["object"], scope).type === "StringValue") {
+      throw new UnsupportedError("the chat template takes a text's method as a value, which Millrace doesn't support");
     }
     meter.check(value, loops.has(node));
     return value;
@@ -190,6 +197,16 @@ function childrenOf(value: Value): readonly Value[] | undefined {
   return inner instanceof Map ? [...inner.values()] : undefined;
 }
 
+/** Python's str.strip(chars). */
+function strip(text: unknown, chars: unknown, left: boolean, right: boolean): string {
+  if (typeof text !== "string" || typeof chars !== "string") throw new Error("strip() is for texts, and takes a text");
+  let start = 0;
+  let end = text.length;
+  while (left && start < end && chars.includes(text.charAt(start))) start++;
+  while (right && end > start && chars.includes(text.charAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
 function boundedRange(bounds: readonly number[]): number[] {
   const numbers = bounds.filter((bound) => typeof bound === "number");
   const [first = 0, second, step = 1] = numbers;
@@ -206,9 +223,9 @@ function setFunction(environment: Scope, name: string, run: Call): void {
   environment.set(name, () => null).value = run;
 }
 
-/** Methods are called where they are named; taken as values they would pass by the checks. */
-function isMethodValue(node: unknown): boolean {
-  return isNode(node) && (node["computed"] === true || (isNode(node["property"]) && node["property"]["value"] === "replace"));
+/** Calls of `replace` by its name have become calls of REPLACE; what is left takes the method as a value. */
+function mayBeReplace(member: Fields): boolean {
+  return member["computed"] === true || (isNode(member["property"]) && member["property"]["value"] === "replace");
 }
 
 function callInstead(node: Fields, name: string, args: readonly unknown[]): void {

@@ -94,9 +94,11 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
 
   const tokenBytes = (id: number, withSpecial = false): Uint8Array => (special.has(id) && !withSpecial ? nothing : detokenizer.bytes(id));
 
+  const dropsSpace = (options: DecodeOptions | undefined): boolean => spec.decoder.stripLeadingSpace && options?.continues !== true;
+
   const stream = (options: DecodeOptions = {}): DetokenizerStream => {
     const withSpecial = options.skipSpecial === false;
-    const assembler = new TextAssembler(spec.decoder.stripLeadingSpace && options.continues !== true);
+    const assembler = new TextAssembler(dropsSpace(options));
     return { push: (id) => assembler.push(tokenBytes(id, withSpecial)), end: () => assembler.end() };
   };
 
@@ -129,10 +131,18 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
     },
 
     decode(list, options) {
-      const assembler = stream(options);
-      const parts: string[] = [];
-      for (let i = 0; i < list.length; i++) parts.push(assembler.push(list[i] ?? -1));
-      return parts.join("") + assembler.end();
+      const withSpecial = options?.skipSpecial === false;
+      let length = 0;
+      for (let i = 0; i < list.length; i++) length += tokenBytes(list[i] ?? -1, withSpecial).length;
+      const bytes = new Uint8Array(length);
+      let at = 0;
+      for (let i = 0; i < list.length; i++) {
+        const token = tokenBytes(list[i] ?? -1, withSpecial);
+        bytes.set(token, at);
+        at += token.length;
+      }
+      const assembler = new TextAssembler(dropsSpace(options));
+      return assembler.push(bytes) + assembler.end();
     },
 
     tokenBytes,
