@@ -67,8 +67,13 @@ async function checkVectors(): Promise<void> {
     // As llama.cpp's own test: no BOS, special tokens in the text are text.
     const texts = readFileSync(`${path}.inp`, "utf8").split("\n__ggml_vocab_test__\n");
     const lines = readFileSync(`${path}.out`, "utf8").split("\n");
-    const wrong = texts.filter((text, i) => tokenizer.encode(text, { addSpecial: false }).join(" ") !== lines[i]?.trim());
-    report(wrong.length === 0, `vectors of ${name}: ${texts.length - wrong.length} of ${texts.length} equal${first(wrong)}`);
+    const wrong = texts.filter(
+      (text, i) => tokenizer.encode(text, { addSpecial: false }).join(" ") !== lines[i]?.trim(),
+    );
+    report(
+      wrong.length === 0,
+      `vectors of ${name}: ${texts.length - wrong.length} of ${texts.length} equal${first(wrong)}`,
+    );
   }
 }
 
@@ -79,12 +84,21 @@ function first(texts: readonly string[]): string {
 async function checkModel(): Promise<void> {
   const tokenizer = createTokenizer({ format: "gguf", metadata: await readMetadata(pathOf(`${MODEL}.gguf`), "") });
   const text = readFileSync(join(SHARED, "data/text/wikitext-2-valid.txt"), "utf8");
-  const expected = String(JSON.parse(readFileSync(join(SHARED, "models", `${MODEL}.wikitext-2-valid.json`), "utf8"))["token_ids_sha256"]);
+  const expected = String(
+    JSON.parse(readFileSync(join(SHARED, "models", `${MODEL}.wikitext-2-valid.json`), "utf8"))["token_ids_sha256"],
+  );
   const ids = tokenizer.encode(text, { addSpecial: false });
-  const hash = createHash("sha256").update(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)).digest("hex");
-  report(hash === expected && tokenizer.decode(ids) === text, `wikitext-2-valid: ${ids.length} ids, sha256 ${hash.slice(0, 16)}…, decodes to itself`);
+  const hash = createHash("sha256")
+    .update(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength))
+    .digest("hex");
+  report(
+    hash === expected && tokenizer.decode(ids) === text,
+    `wikitext-2-valid: ${ids.length} ids, sha256 ${hash.slice(0, 16)}…, decodes to itself`,
+  );
   let equal = 0;
-  const lines = readFileSync(join(SHARED, "models", `${MODEL}.greedy.jsonl`), "utf8").trim().split("\n");
+  const lines = readFileSync(join(SHARED, "models", `${MODEL}.greedy.jsonl`), "utf8")
+    .trim()
+    .split("\n");
   for (const line of lines) {
     const record: { text_prompt: string; prompt_ids: number[]; steps: number[][]; text: string } = JSON.parse(line);
     const prompt = tokenizer.encode(record.text_prompt, { addSpecial: false, parseSpecial: true });
@@ -107,11 +121,23 @@ function tokenizerJson(metadata: MetaObject, recorded: RecordedCase): TokenizerS
   const added = tokens.flatMap((content, id) => {
     const type = types[id];
     if (type !== 2 && type !== 3 && type !== 4) return [];
-    return [{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: type === 4, special: type !== 4 }];
+    return [
+      { id, content, single_word: false, lstrip: false, rstrip: false, normalized: type === 4, special: type !== 4 },
+    ];
   });
   const scores = metadata["tokenizer.ggml.scores"] as ArrayLike<number>;
-  const merges = spm ? mergesFromScores(tokens, scores, types, ids) : (metadata["tokenizer.ggml.merges"] as readonly string[]);
-  const model = { type: "BPE", unk_token: spm ? "<unk>" : null, fuse_unk: spm, byte_fallback: spm, ignore_merges: recorded.ignore_merges, vocab, merges };
+  const merges = spm
+    ? mergesFromScores(tokens, scores, types, ids)
+    : (metadata["tokenizer.ggml.merges"] as readonly string[]);
+  const model = {
+    type: "BPE",
+    unk_token: spm ? "<unk>" : null,
+    fuse_unk: spm,
+    byte_fallback: spm,
+    ignore_merges: recorded.ignore_merges,
+    vocab,
+    merges,
+  };
   return {
     format: "hf",
     tokenizer: { added_tokens: added, normalizer: recorded.normalizer, pre_tokenizer: recorded.pre_tokenizer, model },
@@ -119,12 +145,21 @@ function tokenizerJson(metadata: MetaObject, recorded: RecordedCase): TokenizerS
   };
 }
 
-function mergesFromScores(tokens: readonly string[], scores: ArrayLike<number>, types: ArrayLike<number>, ids: ReadonlyMap<string, number>): string[][] {
+function mergesFromScores(
+  tokens: readonly string[],
+  scores: ArrayLike<number>,
+  types: ArrayLike<number>,
+  ids: ReadonlyMap<string, number>,
+): string[][] {
   const merges: { left: string; right: string; score: number }[] = [];
   tokens.forEach((token, id) => {
     if (types[id] !== 1) return;
     const chars = Array.from(token);
-    const local = chars.slice(1).map((_, i) => ({ left: chars.slice(0, i + 1).join(""), right: chars.slice(i + 1).join(""), score: scores[id] ?? 0 }));
+    const local = chars.slice(1).map((_, i) => ({
+      left: chars.slice(0, i + 1).join(""),
+      right: chars.slice(i + 1).join(""),
+      score: scores[id] ?? 0,
+    }));
     const known = local.filter(({ left, right }) => ids.has(left) && ids.has(right));
     merges.push(...known.toSorted((a, b) => (ids.get(a.left) ?? 0) - (ids.get(b.left) ?? 0)));
   });
@@ -133,7 +168,10 @@ function mergesFromScores(tokens: readonly string[], scores: ArrayLike<number>, 
   return merges.map(({ left, right }) => [left, right]);
 }
 
-async function findLlama(): Promise<{ load(path: string): Promise<{ tokenize: LlamaTokenize; dispose(): Promise<void> }>; dispose(): Promise<void> } | undefined> {
+async function findLlama(): Promise<
+  | { load(path: string): Promise<{ tokenize: LlamaTokenize; dispose(): Promise<void> }>; dispose(): Promise<void> }
+  | undefined
+> {
   const folder = process.env["MILLRACE_NODE_LLAMA_CPP"] ?? join(ROOT, "bench/node_modules/node-llama-cpp");
   const entry = join(folder, "dist/index.js");
   if (!existsSync(entry)) return undefined;
@@ -150,21 +188,27 @@ async function findLlama(): Promise<{ load(path: string): Promise<{ tokenize: Ll
 
 /** Why llama.cpp's ids may differ from Hugging Face's on a string; the first cause that applies. */
 function cause(text: string, recorded: RecordedCase, name: string, lacking: ReadonlySet<number>): string {
-  if (JSON.stringify(recorded.normalizer).includes("NFC") && text.normalize("NFC") !== text) return "llama.cpp does not normalise to NFC";
-  if (Buffer.from(text).some((byte) => lacking.has(byte))) return "a byte that the vocabulary lacks is dropped before merging, by llama.cpp after it";
+  if (JSON.stringify(recorded.normalizer).includes("NFC") && text.normalize("NFC") !== text)
+    return "llama.cpp does not normalise to NFC";
+  if (Buffer.from(text).some((byte) => lacking.has(byte)))
+    return "a byte that the vocabulary lacks is dropped before merging, by llama.cpp after it";
   if (name === "falcon" && Buffer.from(text).some((byte) => [0xb2, 0xb3, 0xb9, 0xbc, 0xbd, 0xbe].includes(byte))) {
     return "Falcon's digit stages see the byte alphabet, where six bytes are written as numerals";
   }
-  if (name === "deepseek-llm" && /\p{N}{2}/u.test(text)) return "llama.cpp leaves numbers whole (DeepSeek's own vocabulary has no token of two digits)";
+  if (name === "deepseek-llm" && /\p{N}{2}/u.test(text))
+    return "llama.cpp leaves numbers whole (DeepSeek's own vocabulary has no token of two digits)";
   if (name === "gpt-4o" || name === "tekken") return "llama.cpp tells upper from lower case by A–Z and a–z only";
   return "another difference of the two regex engines";
 }
 
 async function checkRandom(): Promise<void> {
-  const recorded: Recorded = JSON.parse(gunzipSync(readFileSync(join(ROOT, "test/fixtures/tokenizers/full.json.gz"))).toString());
+  const recorded: Recorded = JSON.parse(
+    gunzipSync(readFileSync(join(ROOT, "test/fixtures/tokenizers/full.json.gz"))).toString(),
+  );
   const texts = Array.from({ length: recorded.count }, (_, i) => randomText(recorded.seed, i));
   const llama = await findLlama();
-  if (llama === undefined) process.stdout.write("skipped: llama.cpp as a witness (npm install in bench/, or set MILLRACE_NODE_LLAMA_CPP)\n");
+  if (llama === undefined)
+    process.stdout.write("skipped: llama.cpp as a witness (npm install in bench/, or set MILLRACE_NODE_LLAMA_CPP)\n");
   const folder = mkdtempSync(join(tmpdir(), "millrace-tokenizers-"));
   try {
     for (const one of recorded.cases) {
@@ -174,10 +218,17 @@ async function checkRandom(): Promise<void> {
       const fromJson = createTokenizer(tokenizerJson(metadata, one));
       const expected = new DataView(new Uint8Array(Buffer.from(one.hashes, "base64")).buffer);
       const agrees = (tokenizer: Tokenizer, text: string, i: number): boolean =>
-        hashIds(tokenizer.encode(text, { addSpecial: false, parseSpecial: i % 2 === 1 })) === expected.getUint32(i * 4, true);
-      for (const [kind, tokenizer] of [["GGUF", fromGguf], ["tokenizer.json", fromJson]] as const) {
+        hashIds(tokenizer.encode(text, { addSpecial: false, parseSpecial: i % 2 === 1 })) ===
+        expected.getUint32(i * 4, true);
+      for (const [kind, tokenizer] of [
+        ["GGUF", fromGguf],
+        ["tokenizer.json", fromJson],
+      ] as const) {
         const wrong = texts.filter((text, i) => !agrees(tokenizer, text, i));
-        report(wrong.length === 0, `${name}, ${kind}: ${texts.length - wrong.length} of ${texts.length} strings as ${recorded.made_with}${first(wrong)}`);
+        report(
+          wrong.length === 0,
+          `${name}, ${kind}: ${texts.length - wrong.length} of ${texts.length} strings as ${recorded.made_with}${first(wrong)}`,
+        );
       }
       if (llama === undefined) continue;
       let path = pathOf(one.file);
@@ -206,7 +257,11 @@ async function compareWithLlama(
 ): Promise<void> {
   const model = await llama.load(path);
   const { chars } = byteAlphabet();
-  const lacking = new Set(chars.flatMap((char, byte) => (ours.tokenId(char) === undefined && ours.tokenId("<0x0A>") === undefined ? [byte] : [])));
+  const lacking = new Set(
+    chars.flatMap((char, byte) =>
+      ours.tokenId(char) === undefined && ours.tokenId("<0x0A>") === undefined ? [byte] : [],
+    ),
+  );
   const causes = new Map<string, { count: number; example: string }>();
   let undecided = 0;
   texts.forEach((text, i) => {
@@ -223,8 +278,12 @@ async function compareWithLlama(
   });
   await model.dispose();
   const different = [...causes.values()].reduce((sum, { count }) => sum + count, 0);
-  report(undecided === 0, `${name}, llama.cpp: ${texts.length - different} of ${texts.length} strings equal, ${different} decided by Hugging Face`);
-  for (const [why, { count, example }] of causes) process.stdout.write(`       ${count}: ${why}, e.g. ${JSON.stringify(example)}\n`);
+  report(
+    undecided === 0,
+    `${name}, llama.cpp: ${texts.length - different} of ${texts.length} strings equal, ${different} decided by Hugging Face`,
+  );
+  for (const [why, { count, example }] of causes)
+    process.stdout.write(`       ${count}: ${why}, e.g. ${JSON.stringify(example)}\n`);
 }
 
 if (existsSync(join(SHARED, "data/tokenizers")) && existsSync(pathOf(`${MODEL}.gguf`))) {

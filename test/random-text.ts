@@ -30,8 +30,50 @@ const WORDS =
   "_underscore_ --flag http://example.com/a?b=c&d=e#f user@example.org $100 50% ½ ² ³ ⅷ ١٢٣ Ⅳ ﬁ ſ K Å é e\u0301 ǆ İ ı";
 
 const PIECES: readonly string[] = WORDS.split(" ");
-const SPACES = [" ", " ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u0085", "\u2003", "\u200b", "\u3000", "\ufeff", "\u1680", "\u2028", "\v", "\f", "▁", "▁▁", " ▁"];
-const SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<unk>", "<0x0A>", "<0xE4>", "<|User|>", "<fim_prefix>", "<|padding|>", ">>TITLE<<", "<｜begin▁of▁sentence｜>", "<|EOT|>", "<pad>", "<|im_end", "<", "|>"];
+const SPACES = [
+  " ",
+  " ",
+  " ",
+  "  ",
+  "   ",
+  "\n",
+  "\n\n",
+  "\r\n",
+  "\t",
+  "\u00a0",
+  "\u0085",
+  "\u2003",
+  "\u200b",
+  "\u3000",
+  "\ufeff",
+  "\u1680",
+  "\u2028",
+  "\v",
+  "\f",
+  "▁",
+  "▁▁",
+  " ▁",
+];
+const SPECIALS = [
+  "<|endoftext|>",
+  "<|im_start|>",
+  "<|im_end|>",
+  "<s>",
+  "</s>",
+  "<unk>",
+  "<0x0A>",
+  "<0xE4>",
+  "<|User|>",
+  "<fim_prefix>",
+  "<|padding|>",
+  ">>TITLE<<",
+  "<｜begin▁of▁sentence｜>",
+  "<|EOT|>",
+  "<pad>",
+  "<|im_end",
+  "<",
+  "|>",
+];
 const EMOJI = ["😀", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "🦙", "☕️", "❤️‍🔥", "1️⃣", "🧑🏿‍🚀"];
 /** First and last code point. */
 const RANGES: readonly (readonly [number, number])[] = [

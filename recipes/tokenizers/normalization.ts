@@ -13,6 +13,7 @@ for (let codePoint = 0; codePoint < 0x110000; codePoint++) {
   if (char.normalize("NFKD") !== char) compatible.push(codePoint);
   if (parts !== char) composites.push([codePoint, Array.from(parts, (part) => part.codePointAt(0) ?? 0)]);
   // Marks of class 232 and 230 around it: one of the two changes places with any other mark.
-  else if (`\u0315${char}`.normalize("NFD") !== `\u0315${char}` || `${char}\u0301`.normalize("NFD") !== `${char}\u0301`) moving.push(codePoint);
+  else if (`\u0315${char}`.normalize("NFD") !== `\u0315${char}` || `${char}\u0301`.normalize("NFD") !== `${char}\u0301`)
+    moving.push(codePoint);
 }
 process.stdout.write(JSON.stringify({ moving, composites, compatible }));

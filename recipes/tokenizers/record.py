@@ -74,7 +74,7 @@ FALCON = sequence({"type": "Punctuation", "behavior": "Contiguous"}, GPT2, {"typ
 def deepseek_letters():
     """DeepSeek's list of letters, from the table in src (the only long one; the rest of this file stands alone)."""
     source = open(os.path.join(HERE, "../../src/tokenizer/pre-tokenizer-names.ts"), encoding="utf8").read()
-    return source.split("const DEEPSEEK_LETTERS = String.raw`")[1].split("`")[0]
+    return source.split("const DEEPSEEK_LETTERS")[1].split("`")[1]
 
 
 DEEPSEEK_LLM = sequence(

@@ -36,14 +36,19 @@ const MAX_LENGTH = 4096;
 const FEW_STARTERS = 4;
 
 /** `patternOf` gives the text to look for (the content, or the content normalised). */
-export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf: (content: string) => string, classes: UnicodeClasses): AddedTokenMatcher {
+export function createAddedTokenMatcher(
+  tokens: readonly AddedToken[],
+  patternOf: (content: string) => string,
+  classes: UnicodeClasses,
+): AddedTokenMatcher {
   const root: TrieNode = { children: new Map(), token: undefined };
   const firsts = new Uint8Array(tokens.length > 0 ? 0x10000 : 0);
   const starters: string[] = [];
   for (const token of tokens) {
     const pattern = patternOf(token.content);
     if (pattern === "") continue;
-    if (pattern.length > MAX_LENGTH) throw new ArtifactError(`added token ${token.id} is ${pattern.length} characters long, more than ${MAX_LENGTH}`);
+    if (pattern.length > MAX_LENGTH)
+      throw new ArtifactError(`added token ${token.id} is ${pattern.length} characters long, more than ${MAX_LENGTH}`);
     let node = root;
     for (let i = 0; i < pattern.length; i++) {
       const unit = pattern.charCodeAt(i);
@@ -57,9 +62,13 @@ export function createAddedTokenMatcher(tokens: readonly AddedToken[], patternOf
     firsts[pattern.charCodeAt(0)] = 1;
   }
 
-  const isWord = (codePoint: number | undefined): boolean => codePoint !== undefined && has(classes.rustWord, codePoint);
+  const isWord = (codePoint: number | undefined): boolean =>
+    codePoint !== undefined && has(classes.rustWord, codePoint);
   const touchesWord = (text: string, from: number, to: number): boolean => {
-    const before = from === 0 ? undefined : text.codePointAt(from >= 2 && (text.charCodeAt(from - 1) & 0xfc00) === 0xdc00 ? from - 2 : from - 1);
+    const before =
+      from === 0
+        ? undefined
+        : text.codePointAt(from >= 2 && (text.charCodeAt(from - 1) & 0xfc00) === 0xdc00 ? from - 2 : from - 1);
     return isWord(before) || (to < text.length && isWord(text.codePointAt(to)));
   };
   const isSpace = (text: string, at: number): boolean => has(WHITE_SPACE, text.charCodeAt(at));

@@ -21,17 +21,29 @@ const MARK = "▁";
 /** Beyond this many symbols the scratch space is given back. */
 const LONG_WORD = 1 << 16;
 
-export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => number | undefined, alphabet: ByteAlphabet, preTokenizer: PreTokenizer): BpeModel {
+export function createBpeModel(
+  spec: TokenizerSpec,
+  idOf: (text: string) => number | undefined,
+  alphabet: ByteAlphabet,
+  preTokenizer: PreTokenizer,
+): BpeModel {
   const { model, texts } = spec;
   const { bytes, refine } = preTokenizer;
   const unknown = model.unknownId ?? -1;
   const symbolTexts = [...texts];
   const chars = charIds(spec, idOf, symbolTexts);
   const merger = new Merger(mergeTable(spec, idOf, symbolTexts));
-  const byteIds = Int32Array.from({ length: 256 }, (_, byte) => (bytes ? idOf(alphabet.chars[byte] ?? "") : undefined) ?? -1);
-  const fallbackIds = Int32Array.from({ length: 256 }, (_, byte) => idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`) ?? -1);
+  const byteIds = Int32Array.from(
+    { length: 256 },
+    (_, byte) => (bytes ? idOf(alphabet.chars[byte] ?? "") : undefined) ?? -1,
+  );
+  const fallbackIds = Int32Array.from(
+    { length: 256 },
+    (_, byte) => idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`) ?? -1,
+  );
   const canFallBack = model.byteFallback;
-  const marksAreSafeAfter = bytes || model.ignoreMerges || refine !== undefined ? undefined : safeBeforeMark(symbolTexts);
+  const marksAreSafeAfter =
+    bytes || model.ignoreMerges || refine !== undefined ? undefined : safeBeforeMark(symbolTexts);
   const utf8 = new TextEncoder();
   const words = new WordCache();
   const refined = refine === undefined ? undefined : new WordCache();
@@ -103,7 +115,14 @@ export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => numb
   };
 
   /** By the cache where it has the word, else by `encodeNew`, and into the cache. */
-  const cached = (cache: WordCache, encodeNew: (word: string, out: IdBuffer) => void, text: string, start: number, end: number, out: IdBuffer): void => {
+  const cached = (
+    cache: WordCache,
+    encodeNew: (word: string, out: IdBuffer) => void,
+    text: string,
+    start: number,
+    end: number,
+    out: IdBuffer,
+  ): void => {
     if (end - start > WordCache.maxLength) {
       encodeNew(text.slice(start, end), out);
       return;
@@ -148,14 +167,19 @@ export function createBpeModel(spec: TokenizerSpec, idOf: (text: string) => numb
 }
 
 /** Symbols of single characters; those that only longer tokens hold get ids beyond the vocabulary. */
-function charIds(spec: TokenizerSpec, idOf: (text: string) => number | undefined, symbolTexts: (string | undefined)[]): { basic: Int32Array; beyond: Map<string, number> } {
+function charIds(
+  spec: TokenizerSpec,
+  idOf: (text: string) => number | undefined,
+  symbolTexts: (string | undefined)[],
+): { basic: Int32Array; beyond: Map<string, number> } {
   const basic = new Int32Array(0x10000).fill(-1);
   const beyond = new Map<string, number>();
   const set = (char: string, id: number): void => {
     if (char.length === 1) basic[char.charCodeAt(0)] = id;
     else beyond.set(char, id);
   };
-  const known = (char: string): boolean => (char.length === 1 ? (basic[char.charCodeAt(0)] ?? -1) >= 0 : beyond.has(char));
+  const known = (char: string): boolean =>
+    char.length === 1 ? (basic[char.charCodeAt(0)] ?? -1) >= 0 : beyond.has(char);
   for (const text of spec.texts) {
     if (text === undefined || text.length > 2 || text.length === 0) continue;
     const id = idOf(text);
@@ -169,7 +193,11 @@ function charIds(spec: TokenizerSpec, idOf: (text: string) => number | undefined
 }
 
 /** No merge gives a control token: text can't forge one. */
-function mergeTable(spec: TokenizerSpec, idOf: (text: string) => number | undefined, symbolTexts: readonly (string | undefined)[]): MergeTable {
+function mergeTable(
+  spec: TokenizerSpec,
+  idOf: (text: string) => number | undefined,
+  symbolTexts: readonly (string | undefined)[],
+): MergeTable {
   const { merges } = spec.model;
   if (merges.kind === "list") return mergeTableFromList(merges.triples);
   const mergeable = (text: string): number | undefined => {

@@ -22,12 +22,27 @@ test("the constructs of published templates render as Jinja renders them", () =>
       "{% set ns = namespace(last=-1) %}{% for m in messages[::-1] %}{% set i = (messages|length - 1) - loop.index0 %}{% if m.role == 'user' and ns.last < 0 %}{% set ns.last = i %}{% endif %}{% endfor %}{{ ns.last }}{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{% if loop.index0 > 2 %}{% break %}{% endif %}[{{ m.reasoning_content | default('none') }}]{% endfor %}",
       "3[none][One and one.\n]",
     ],
-    ["{{ messages[3].content.split('</think>')[-1].lstrip('\\n') }}|{{ messages[2].content.rstrip('\\n') }}|{{ 'xxaxx'.strip('x') }}", " b|  2|a"],
+    [
+      "{{ messages[3].content.split('</think>')[-1].lstrip('\\n') }}|{{ messages[2].content.rstrip('\\n') }}|{{ 'xxaxx'.strip('x') }}",
+      " b|  2|a",
+    ],
     ["{{ {'a': [1, 2.5, none, true], 'b': 'é\"'} | tojson }}", '{"a": [1, 2.5, null, true], "b": "é\\""}'],
-    ["{%- macro turn(role, text='-') -%}<{{ role }}>{{ text }}</{{ role }}>{%- endmacro -%}{{ turn('a') }}{{ turn('b', text='c') }}", "<a>-</a><b>c</b>"],
-    ["{{ 'a-b-c'.replace('-', '+') }}{{ 'aXa' | replace('a', 'bb') }}{{ 'x y' | upper }}{{ range(3) | join(',') }}", "a+b+cbbXbbX Y0,1,2"],
-    ["{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ 'mapping' if messages[0] is mapping else '' }}{{ 'none' if tools is none }}", "2mappingnone"],
-    ["{% if tools %}tools{% elif messages[0]['role'] == 'system' and 'brief' in messages[0].content %}brief{% else %}no{% endif %}", "brief"],
+    [
+      "{%- macro turn(role, text='-') -%}<{{ role }}>{{ text }}</{{ role }}>{%- endmacro -%}{{ turn('a') }}{{ turn('b', text='c') }}",
+      "<a>-</a><b>c</b>",
+    ],
+    [
+      "{{ 'a-b-c'.replace('-', '+') }}{{ 'aXa' | replace('a', 'bb') }}{{ 'x y' | upper }}{{ range(3) | join(',') }}",
+      "a+b+cbbXbbX Y0,1,2",
+    ],
+    [
+      "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ 'mapping' if messages[0] is mapping else '' }}{{ 'none' if tools is none }}",
+      "2mappingnone",
+    ],
+    [
+      "{% if tools %}tools{% elif messages[0]['role'] == 'system' and 'brief' in messages[0].content %}brief{% else %}no{% endif %}",
+      "brief",
+    ],
   ];
   for (const [source, expected] of cases) {
     assert.equal(createChatTemplate(source, { bos: "<s>", eos: "</s>" }).render(CHAT), expected, source);
@@ -36,25 +51,46 @@ test("the constructs of published templates render as Jinja renders them", () =>
 
 test("variables reach the template and may replace what is there", () => {
   const template = createChatTemplate("{{ enable_thinking }} {{ strftime_now('%Y') }} {{ add_generation_prompt }}");
-  assert.equal(template.render(CHAT, { addGenerationPrompt: false, variables: { enable_thinking: false, strftime_now: () => "1999" } }), "false 1999 false");
+  assert.equal(
+    template.render(CHAT, {
+      addGenerationPrompt: false,
+      variables: { enable_thinking: false, strftime_now: () => "1999" },
+    }),
+    "false 1999 false",
+  );
 });
 
 test("time is formatted as Python does, in English", () => {
   const time = new Date(2026, 0, 5, 13, 7, 9);
-  assert.equal(formatTime(time, "%d %b %Y, %A %B %-d, %H:%M:%S %I %p %y%% %q"), "05 Jan 2026, Monday January 5, 13:07:09 01 PM 26% %q");
+  assert.equal(
+    formatTime(time, "%d %b %Y, %A %B %-d, %H:%M:%S %I %p %y%% %q"),
+    "05 Jan 2026, Monday January 5, 13:07:09 01 PM 26% %q",
+  );
 });
 
 test("a template refuses messages by raise_exception", () => {
   const template = createChatTemplate("{{ raise_exception('Roles must alternate') }}");
-  assert.throws(() => template.render(CHAT), (error) => error instanceof RequestError && error.message.includes("Roles must alternate"));
+  assert.throws(
+    () => template.render(CHAT),
+    (error) => error instanceof RequestError && error.message.includes("Roles must alternate"),
+  );
 });
 
 test("a model without a template says so", () => {
-  assert.throws(() => createChatTemplate(undefined).render(CHAT), (error) => error instanceof RequestError && error.message.includes("--raw"));
+  assert.throws(
+    () => createChatTemplate(undefined).render(CHAT),
+    (error) => error instanceof RequestError && error.message.includes("--raw"),
+  );
 });
 
 test("malformed templates are errors", () => {
-  for (const source of ["{% if %}", "{{ a", "{% for x in %}{% endfor %}", `{{ ${"(".repeat(50_000)} }}`, "x".repeat(300_000)]) {
+  for (const source of [
+    "{% if %}",
+    "{{ a",
+    "{% for x in %}{% endfor %}",
+    `{{ ${"(".repeat(50_000)} }}`,
+    "x".repeat(300_000),
+  ]) {
     assert.throws(() => createChatTemplate(source), UnsupportedError);
   }
 });
@@ -70,8 +106,14 @@ test("hostile templates end early, with a clear error", { timeout: 60_000 }, () 
     [`${loop}${loop}{{ unknown }}{% endfor %}{% endfor %}`, /steps/],
     ["{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}", /steps/],
     ["{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", /chat template failed/],
-    ["{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", /characters/],
-    ["{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}{{ ns.s }}", /characters/],
+    [
+      "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+      /characters/,
+    ],
+    [
+      "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}{{ ns.s }}",
+      /characters/,
+    ],
     [`${grow}{{ ns.s | replace('x', ns.s) }}`, /characters/],
     [`${grow}{% set f = ns.s.replace %}{{ f('x', ns.s) }}`, /method/],
     [`${grow}{{ ns.s['replace']('x', ns.s) }}`, /method/],
@@ -79,7 +121,10 @@ test("hostile templates end early, with a clear error", { timeout: 60_000 }, () 
     [`${grow}{{ range(9999) | join(ns.s) }}`, /separator/],
     [`${grow}${loop}{% if 'y' in ns.s %}{% endif %}{% endfor %}`, /steps/],
     [`${grow}${loop}{% set y = ns.s[1:] %}{% endfor %}`, /steps/],
-    ["{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}", /characters/],
+    [
+      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+      /characters/,
+    ],
     ["{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", /deep/],
     ["{% set a = namespace() %}{% set b = namespace() %}{% set b.x = [a, a] %}{{ b.x }}", /namespace/],
     ["{{ 'a' | indent(10**9, true) }}", /indents/],
@@ -98,7 +143,10 @@ test("hostile templates end early, with a clear error", { timeout: 60_000 }, () 
 
 test("long chats stay within the bounds", () => {
   const template = createChatTemplate("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}");
-  const messages: ChatMessage[] = Array.from({ length: 5000 }, (_, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content: "word ".repeat(200) }));
+  const messages: ChatMessage[] = Array.from({ length: 5000 }, (_, i) => ({
+    role: i % 2 === 0 ? "user" : "assistant",
+    content: "word ".repeat(200),
+  }));
   messages.push({ role: "user", content: "x".repeat(2_000_000) });
   assert.ok(template.render(messages).length > 7_000_000);
 });

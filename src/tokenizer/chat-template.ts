@@ -50,11 +50,14 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
   if (source === undefined) {
     return {
       render() {
-        throw new RequestError("this model has no chat template, so it can't be given messages; give it plain text instead (generate(), or --raw)");
+        throw new RequestError(
+          "this model has no chat template, so it can't be given messages; give it plain text instead (generate(), or --raw)",
+        );
       },
     };
   }
-  if (source.length > MAX_SOURCE) throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
+  if (source.length > MAX_SOURCE)
+    throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
   const program = guarded("can't be read", () => {
     const parsed = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
     prepare(parsed);
@@ -80,7 +83,12 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
 }
 
 function templateMessage({ role, content, name, reasoning }: ChatMessage): Record<string, string> {
-  return { role, content, ...(name !== undefined && { name }), ...(reasoning !== undefined && { reasoning_content: reasoning }) };
+  return {
+    role,
+    content,
+    ...(name !== undefined && { name }),
+    ...(reasoning !== undefined && { reasoning_content: reasoning }),
+  };
 }
 
 /** Room in proportion to what the template is given, and some. */
@@ -96,7 +104,12 @@ function guarded<T>(what: string, run: () => T): T {
     return run();
   } catch (error) {
     if (error instanceof MillraceError) throw error;
-    const reason = error instanceof RangeError ? "it goes too deep or grows too large" : error instanceof Error ? error.message : String(error);
+    const reason =
+      error instanceof RangeError
+        ? "it goes too deep or grows too large"
+        : error instanceof Error
+          ? error.message
+          : String(error);
     throw new UnsupportedError(`the model's chat template ${what}: ${reason}`, { cause: error });
   }
 }

@@ -3,7 +3,15 @@
  * complement are a merge and a shift; patterns turn sets into lookup tables (pattern.ts). General categories come
  * from the baked table in unicode-table.ts and not from the JavaScript engine, whose Unicode version varies.
  */
-import { CATEGORY_LETTERS, DIGITS, GENERAL_CATEGORIES, NOT_NORMALIZED, PUNCTUATION, RUST_WORD_MORE, WORD_MORE } from "./unicode-table.ts";
+import {
+  CATEGORY_LETTERS,
+  DIGITS,
+  GENERAL_CATEGORIES,
+  NOT_NORMALIZED,
+  PUNCTUATION,
+  RUST_WORD_MORE,
+  WORD_MORE,
+} from "./unicode-table.ts";
 
 /** `[a, b, c, d, …]`: code points from a up to before b, from c up to before d, … */
 export type CodePoints = readonly number[];

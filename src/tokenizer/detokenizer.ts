@@ -11,10 +11,16 @@ export interface Detokenizer {
 }
 
 /** `normalize`: of an added token that is matched in normalised text, that is what it stands for. */
-export function createDetokenizer(spec: TokenizerSpec, normalize: (text: string) => string, alphabet: ByteAlphabet): Detokenizer {
+export function createDetokenizer(
+  spec: TokenizerSpec,
+  normalize: (text: string) => string,
+  alphabet: ByteAlphabet,
+): Detokenizer {
   const { decoder, texts } = spec;
   const utf8 = new TextEncoder();
-  const added = new Map(spec.added.map((token) => [token.id, token.normalized ? normalize(token.content) : token.content]));
+  const added = new Map(
+    spec.added.map((token) => [token.id, token.normalized ? normalize(token.content) : token.content]),
+  );
   const known: (Uint8Array | undefined)[] = [];
 
   const ordinary = (text: string): Uint8Array => {
@@ -22,7 +28,8 @@ export function createDetokenizer(spec: TokenizerSpec, normalize: (text: string)
     const byte = decoder.byteFallback ? fallbackByte(text) : -1;
     return byte >= 0 ? Uint8Array.of(byte) : utf8.encode(replaced(text));
   };
-  const replaced = (text: string): string => decoder.replacements.reduce((current, [from, to]) => current.replaceAll(from, () => to), text);
+  const replaced = (text: string): string =>
+    decoder.replacements.reduce((current, [from, to]) => current.replaceAll(from, () => to), text);
 
   /**
    * A vocabulary's own token for a byte may be listed as an added one too. The bytes that never occur in UTF-8 are

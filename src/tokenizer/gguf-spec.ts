@@ -95,7 +95,12 @@ interface Family {
   readonly defaults: readonly (readonly [string, number])[];
 }
 
-function readFamily(kind: string, metadata: MetaObject, ids: ReadonlyMap<string, number>, texts: readonly string[]): Family {
+function readFamily(
+  kind: string,
+  metadata: MetaObject,
+  ids: ReadonlyMap<string, number>,
+  texts: readonly string[],
+): Family {
   switch (kind) {
     case "gpt2":
       return byteLevelFamily(metadata, ids);
@@ -105,24 +110,39 @@ function readFamily(kind: string, metadata: MetaObject, ids: ReadonlyMap<string,
       return {
         normalizer: MARK_SPACES,
         preTokenizer: { type: "Split", pattern: { Regex: "[^\\n]+|[\\n]+" }, behavior: "Isolated", invert: false },
-        model: { merges: readMerges(metadata, ids), byteFallback: true, unknownId: undefined, fuseUnknown: true, ignoreMerges: false },
+        model: {
+          merges: readMerges(metadata, ids),
+          byteFallback: true,
+          unknownId: undefined,
+          fuseUnknown: true,
+          ignoreMerges: false,
+        },
         decoder: { byteLevel: false, byteFallback: true, replacements: [["▁", " "]], stripLeadingSpace: false },
         addBos: true,
         defaults: [],
       };
     default:
-      throw new UnsupportedError(`the tokenizer model ${JSON.stringify(kind)} is not supported; Millrace reads "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) and "gemma4"`);
+      throw new UnsupportedError(
+        `the tokenizer model ${JSON.stringify(kind)} is not supported; Millrace reads "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) and "gemma4"`,
+      );
   }
 }
 
 function byteLevelFamily(metadata: MetaObject, ids: ReadonlyMap<string, number>): Family {
   const name = metadata[`${PREFIX}pre`] ?? "default";
   const known = typeof name === "string" ? namedPreTokenizer(name) : undefined;
-  if (known === undefined) throw new UnsupportedError(`the pre-tokenizer ${shown(name)} (${PREFIX}pre) is not supported`);
+  if (known === undefined)
+    throw new UnsupportedError(`the pre-tokenizer ${shown(name)} (${PREFIX}pre) is not supported`);
   return {
     normalizer: known.normalizer,
     preTokenizer: known.preTokenizer,
-    model: { merges: readMerges(metadata, ids), byteFallback: false, unknownId: undefined, fuseUnknown: false, ignoreMerges: known.ignoreMerges ?? false },
+    model: {
+      merges: readMerges(metadata, ids),
+      byteFallback: false,
+      unknownId: undefined,
+      fuseUnknown: false,
+      ignoreMerges: known.ignoreMerges ?? false,
+    },
     decoder: { byteLevel: true, byteFallback: false, replacements: [], stripLeadingSpace: false },
     addBos: known.addBos ?? false,
     defaults: [],
@@ -134,7 +154,13 @@ function sentencePieceFamily(metadata: MetaObject, count: number): Family {
   return {
     normalizer: dummy ? { type: "Sequence", normalizers: [DUMMY_PREFIX, MARK_SPACES] } : MARK_SPACES,
     preTokenizer: undefined,
-    model: { merges: { kind: "scores", scores: readScores(metadata, count) }, byteFallback: true, unknownId: undefined, fuseUnknown: true, ignoreMerges: false },
+    model: {
+      merges: { kind: "scores", scores: readScores(metadata, count) },
+      byteFallback: true,
+      unknownId: undefined,
+      fuseUnknown: true,
+      ignoreMerges: false,
+    },
     decoder: { byteLevel: false, byteFallback: true, replacements: [["▁", " "]], stripLeadingSpace: dummy },
     addBos: true,
     defaults: [
@@ -145,11 +171,24 @@ function sentencePieceFamily(metadata: MetaObject, count: number): Family {
   };
 }
 
-function addedTokens(texts: readonly string[], types: ArrayLike<number>, special: ReadonlySet<number>, rstrip: (text: string) => boolean): AddedToken[] {
+function addedTokens(
+  texts: readonly string[],
+  types: ArrayLike<number>,
+  special: ReadonlySet<number>,
+  rstrip: (text: string) => boolean,
+): AddedToken[] {
   const added: AddedToken[] = [];
   texts.forEach((content, id) => {
     if (types[id] !== USER_DEFINED && !special.has(id)) return;
-    added.push({ id, content, special: special.has(id), lstrip: false, rstrip: special.has(id) && rstrip(content), singleWord: false, normalized: false });
+    added.push({
+      id,
+      content,
+      special: special.has(id),
+      lstrip: false,
+      rstrip: special.has(id) && rstrip(content),
+      singleWord: false,
+      normalized: false,
+    });
   });
   return added;
 }
@@ -164,7 +203,8 @@ function stripsBehind(metadata: MetaObject): (text: string) => boolean {
 function readTexts(metadata: MetaObject): string[] {
   const key = `${PREFIX}tokens`;
   const list = metadata[key];
-  if (!isList(list) || list.length === 0) throw new ArtifactError(`${key} should be a list of texts, found ${shown(list)}`);
+  if (!isList(list) || list.length === 0)
+    throw new ArtifactError(`${key} should be a list of texts, found ${shown(list)}`);
   return list.map((text, id) => {
     if (typeof text !== "string") throw new ArtifactError(`${key}[${id}] should be a text, found ${shown(text)}`);
     return text === "" ? `[EMPTY_${id}]` : text;
@@ -184,7 +224,8 @@ function readScores(metadata: MetaObject, count: number): Float32Array {
 
 function numbers(list: MetaValue | undefined, key: string, count: number): ArrayLike<number> {
   const found = isList(list) || ArrayBuffer.isView(list) ? list.length : undefined;
-  if (found !== count) throw new ArtifactError(`${key} should hold ${count} numbers, one for each token, found ${found ?? "no list"}`);
+  if (found !== count)
+    throw new ArtifactError(`${key} should hold ${count} numbers, one for each token, found ${found ?? "no list"}`);
   if (ArrayBuffer.isView(list)) return list;
   if (!isList(list)) throw new ArtifactError(`${key} should be a list`);
   return list.map((value) => {

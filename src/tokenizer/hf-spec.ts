@@ -37,8 +37,10 @@ export function hfSpec(tokenizer: MetaObject, config: MetaObject): TokenizerSpec
   let { prefix, suffix } = readPostProcessor(tokenizer["post_processor"], texts.length);
   // Llama's tokenizer class in transformers puts these two flags above the file's own template.
   const classOverrides = /^(?:Code)?(?:Llama|Gemma)Tokenizer/.test(stringField(config, "tokenizer_class", CONFIG, ""));
-  if (classOverrides && typeof config["add_bos_token"] === "boolean") prefix = config["add_bos_token"] && bosId !== undefined ? [bosId] : [];
-  if (classOverrides && typeof config["add_eos_token"] === "boolean") suffix = config["add_eos_token"] && eosId !== undefined ? [eosId] : [];
+  if (classOverrides && typeof config["add_bos_token"] === "boolean")
+    prefix = config["add_bos_token"] && bosId !== undefined ? [bosId] : [];
+  if (classOverrides && typeof config["add_eos_token"] === "boolean")
+    suffix = config["add_eos_token"] && eosId !== undefined ? [eosId] : [];
 
   return {
     texts,
@@ -88,9 +90,11 @@ function readId(id: MetaValue | undefined, where: string): number {
 function readModel(model: MetaObject): { texts: (string | undefined)[]; model: ModelSpec } {
   const where = `${FILE}, model`;
   const type = stringField(model, "type", where, "BPE");
-  if (type !== "BPE") throw new UnsupportedError(`the tokenizer model ${JSON.stringify(type)} is not supported; Millrace reads BPE`);
+  if (type !== "BPE")
+    throw new UnsupportedError(`the tokenizer model ${JSON.stringify(type)} is not supported; Millrace reads BPE`);
   for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (typeof model[key] === "string" && model[key] !== "") throw new UnsupportedError(`the tokenizer's ${key} is not supported`);
+    if (typeof model[key] === "string" && model[key] !== "")
+      throw new UnsupportedError(`the tokenizer's ${key} is not supported`);
   }
   const vocab = objectField(model, "vocab", where);
   const ids = new Map<string, number>();
@@ -119,7 +123,10 @@ function readModel(model: MetaObject): { texts: (string | undefined)[]; model: M
 }
 
 /** What a post-processor puts before and behind a single text. */
-function readPostProcessor(processor: MetaValue | undefined, count: number): { prefix: readonly number[]; suffix: readonly number[] } {
+function readPostProcessor(
+  processor: MetaValue | undefined,
+  count: number,
+): { prefix: readonly number[]; suffix: readonly number[] } {
   const where = `${FILE}, post_processor`;
   if (processor === undefined || processor === null) return { prefix: [], suffix: [] };
   if (!isObject(processor)) return wrong(FILE, "post_processor", "an object", processor);
@@ -129,7 +136,10 @@ function readPostProcessor(processor: MetaValue | undefined, count: number): { p
       return { prefix: [], suffix: [] };
     case "Sequence": {
       const parts = listField(processor, "processors", where).map((part) => readPostProcessor(part, count));
-      return { prefix: parts.toReversed().flatMap((part) => part.prefix), suffix: parts.flatMap((part) => part.suffix) };
+      return {
+        prefix: parts.toReversed().flatMap((part) => part.prefix),
+        suffix: parts.flatMap((part) => part.suffix),
+      };
     }
     case "TemplateProcessing": {
       const tokens = objectField(processor, "special_tokens", where);
@@ -138,7 +148,10 @@ function readPostProcessor(processor: MetaValue | undefined, count: number): { p
       for (const piece of listField(processor, "single", where)) {
         if (!isObject(piece)) return wrong(where, "single", "a list of objects", piece);
         if (isObject(piece["Sequence"])) behind = true;
-        else (behind ? sides.suffix : sides.prefix).push(...templateIds(objectField(piece, "SpecialToken", where), tokens, count));
+        else
+          (behind ? sides.suffix : sides.prefix).push(
+            ...templateIds(objectField(piece, "SpecialToken", where), tokens, count),
+          );
       }
       return sides;
     }
@@ -159,7 +172,12 @@ function templateIds(piece: MetaObject, tokens: MetaObject, count: number): numb
 
 function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
   const where = `${FILE}, decoder`;
-  const parts: { byteLevel: boolean; byteFallback: boolean; replacements: [string, string][]; stripLeadingSpace: boolean } = {
+  const parts: {
+    byteLevel: boolean;
+    byteFallback: boolean;
+    replacements: [string, string][];
+    stripLeadingSpace: boolean;
+  } = {
     byteLevel: false,
     byteFallback: false,
     replacements: [],
@@ -181,7 +199,10 @@ function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
       case "Fuse":
         return;
       case "Replace":
-        parts.replacements.push([stringField(objectField(part, "pattern", where), "String", where), stringField(part, "content", where)]);
+        parts.replacements.push([
+          stringField(objectField(part, "pattern", where), "String", where),
+          stringField(part, "content", where),
+        ]);
         return;
       case "Metaspace":
         parts.replacements.push([stringField(part, "replacement", where, "▁"), " "]);
@@ -189,7 +210,9 @@ function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
         return;
       case "Strip":
         if (part["content"] !== " " || part["stop"] !== 0 || (part["start"] !== 0 && part["start"] !== 1)) {
-          throw new UnsupportedError(`the decoder "Strip" with ${shown(part["content"])}, ${shown(part["start"])} and ${shown(part["stop"])} is not supported`);
+          throw new UnsupportedError(
+            `the decoder "Strip" with ${shown(part["content"])}, ${shown(part["start"])} and ${shown(part["stop"])} is not supported`,
+          );
         }
         parts.stripLeadingSpace = part["start"] === 1;
         return;

@@ -24,7 +24,11 @@ export function mergeTableFromList(merges: Int32Array): MergeTable {
  * `texts` are those of all symbols (tokens first), `idOf` finds a token by its text. Equal scores have equal rank:
  * there the leftmost pair merges first.
  */
-export function mergeTableFromScores(texts: readonly (string | undefined)[], idOf: (text: string) => number | undefined, scores: Float32Array): MergeTable {
+export function mergeTableFromScores(
+  texts: readonly (string | undefined)[],
+  idOf: (text: string) => number | undefined,
+  scores: Float32Array,
+): MergeTable {
   const distinct = Float32Array.from(new Set(scores)).sort().reverse();
   const rankOf = new Map<number, number>();
   distinct.forEach((score, rank) => rankOf.set(score, rank));
@@ -59,7 +63,10 @@ class PairMap implements MergeTable {
   size = 0;
 
   constructor(expected: number) {
-    if (expected > MAX_MERGES) throw new ArtifactError(`the tokenizer has ${expected} merges, more than the ${MAX_MERGES} that Millrace can hold`);
+    if (expected > MAX_MERGES)
+      throw new ArtifactError(
+        `the tokenizer has ${expected} merges, more than the ${MAX_MERGES} that Millrace can hold`,
+      );
     let capacity = 16;
     while (capacity < expected * 1.6) capacity *= 2;
     this.#entries = new Int32Array(capacity * 4).fill(-1);

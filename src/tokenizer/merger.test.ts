@@ -5,13 +5,17 @@ import { mergeTableFromList, mergeTableFromScores } from "./merge-table.ts";
 import { Merger } from "./merger.ts";
 
 /** What byte-pair merging means: again and again the pair of the lowest rank, the leftmost of equals. */
-function mergeNaively(symbols: readonly number[], rankOf: (left: number, right: number) => readonly [number, number] | undefined): number[] {
+function mergeNaively(
+  symbols: readonly number[],
+  rankOf: (left: number, right: number) => readonly [number, number] | undefined,
+): number[] {
   const word = [...symbols];
   for (;;) {
     let best: { at: number; rank: number; result: number } | undefined;
     for (let at = 0; at + 1 < word.length; at++) {
       const found = rankOf(word[at] ?? 0, word[at + 1] ?? 0);
-      if (found !== undefined && (best === undefined || found[0] < best.rank)) best = { at, rank: found[0], result: found[1] };
+      if (found !== undefined && (best === undefined || found[0] < best.rank))
+        best = { at, rank: found[0], result: found[1] };
     }
     if (best === undefined) return word;
     word.splice(best.at, 2, best.result);
@@ -34,7 +38,11 @@ test("short and long words merge as the definition says", () => {
       const word = Array.from({ length }, () => random.below(4));
       const symbols = Int32Array.from(word);
       const count = merger.merge(symbols, length);
-      assert.deepEqual([...symbols.subarray(0, count)], mergeNaively(word, (left, right) => ranks.get(`${left} ${right}`)), `seed ${seed}, ${length} symbols`);
+      assert.deepEqual(
+        [...symbols.subarray(0, count)],
+        mergeNaively(word, (left, right) => ranks.get(`${left} ${right}`)),
+        `seed ${seed}, ${length} symbols`,
+      );
     }
   }
 });

@@ -5,11 +5,16 @@ import type { MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError } from "../errors.ts";
 import { isList, shown } from "./json-fields.ts";
 
-export function parseMerges(list: readonly MetaValue[], where: string, idOf: (text: string) => number | undefined): Int32Array {
+export function parseMerges(
+  list: readonly MetaValue[],
+  where: string,
+  idOf: (text: string) => number | undefined,
+): Int32Array {
   const triples = new Int32Array(list.length * 3);
   const id = (text: string, i: number): number => {
     const found = idOf(text);
-    if (found === undefined) throw new ArtifactError(`${where}[${i}] names ${shown(text)}, which is not in the vocabulary`);
+    if (found === undefined)
+      throw new ArtifactError(`${where}[${i}] names ${shown(text)}, which is not in the vocabulary`);
     return found;
   };
   list.forEach((merge, i) => {

@@ -49,7 +49,8 @@ export function replacer(description: MetaObject, where: string, classes: Unicod
   const content = stringField(description, "content", where);
   const pattern = objectField(description, "pattern", where);
   const literal = pattern["String"];
-  if (typeof literal === "string") return literal === "" ? (text) => text : (text) => text.replaceAll(literal, () => content);
+  if (typeof literal === "string")
+    return literal === "" ? (text) => text : (text) => text.replaceAll(literal, () => content);
   const compiled = compilePattern(stringField(pattern, "Regex", where), classes);
   return (text) => {
     let result = "";
@@ -70,7 +71,7 @@ function normalizeKnown(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD", unt
   const first = untouched[0] ?? 0x110000;
   let result = "";
   let last = 0;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const unit = text.charCodeAt(at);
     const length = (unit & 0xfc00) === 0xd800 ? 2 : 1;
     if (unit >= first && has(untouched, text.codePointAt(at) ?? 0)) {

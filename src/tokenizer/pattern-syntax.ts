@@ -4,10 +4,25 @@
  * the pattern. pattern.ts runs the tree.
  */
 import { UnsupportedError } from "../errors.ts";
-import { type CodePoints, fromRanges, has, intersect, invert, unite, type UnicodeClasses, WHITE_SPACE } from "./code-points.ts";
+import {
+  type CodePoints,
+  fromRanges,
+  has,
+  intersect,
+  invert,
+  unite,
+  type UnicodeClasses,
+  WHITE_SPACE,
+} from "./code-points.ts";
 
 export type PatternNode =
-  | { readonly kind: "set"; readonly set: CodePoints; readonly min: number; readonly max: number; readonly possessive: boolean }
+  | {
+      readonly kind: "set";
+      readonly set: CodePoints;
+      readonly min: number;
+      readonly max: number;
+      readonly possessive: boolean;
+    }
   | { readonly kind: "sequence"; readonly items: readonly PatternNode[] }
   | { readonly kind: "choice"; readonly branches: readonly PatternNode[] }
   | { readonly kind: "look"; readonly negative: boolean; readonly body: PatternNode }
@@ -23,7 +38,9 @@ export function parsePattern(source: string, classes: UnicodeClasses): PatternNo
   let at = 0;
 
   const fail = (what: string): never => {
-    throw new UnsupportedError(`the tokenizer's pattern ${JSON.stringify(source)} has ${what}, which Millrace doesn't support`);
+    throw new UnsupportedError(
+      `the tokenizer's pattern ${JSON.stringify(source)} has ${what}, which Millrace doesn't support`,
+    );
   };
   const peek = (text: string): boolean => chars.slice(at, at + text.length).join("") === text;
   const accept = (text: string): boolean => {
@@ -153,13 +170,16 @@ export function parsePattern(source: string, classes: UnicodeClasses): PatternNo
       case "P": {
         const name = /^\{(\^?)([A-Za-z_]+)\}/.exec(chars.slice(at, at + 40).join(""));
         const set = name === null ? undefined : property(name[2] ?? "");
-        if (name === null || set === undefined) return fail(`the property \\${letter}${chars.slice(at, at + 20).join("")}`);
+        if (name === null || set === undefined)
+          return fail(`the property \\${letter}${chars.slice(at, at + 20).join("")}`);
         at += name[0].length;
         return (letter === "P") === (name[1] === "^") ? set : invert(set);
       }
       case "x":
       case "u": {
-        const digits = /^(?:\{([0-9A-Fa-f]{1,6})\}|([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))/.exec(chars.slice(at, at + 8).join(""));
+        const digits = /^(?:\{([0-9A-Fa-f]{1,6})\}|([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))/.exec(
+          chars.slice(at, at + 8).join(""),
+        );
         if (digits === null) return fail(`\\${letter} without digits`);
         const hex = digits[1] ?? (letter === "u" ? digits[2] : (digits[3] ?? digits[2]?.slice(0, 2)));
         if (hex === undefined) return fail(`\\${letter} without digits`);

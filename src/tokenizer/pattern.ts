@@ -11,11 +11,18 @@ import { parsePattern, type PatternNode } from "./pattern-syntax.ts";
 
 export interface Pattern {
   /** Calls `onMatch` for each match in `text[start, end)`, left to right; lookahead sees nothing beyond `end`. */
-  findAll(text: string, start: number, end: number, onMatch: (from: number, to: number) => void): void;
+  readonly findAll: (text: string, start: number, end: number, onMatch: (from: number, to: number) => void) => void;
 }
 
 type Step =
-  | { readonly kind: "set"; readonly bit: number; readonly min: number; readonly max: number; readonly possessive: boolean; readonly next: Step }
+  | {
+      readonly kind: "set";
+      readonly bit: number;
+      readonly min: number;
+      readonly max: number;
+      readonly possessive: boolean;
+      readonly next: Step;
+    }
   | { readonly kind: "choice"; readonly branches: readonly Step[] }
   | { readonly kind: "look"; readonly negative: boolean; readonly body: Step; readonly next: Step }
   | { readonly kind: "line-end"; readonly next: Step }
@@ -30,7 +37,14 @@ export function compilePattern(source: string, classes: UnicodeClasses): Pattern
   const link = (node: PatternNode, next: Step): Step => {
     switch (node.kind) {
       case "set":
-        return { kind: "set", bit: bits.bit(node.set), min: node.min, max: node.max, possessive: node.possessive, next };
+        return {
+          kind: "set",
+          bit: bits.bit(node.set),
+          min: node.min,
+          max: node.max,
+          possessive: node.possessive,
+          next,
+        };
       case "sequence":
         return node.items.reduceRight((rest, item) => link(item, rest), next);
       case "choice":
@@ -44,7 +58,10 @@ export function compilePattern(source: string, classes: UnicodeClasses): Pattern
 
   const alternatives = (tree.kind === "choice" ? tree.branches : [tree]).map((branch) => {
     const first = firstSet(branch);
-    if (first.nullable) throw new UnsupportedError(`the tokenizer's pattern ${JSON.stringify(source)} matches the empty text, which Millrace doesn't support`);
+    if (first.nullable)
+      throw new UnsupportedError(
+        `the tokenizer's pattern ${JSON.stringify(source)} matches the empty text, which Millrace doesn't support`,
+      );
     return { step: link(branch, ACCEPT), first: bits.bit(first.set) };
   });
 
@@ -64,7 +81,8 @@ export function compilePattern(source: string, classes: UnicodeClasses): Pattern
           matcher.firstRunEnd = -1;
           to = matcher.run(alternative.step, at);
           if (to >= 0) break;
-          if (alternative.step.kind === "set" && alternative.step.max === Number.POSITIVE_INFINITY) failedUntil[k] = matcher.firstRunEnd;
+          if (alternative.step.kind === "set" && alternative.step.max === Number.POSITIVE_INFINITY)
+            failedUntil[k] = matcher.firstRunEnd;
         }
         if (to > at) {
           onMatch(at, to);
@@ -113,10 +131,15 @@ class BitTable {
   }
 
   bit(set: CodePoints): number {
-    let index = this.#sets.findIndex((known) => known.length === set.length && known.every((border, i) => border === set[i]));
+    let index = this.#sets.findIndex(
+      (known) => known.length === set.length && known.every((border, i) => border === set[i]),
+    );
     if (index < 0) {
       index = this.#sets.push(set) - 1;
-      if (index > 30) throw new UnsupportedError(`the tokenizer's pattern ${JSON.stringify(this.#source)} has more than 31 different classes`);
+      if (index > 30)
+        throw new UnsupportedError(
+          `the tokenizer's pattern ${JSON.stringify(this.#source)} has more than 31 different classes`,
+        );
     }
     return 1 << index;
   }
@@ -212,7 +235,8 @@ class Matcher {
           }
           if (this.firstRunEnd < 0) this.firstRunEnd = to;
           if (count < step.min) return -1;
-          if (!step.possessive && count > step.min && step.next !== ACCEPT) return this.#giveBack(step.next, to, count - step.min);
+          if (!step.possessive && count > step.min && step.next !== ACCEPT)
+            return this.#giveBack(step.next, to, count - step.min);
           at = to;
           step = step.next;
           break;
@@ -227,7 +251,10 @@ class Matcher {
     for (let left = spare; ; left--) {
       const result = this.run(next, at);
       if (result >= 0 || left === 0) return result;
-      if (--this.#budget < 0) throw new UnsupportedError(`the tokenizer's pattern ${JSON.stringify(this.#source)} takes too long on this text`);
+      if (--this.#budget < 0)
+        throw new UnsupportedError(
+          `the tokenizer's pattern ${JSON.stringify(this.#source)} takes too long on this text`,
+        );
       at -= at >= 2 && isHigh(this.#text.charCodeAt(at - 2)) ? 2 : 1;
     }
   }

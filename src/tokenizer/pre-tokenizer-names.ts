@@ -22,7 +22,8 @@ const EACH_DIGIT: MetaObject = { type: "Digits", individual_digits: true };
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const SPACES = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
 /** GPT-4's pattern with its count of digits, as Llama 3 and Qwen 2 use it. */
-const cl100k = (digits: string): string => String.raw`${CONTRACTIONS}|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|${SPACES}`;
+const cl100k = (digits: string): string =>
+  String.raw`${CONTRACTIONS}|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|${SPACES}`;
 /** GPT-4o's: words fall apart where upper case follows lower case. */
 const o200k = (digits: string, contractions: string): string =>
   String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+${contractions}|` +
@@ -109,19 +110,56 @@ export function namedPreTokenizer(name: string): NamedPreTokenizer | undefined {
     case "tekken":
       return { preTokenizer: sequence(split(o200k(String.raw`\p{N}`, "")), BYTES), ignoreMerges: true, addBos: true };
     case "deepseek-llm":
-      return { preTokenizer: sequence(split("[\r\n]"), split(DEEPSEEK_LETTERS), split(DEEPSEEK_PUNCTUATION), split(String.raw`\s+$`), split(CJK), EACH_DIGIT, BYTES) };
+      return {
+        preTokenizer: sequence(
+          split("[\r\n]"),
+          split(DEEPSEEK_LETTERS),
+          split(DEEPSEEK_PUNCTUATION),
+          split(String.raw`\s+$`),
+          split(CJK),
+          EACH_DIGIT,
+          BYTES,
+        ),
+      };
     case "deepseek-coder":
-      return { preTokenizer: sequence(split("[\r\n]"), split(String.raw`\s?\p{L}+`), split(String.raw`\s?\p{P}+`), split(CJK), EACH_DIGIT, BYTES) };
+      return {
+        preTokenizer: sequence(
+          split("[\r\n]"),
+          split(String.raw`\s?\p{L}+`),
+          split(String.raw`\s?\p{P}+`),
+          split(CJK),
+          EACH_DIGIT,
+          BYTES,
+        ),
+      };
     case "deepseek-v3":
     case "hunyuan-dense":
-      return { preTokenizer: sequence(split(String.raw`\p{N}{1,3}`), split(String.raw`[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+`), split(DEEPSEEK_V3), BYTES) };
+      return {
+        preTokenizer: sequence(
+          split(String.raw`\p{N}{1,3}`),
+          split(String.raw`[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+`),
+          split(DEEPSEEK_V3),
+          BYTES,
+        ),
+      };
     case "falcon":
       return {
-        preTokenizer: sequence({ type: "Punctuation", behavior: "Contiguous" }, GPT2, { type: "Digits", individual_digits: false }, split("[0-9][0-9][0-9]")),
+        preTokenizer: sequence(
+          { type: "Punctuation", behavior: "Contiguous" },
+          GPT2,
+          { type: "Digits", individual_digits: false },
+          split("[0-9][0-9][0-9]"),
+        ),
       };
     case "default":
       return {
-        preTokenizer: sequence(split(String.raw`[\p{P}\$\+<=>\^~\|]+`), split(GPT2_PATTERN), split(String.raw`\p{N}+`), split("[0-9][0-9][0-9]"), BYTES),
+        preTokenizer: sequence(
+          split(String.raw`[\p{P}\$\+<=>\^~\|]+`),
+          split(GPT2_PATTERN),
+          split(String.raw`\p{N}+`),
+          split("[0-9][0-9][0-9]"),
+          BYTES,
+        ),
       };
     default:
       return undefined;

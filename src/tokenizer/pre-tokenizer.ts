@@ -42,7 +42,11 @@ const WHERE = "tokenizer.json, pre_tokenizer";
 /** The pattern that ByteLevel applies by itself. */
 export const GPT2_PATTERN = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 
-export function createPreTokenizer(description: MetaValue | undefined, classes: UnicodeClasses, alphabet: ByteAlphabet): PreTokenizer {
+export function createPreTokenizer(
+  description: MetaValue | undefined,
+  classes: UnicodeClasses,
+  alphabet: ByteAlphabet,
+): PreTokenizer {
   const flat = flatten(description);
   const last = flat.at(-1);
   const bytes = last !== undefined && last["type"] === "ByteLevel";
@@ -67,31 +71,49 @@ function flatten(description: MetaValue | undefined): MetaObject[] {
   return listField(description, "pretokenizers", WHERE).flatMap(flatten);
 }
 
-function createStages(description: MetaObject, classes: UnicodeClasses, alphabet: ByteAlphabet, last: boolean): Stage[] {
+function createStages(
+  description: MetaObject,
+  classes: UnicodeClasses,
+  alphabet: ByteAlphabet,
+  last: boolean,
+): Stage[] {
   const type = stringField(description, "type", WHERE);
   switch (type) {
     case "ByteLevel": {
       const stages: Stage[] = [];
-      if (flag(description, "add_prefix_space", WHERE, true)) stages.push(rewrite((piece) => (piece.startsWith(" ") ? piece : ` ${piece}`)));
-      if (flag(description, "use_regex", WHERE, true)) stages.push({ ...cut(compilePattern(GPT2_PATTERN, classes).findAll, "Isolated", false), cutsWords: true });
+      if (flag(description, "add_prefix_space", WHERE, true))
+        stages.push(rewrite((piece) => (piece.startsWith(" ") ? piece : ` ${piece}`)));
+      if (flag(description, "use_regex", WHERE, true))
+        stages.push({ ...cut(compilePattern(GPT2_PATTERN, classes).findAll, "Isolated", false), cutsWords: true });
       if (!last) stages.push(rewrite((piece) => toByteChars(piece, alphabet)));
       return stages;
     }
     case "Split": {
       const pattern = objectField(description, "pattern", WHERE);
-      const stage = cut(finder(pattern, classes), stringField(description, "behavior", WHERE), flag(description, "invert", WHERE, false));
-      return [{ ...stage, cutsWords: /\\p\{L|A-Za-z/.test(String(pattern["Regex"])) }];
+      const stage = cut(
+        finder(pattern, classes),
+        stringField(description, "behavior", WHERE),
+        flag(description, "invert", WHERE, false),
+      );
+      const regex = pattern["Regex"];
+      return [{ ...stage, cutsWords: typeof regex === "string" && /\\p\{L|A-Za-z/.test(regex) }];
     }
     case "Digits": {
       const each = flag(description, "individual_digits", WHERE, false);
       return [cut(classFinder(classes.digits, true), each ? "Isolated" : "Contiguous", false)];
     }
     case "Punctuation":
-      return [cut(classFinder(classes.punctuation, true), stringField(description, "behavior", WHERE, "Isolated"), false)];
+      return [
+        cut(classFinder(classes.punctuation, true), stringField(description, "behavior", WHERE, "Isolated"), false),
+      ];
     case "Whitespace": {
       const other = invert(unite([classes.rustWord, WHITE_SPACE]));
       const words = classFinder(classes.rustWord, false);
-      return [cut(words, "Isolated", false), cut(classFinder(WHITE_SPACE, true), "Removed", false), cut(classFinder(other, false), "Isolated", false)];
+      return [
+        cut(words, "Isolated", false),
+        cut(classFinder(WHITE_SPACE, true), "Removed", false),
+        cut(classFinder(other, false), "Isolated", false),
+      ];
     }
     case "WhitespaceSplit":
       return [cut(classFinder(WHITE_SPACE, true), "Removed", false)];
@@ -110,7 +132,9 @@ function metaspace(description: MetaObject): Stage[] {
     {
       ...rewrite((piece, first) => {
         const marked = piece.replaceAll(" ", mark);
-        return (scheme === "always" || (scheme === "first" && first)) && !marked.startsWith(mark) ? mark + marked : marked;
+        return (scheme === "always" || (scheme === "first" && first)) && !marked.startsWith(mark)
+          ? mark + marked
+          : marked;
       }),
       needsStart: true,
     },
@@ -121,8 +145,14 @@ function metaspace(description: MetaObject): Stage[] {
 
 /** Old files say `add_prefix_space`, new ones `prepend_scheme`. Decoders read it too. */
 export function prependScheme(description: MetaObject): "always" | "first" | "never" {
-  const scheme = stringField(description, "prepend_scheme", WHERE, flag(description, "add_prefix_space", WHERE, true) ? "always" : "never");
-  if (scheme !== "always" && scheme !== "first" && scheme !== "never") throw new UnsupportedError(`the Metaspace scheme ${JSON.stringify(scheme)} is not supported`);
+  const scheme = stringField(
+    description,
+    "prepend_scheme",
+    WHERE,
+    flag(description, "add_prefix_space", WHERE, true) ? "always" : "never",
+  );
+  if (scheme !== "always" && scheme !== "first" && scheme !== "never")
+    throw new UnsupportedError(`the Metaspace scheme ${JSON.stringify(scheme)} is not supported`);
   return scheme;
 }
 
@@ -182,7 +212,7 @@ function classFinder(set: CodePoints, alone: boolean): Finder {
   };
   return (text, start, end, onMatch) => {
     let from = -1;
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const next = at + ((text.charCodeAt(at) & 0xfc00) === 0xd800 ? 2 : 1);
       if (inside(text, at)) {
         if (alone) onMatch(at, next);

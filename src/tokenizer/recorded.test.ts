@@ -22,7 +22,9 @@ interface Recorded {
   }[];
 }
 
-const recorded: Recorded = JSON.parse(gunzipSync(readFileSync(`${ROOT}/test/fixtures/tokenizers/small.json.gz`)).toString());
+const recorded: Recorded = JSON.parse(
+  gunzipSync(readFileSync(`${ROOT}/test/fixtures/tokenizers/small.json.gz`)).toString(),
+);
 
 for (const { name, tokenizer: json, ids, decoded, with_special } of recorded.tokenizers) {
   test(`tokenizer.json as Hugging Face reads it: ${name}`, () => {

@@ -25,7 +25,9 @@ export interface TokenizerSpec {
 
 export interface ModelSpec {
   /** Left, right and result ids in order of rank; or the score of each token (SentencePiece). */
-  readonly merges: { readonly kind: "list"; readonly triples: Int32Array } | { readonly kind: "scores"; readonly scores: Float32Array };
+  readonly merges:
+    | { readonly kind: "list"; readonly triples: Int32Array }
+    | { readonly kind: "scores"; readonly scores: Float32Array };
   /** An unknown character becomes the tokens <0x00> … <0xFF> of its UTF-8 bytes. */
   readonly byteFallback: boolean;
   readonly unknownId: number | undefined;

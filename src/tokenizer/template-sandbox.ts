@@ -51,19 +51,27 @@ export function prepare(program: unknown): void {
       const name = filter["callee"]["value"];
       const args = listOf(filter["args"]);
       if (name === "replace") {
-        if (node["type"] !== "FilterExpression") throw new UnsupportedError("the chat template has {% filter replace(…) %}, which Millrace doesn't support");
+        if (node["type"] !== "FilterExpression")
+          throw new UnsupportedError("the chat template has {% filter replace(…) %}, which Millrace doesn't support");
         callInstead(node, REPLACE, [node["operand"], ...args]);
       } else if (SMALL_ARGUMENTS.has(name)) {
         filter["args"] = args.map(onlySmall);
       }
     }
     const callee = node["callee"];
-    if (node["type"] === "CallExpression" && isNode(callee) && callee["type"] === "MemberExpression" && callee["computed"] !== true && isNode(callee["property"])) {
+    if (
+      node["type"] === "CallExpression" &&
+      isNode(callee) &&
+      callee["type"] === "MemberExpression" &&
+      callee["computed"] !== true &&
+      isNode(callee["property"])
+    ) {
       const method = callee["property"]["value"];
       const args = listOf(node["args"]);
       if (method === "replace") callInstead(node, REPLACE, [callee["object"], ...args]);
       // The interpreter strips white space whatever the argument says.
-      else if (args.length > 0 && (method === "strip" || method === "lstrip" || method === "rstrip")) callInstead(node, `$${method}`, [callee["object"], ...args]);
+      else if (args.length > 0 && (method === "strip" || method === "lstrip" || method === "rstrip"))
+        callInstead(node, `$${method}`, [callee["object"], ...args]);
     }
   });
 }
@@ -83,7 +91,8 @@ export function runSandboxed(program: unknown, variables: Readonly<Record<string
   const loops = new Set<unknown>();
   const sizes = new Map<unknown, number>();
   visit(program, (node) => {
-    if (node["type"] === "For" && isNode(node["iterable"])) loops.add(node["iterable"]["type"] === "SelectExpression" ? node["iterable"]["lhs"] : node["iterable"]);
+    if (node["type"] === "For" && isNode(node["iterable"]))
+      loops.add(node["iterable"]["type"] === "SelectExpression" ? node["iterable"]["lhs"] : node["iterable"]);
     if (node["type"] === "Macro" || node["type"] === "CallStatement") sizes.set(node, countNodes(node));
   });
 
@@ -94,7 +103,13 @@ export function runSandboxed(program: unknown, variables: Readonly<Record<string
     // Leaving a loop is an exception inside; a macro is looked through whenever it is defined.
     meter.charge(type === "Continue" || type === "Break" ? 20 : 1 + (sizes.get(node) ?? 0));
     const value = evaluate(node, scope);
-    if (type === "MemberExpression" && value.type === "FunctionValue" && isNode(node) && mayBeReplace(node) && evaluate(node["object"], scope).type === "StringValue") {
+    if (
+      type === "MemberExpression" &&
+      value.type === "FunctionValue" &&
+      isNode(node) &&
+      mayBeReplace(node) &&
+      evaluate(node["object"], scope).type === "StringValue"
+    ) {
       throw new UnsupportedError("the chat template takes a text's method as a value, which Millrace doesn't support");
     }
     meter.check(value, loops.has(node));
@@ -116,7 +131,8 @@ class Meter {
 
   charge(steps: number): void {
     this.#steps -= steps;
-    if (this.#steps < 0) throw new UnsupportedError(`the chat template takes more than ${this.#limits.steps} steps; it was stopped`);
+    if (this.#steps < 0)
+      throw new UnsupportedError(`the chat template takes more than ${this.#limits.steps} steps; it was stopped`);
   }
 
   /** Charges for a value's size, and throws where it is too large. `loop`: it is about to be looped over. */
@@ -145,7 +161,10 @@ class Meter {
     let size = ITEM;
     let depth = 0;
     for (const child of children) {
-      if (child.type === "NamespaceValue") throw new UnsupportedError("the chat template puts a namespace into a list or object, which Millrace doesn't support");
+      if (child.type === "NamespaceValue")
+        throw new UnsupportedError(
+          "the chat template puts a namespace into a list or object, which Millrace doesn't support",
+        );
       const inner = this.#measure(child);
       size += ITEM + inner.size;
       depth = Math.max(depth, inner.depth + 1);
@@ -157,15 +176,21 @@ class Meter {
   }
 
   #requireSize(size: number): void {
-    if (size > this.#limits.size) throw new UnsupportedError(`the chat template makes a value of more than ${this.#limits.size} characters; it was stopped`);
+    if (size > this.#limits.size)
+      throw new UnsupportedError(
+        `the chat template makes a value of more than ${this.#limits.size} characters; it was stopped`,
+      );
   }
 
   requireSmall(value: Value | undefined): Value {
     if (value === undefined) throw new Error("an argument is missing");
     for (const part of childrenOf(value) ?? [value]) {
-      if (typeof part.value === "number" && part.value > MAX_INDENT) throw new UnsupportedError(`the chat template indents by ${part.value}, more than ${MAX_INDENT}`);
+      if (typeof part.value === "number" && part.value > MAX_INDENT)
+        throw new UnsupportedError(`the chat template indents by ${part.value}, more than ${MAX_INDENT}`);
       if (typeof part.value === "string" && part.value.length > MAX_SEPARATOR) {
-        throw new UnsupportedError(`the chat template has a separator of ${part.value.length} characters, more than ${MAX_SEPARATOR}`);
+        throw new UnsupportedError(
+          `the chat template has a separator of ${part.value.length} characters, more than ${MAX_SEPARATOR}`,
+        );
       }
     }
     return value;
@@ -214,7 +239,8 @@ function boundedRange(bounds: readonly number[]): number[] {
   const stop = second ?? first;
   if (step === 0) throw new Error("range() with a step of zero");
   const count = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(count <= MAX_RANGE)) throw new UnsupportedError(`the chat template loops over range() of ${count} numbers, more than ${MAX_RANGE}`);
+  if (!(count <= MAX_RANGE))
+    throw new UnsupportedError(`the chat template loops over range() of ${count} numbers, more than ${MAX_RANGE}`);
   return Array.from({ length: count }, (_, i) => start + i * step);
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomText, seededRandom } from "../../test/random-text.ts";
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
-import { ArtifactError, MillraceError, UnsupportedError } from "../errors.ts";
+import { ArtifactError, type MillraceError, UnsupportedError } from "../errors.ts";
 import { byteAlphabet } from "./byte-alphabet.ts";
 import { createTokenizer, type Tokenizer } from "./tokenizer.ts";
 
@@ -14,9 +14,38 @@ const BYTE = 6;
 
 /** A byte-level vocabulary: the 256 bytes, some merges, control tokens. */
 function byteLevel(pre: string, more: MetaObject = {}): { [key: string]: MetaValue | undefined } {
-  const merges = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld", "Ġ Ġ", "ĠĠ ĠĠ", "a a", "aa aa", "aaaa aaaa", "1 2", "12 3", "Ã ©", "ä ¸", "ä¸ Ń", "ð Ł"];
-  const tokens = [...byteAlphabet().chars, ...merges.map((merge) => merge.replace(" ", "")), "<|bos|>", "<|im_end|>", "<tag>"];
-  const types = tokens.map((_, id) => (id === tokens.length - 1 ? USER_DEFINED : id >= tokens.length - 3 ? CONTROL : NORMAL));
+  const merges = [
+    "h e",
+    "l l",
+    "he ll",
+    "hell o",
+    "Ġ w",
+    "o r",
+    "Ġw or",
+    "l d",
+    "Ġwor ld",
+    "Ġ Ġ",
+    "ĠĠ ĠĠ",
+    "a a",
+    "aa aa",
+    "aaaa aaaa",
+    "1 2",
+    "12 3",
+    "Ã ©",
+    "ä ¸",
+    "ä¸ Ń",
+    "ð Ł",
+  ];
+  const tokens = [
+    ...byteAlphabet().chars,
+    ...merges.map((merge) => merge.replace(" ", "")),
+    "<|bos|>",
+    "<|im_end|>",
+    "<tag>",
+  ];
+  const types = tokens.map((_, id) =>
+    id === tokens.length - 1 ? USER_DEFINED : id >= tokens.length - 3 ? CONTROL : NORMAL,
+  );
   return {
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": pre,
@@ -32,7 +61,37 @@ function byteLevel(pre: string, more: MetaObject = {}): { [key: string]: MetaVal
 /** A SentencePiece vocabulary: <unk>, <s>, </s>, the byte tokens, characters and some words. */
 function sentencePiece(more: MetaObject = {}): { [key: string]: MetaValue | undefined } {
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-  const words = ["▁", "h", "e", "l", "o", "w", "r", "d", "a", "é", "s", "<", ">", "ll", "he", "▁w", "or", "hell", "ld", "▁wor", "hello", "▁world", "▁hello", "▁▁", "aa", "aaaa", "<s", "xy", "ac"];
+  const words = [
+    "▁",
+    "h",
+    "e",
+    "l",
+    "o",
+    "w",
+    "r",
+    "d",
+    "a",
+    "é",
+    "s",
+    "<",
+    ">",
+    "ll",
+    "he",
+    "▁w",
+    "or",
+    "hell",
+    "ld",
+    "▁wor",
+    "hello",
+    "▁world",
+    "▁hello",
+    "▁▁",
+    "aa",
+    "aaaa",
+    "<s",
+    "xy",
+    "ac",
+  ];
   const tokens = ["<unk>", "<s>", "</s>", ...bytes, ...words];
   const scores = tokens.map((_, id) => (id < 3 + bytes.length ? 0 : -(id - bytes.length)));
   const types = tokens.map((_, id) => (id === 0 ? UNKNOWN : id < 3 ? CONTROL : id < 259 ? BYTE : NORMAL));
@@ -79,24 +138,58 @@ test("SentencePiece: dummy prefix, byte fallback, no forged control tokens", () 
   assert.equal(tokenizer.decode(tokenizer.encode(" hello")), " hello");
   assert.equal(tokenizer.decode(tokenizer.encode("hello", { addSpecial: false }), { continues: true }), " hello");
   assert.equal(tokenizer.decode(tokenizer.encode("中é😀")), "中é😀");
-  assert.deepEqual(Array.from(tokenizer.encode("é中", { addSpecial: false }).subarray(1), (id) => tokenizer.tokenBytes(id).length), [2, 1, 1, 1]);
+  assert.deepEqual(
+    Array.from(tokenizer.encode("é中", { addSpecial: false }).subarray(1), (id) => tokenizer.tokenBytes(id).length),
+    [2, 1, 1, 1],
+  );
   assert.ok(!tokenizer.encode("<s>", { addSpecial: false }).includes(1));
-  assert.deepEqual([...tokenizer.encode("a<s>a", { addSpecial: false, parseSpecial: true })].filter((id) => id === 1), [1]);
+  assert.deepEqual(
+    [...tokenizer.encode("a<s>a", { addSpecial: false, parseSpecial: true })].filter((id) => id === 1),
+    [1],
+  );
   // "c" is no token, but "ac" is.
   assert.deepEqual(pieces(tokenizer, "ac").slice(1), ["ac"]);
   assert.equal(tokenizer.decode(tokenizer.encode("c ac cc")), "c ac cc");
 });
 
 test("SentencePiece without a dummy prefix (Gemma)", () => {
-  const tokenizer = gguf(sentencePiece({ "tokenizer.ggml.add_space_prefix": false, "tokenizer.ggml.add_bos_token": false, "tokenizer.ggml.add_eos_token": true }));
+  const tokenizer = gguf(
+    sentencePiece({
+      "tokenizer.ggml.add_space_prefix": false,
+      "tokenizer.ggml.add_bos_token": false,
+      "tokenizer.ggml.add_eos_token": true,
+    }),
+  );
   assert.deepEqual([...tokenizer.encode("hello")], [tokenizer.tokenId("hello"), 2]);
   assert.equal(tokenizer.decode(tokenizer.encode(" hello  world")), " hello  world");
 });
 
 test("every pre-tokenizer gives any text back", () => {
   const names = [
-    "gpt-2", "mpt", "olmo", "starcoder", "refact", "smollm", "command-r", "llama-bpe", "dbrx", "chatglm-bpe", "qwen2", "qwen35", "stablelm2", "seed-coder", "bailingmoe",
-    "gpt-4o", "llama4", "tekken", "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "default", "phi-2",
+    "gpt-2",
+    "mpt",
+    "olmo",
+    "starcoder",
+    "refact",
+    "smollm",
+    "command-r",
+    "llama-bpe",
+    "dbrx",
+    "chatglm-bpe",
+    "qwen2",
+    "qwen35",
+    "stablelm2",
+    "seed-coder",
+    "bailingmoe",
+    "gpt-4o",
+    "llama4",
+    "tekken",
+    "deepseek-llm",
+    "deepseek-coder",
+    "deepseek-v3",
+    "falcon",
+    "default",
+    "phi-2",
   ];
   for (const name of names) {
     const tokenizer = gguf(byteLevel(name));
@@ -112,7 +205,11 @@ test("every pre-tokenizer gives any text back", () => {
 });
 
 test("a stream emits whole characters only, and all of decode()", () => {
-  for (const metadata of [byteLevel("gpt-2"), sentencePiece(), sentencePiece({ "tokenizer.ggml.add_space_prefix": false })]) {
+  for (const metadata of [
+    byteLevel("gpt-2"),
+    sentencePiece(),
+    sentencePiece({ "tokenizer.ggml.add_space_prefix": false }),
+  ]) {
     const tokenizer = gguf(metadata);
     for (let i = 0; i < 200; i++) {
       const text = randomText(6, i);
@@ -185,16 +282,30 @@ test("malformed GGUF vocabularies are ArtifactErrors that name the field", () =>
     [sentencePiece({ "tokenizer.ggml.scores": undefined }), /tokenizer\.ggml\.scores/],
     [sentencePiece({ "tokenizer.ggml.scores": Float32Array.of(1) }), /tokenizer\.ggml\.scores/],
   ];
-  for (const [metadata, expected] of cases) assert.throws(() => gguf(metadata), (error) => error instanceof ArtifactError && expected.test(error.message));
-  assert.throws(() => gguf(byteLevel("unheard-of")), (error) => error instanceof UnsupportedError && error.message.includes("unheard-of"));
-  assert.throws(() => gguf(byteLevel("gpt-2", { "tokenizer.ggml.model": "bert" })), (error) => error instanceof UnsupportedError && error.message.includes("bert"));
+  for (const [metadata, expected] of cases)
+    assert.throws(
+      () => gguf(metadata),
+      (error) => error instanceof ArtifactError && expected.test(error.message),
+    );
+  assert.throws(
+    () => gguf(byteLevel("unheard-of")),
+    (error) => error instanceof UnsupportedError && error.message.includes("unheard-of"),
+  );
+  assert.throws(
+    () => gguf(byteLevel("gpt-2", { "tokenizer.ggml.model": "bert" })),
+    (error) => error instanceof UnsupportedError && error.message.includes("bert"),
+  );
 });
 
 const HF: MetaObject = {
   added_tokens: [{ id: 5, content: "</s>", special: true }],
   normalizer: null,
   pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: true },
-  post_processor: { type: "TemplateProcessing", single: [{ Sequence: { id: "A" } }, { SpecialToken: { id: "</s>" } }], special_tokens: { "</s>": { id: "</s>", ids: [5] } } },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [{ Sequence: { id: "A" } }, { SpecialToken: { id: "</s>" } }],
+    special_tokens: { "</s>": { id: "</s>", ids: [5] } },
+  },
   decoder: { type: "ByteLevel" },
   model: { type: "BPE", vocab: { a: 0, b: 1, c: 2, ab: 3, abc: 4 }, merges: ["a b", ["ab", "c"]] },
 };
@@ -222,8 +333,16 @@ test("tokenizer.json: what is unknown or malformed is named", () => {
     [{ model: { ...model, end_of_word_suffix: "</w>" } }, UnsupportedError, /end_of_word_suffix/],
     [{ normalizer: { type: "Precompiled" } }, UnsupportedError, /Precompiled/],
     [{ pre_tokenizer: { type: "UnicodeScripts" } }, UnsupportedError, /UnicodeScripts/],
-    [{ pre_tokenizer: { type: "Split", pattern: { Regex: "(?<=x)y" }, behavior: "Isolated" } }, UnsupportedError, /\(\?<=/],
-    [{ pre_tokenizer: { type: "Split", pattern: { String: "x" }, behavior: "Sideways" } }, UnsupportedError, /Sideways/],
+    [
+      { pre_tokenizer: { type: "Split", pattern: { Regex: "(?<=x)y" }, behavior: "Isolated" } },
+      UnsupportedError,
+      /\(\?<=/,
+    ],
+    [
+      { pre_tokenizer: { type: "Split", pattern: { String: "x" }, behavior: "Sideways" } },
+      UnsupportedError,
+      /Sideways/,
+    ],
     [{ decoder: { type: "WordPiece" } }, UnsupportedError, /WordPiece/],
     [{ post_processor: { type: "RobertaProcessing" } }, UnsupportedError, /RobertaProcessing/],
     [{ added_tokens: [{ id: 0.5, content: "x" }] }, ArtifactError, /added_tokens/],
@@ -240,24 +359,59 @@ test("tokenizer.json: what is unknown or malformed is named", () => {
 
 test("random damage to a vocabulary gives errors of ours, or a tokenizer that works", { timeout: 60_000 }, () => {
   const random = seededRandom(11);
-  const junk: readonly MetaValue[] = ["", "x", 0, -1, 1e12, Number.NaN, null, true, [], [1], ["a b c"], {}, { type: "x" }, new Float32Array(3), 12n];
+  const junk: readonly MetaValue[] = [
+    "",
+    "x",
+    0,
+    -1,
+    1e12,
+    Number.NaN,
+    null,
+    true,
+    [],
+    [1],
+    ["a b c"],
+    {},
+    { type: "x" },
+    new Float32Array(3),
+    12n,
+  ];
   const damage = (value: MetaValue, depth: number): MetaValue => {
-    if (random.below(depth === 0 ? 100 : 4) === 0 || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return junk[random.below(junk.length)] ?? null;
-    if (Array.isArray(value)) return value.map((item, i) => (i === random.below(value.length) || i === 0 ? damage(item, depth + 1) : item));
+    if (
+      random.below(depth === 0 ? 100 : 4) === 0 ||
+      typeof value !== "object" ||
+      value === null ||
+      ArrayBuffer.isView(value)
+    )
+      return junk[random.below(junk.length)] ?? null;
+    if (Array.isArray(value))
+      return value.map((item, i) => (i === random.below(value.length) || i === 0 ? damage(item, depth + 1) : item));
     const keys = Object.keys(value);
     const chosen = keys[random.below(keys.length)];
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, key === chosen ? damage(item ?? null, depth + 1) : (item ?? null)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [
+        key,
+        key === chosen ? damage(item ?? null, depth + 1) : (item ?? null),
+      ]),
+    );
   };
   let errors = 0;
   for (let round = 0; round < 600; round++) {
     const source = [byteLevel("llama-bpe"), sentencePiece(), HF][round % 3] ?? HF;
-    const damaged = damage(source as MetaValue, 0);
-    const metadata = typeof damaged === "object" && damaged !== null && !Array.isArray(damaged) && !ArrayBuffer.isView(damaged) ? (damaged as MetaObject) : {};
+    const damaged = damage(source, 0);
+    const metadata =
+      typeof damaged === "object" && damaged !== null && !Array.isArray(damaged) && !ArrayBuffer.isView(damaged)
+        ? (damaged as MetaObject)
+        : {};
     try {
-      const tokenizer = round % 3 === 2 ? createTokenizer({ format: "hf", tokenizer: metadata, config: {} }) : gguf(metadata);
+      const tokenizer =
+        round % 3 === 2 ? createTokenizer({ format: "hf", tokenizer: metadata, config: {} }) : gguf(metadata);
       tokenizer.decode(tokenizer.encode("hello abc <s> 中", { parseSpecial: true }));
     } catch (error) {
-      assert.ok(error instanceof ArtifactError || error instanceof UnsupportedError, `round ${round}: ${String(error)} ${error instanceof Error ? error.stack : ""}`);
+      assert.ok(
+        error instanceof ArtifactError || error instanceof UnsupportedError,
+        `round ${round}: ${String(error)} ${error instanceof Error ? error.stack : ""}`,
+      );
       errors++;
     }
   }

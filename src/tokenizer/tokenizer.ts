@@ -82,19 +82,30 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
     return id === undefined || special.has(id) ? undefined : id;
   };
   const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer);
-  const before = createAddedTokenMatcher(spec.added.filter((token) => !token.normalized), (content) => content, classes);
-  const after = createAddedTokenMatcher(spec.added.filter((token) => token.normalized), normalize, classes);
+  const before = createAddedTokenMatcher(
+    spec.added.filter((token) => !token.normalized),
+    (content) => content,
+    classes,
+  );
+  const after = createAddedTokenMatcher(
+    spec.added.filter((token) => token.normalized),
+    normalize,
+    classes,
+  );
   const detokenizer = createDetokenizer(spec, normalize, alphabet);
   const nothing = new Uint8Array(0);
 
   const encodeSegment = (segment: string, atStart: boolean, out: IdBuffer): void => {
     const pieces = preTokenizer.split(segment, atStart);
-    for (let i = 0; i < pieces.starts.length; i++) model.encode(pieces.text, pieces.starts[i] ?? 0, pieces.ends[i] ?? 0, out);
+    for (let i = 0; i < pieces.starts.length; i++)
+      model.encode(pieces.text, pieces.starts[i] ?? 0, pieces.ends[i] ?? 0, out);
   };
 
-  const tokenBytes = (id: number, withSpecial = false): Uint8Array => (special.has(id) && !withSpecial ? nothing : detokenizer.bytes(id));
+  const tokenBytes = (id: number, withSpecial = false): Uint8Array =>
+    special.has(id) && !withSpecial ? nothing : detokenizer.bytes(id);
 
-  const dropsSpace = (options: DecodeOptions | undefined): boolean => spec.decoder.stripLeadingSpace && options?.continues !== true;
+  const dropsSpace = (options: DecodeOptions | undefined): boolean =>
+    spec.decoder.stripLeadingSpace && options?.continues !== true;
 
   const stream = (options: DecodeOptions = {}): DetokenizerStream => {
     const withSpecial = options.skipSpecial === false;
