@@ -28,6 +28,9 @@ struct LinearArgs {
   const float* bias;      // [N] or null
   const float* residual;  // [rows, N], stride ldr, or null; may be y itself
   size_t ldr;
+  // Not 0: calls with the same key and scratch have the same activation rows (and rowIndex) and nothing else used the
+  // scratch between, so a layout of them that a call left there may serve the next one.
+  uint64_t panelKey = 0;
 };
 
 // One layer's slice of a group's pool. Block b of the layer starts at base + b · blockStride and holds 16 positions:

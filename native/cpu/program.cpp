@@ -16,10 +16,14 @@ constexpr size_t kPartialFloats = size_t{2} << 20;
 // Up to here row ops are done by one thread: about a microsecond of work, what a phase costs.
 constexpr int64_t kSerialCost = 4096;
 constexpr int kRowChunk = 8;
+constexpr size_t kChunkBytes = size_t{16} << 10;
 // Rows up to which a linear counts as flat.
 constexpr int kFlatRows = 16;
 // A chunk of weights that is read again for each block of rows should stay in the second-level cache, as should rows.
 constexpr size_t kCacheBytes = size_t{192} << 10;
+// Rows of activations that a linear kernel lays out at once (at two bytes a column) and then keeps in that cache.
+constexpr size_t kPanelBytes = size_t{256} << 10;
+constexpr size_t kPanelRows = 128;
 
 bool isWide(Op op) { return op >= Op::Linear; }
 size_t alignUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -97,10 +101,10 @@ bool Program::build(std::string& error) {
     Instruction& in = *pointer;
     if (in.op == Op::Linear || in.op == Op::LinearGate || in.op == Op::ExpertLinear) {
       int cols = in.parts[0].w->cols;
-      size_t rowBytes = static_cast<size_t>(cols) * (in.int8 ? 1 : sizeof(float));
-      in.rowBlock = static_cast<int32_t>(std::clamp<size_t>(kCacheBytes / rowBytes / 16 * 16, 16, 256));
-      // A chunk of few rows is worth a few KiB at least: handing it out takes as long as reading one.
-      int least = std::max(1, static_cast<int>(8192 / unitBytes(in)));
+      size_t rowBytes = static_cast<size_t>(cols) * (in.int8 ? 2 : sizeof(float));
+      in.rowBlock = static_cast<int32_t>(std::clamp<size_t>(kPanelBytes / rowBytes / 8 * 8, 16, kPanelRows));
+      // A chunk of few rows is some KiB at least: handing it out takes as long as reading one or two.
+      int least = std::max(1, static_cast<int>(kChunkBytes / unitBytes(in)));
       int units = in.op == Op::LinearGate ? unitsOf(in) / 4 : unitsOf(in);
       in.chunks = fallingChunks(units, threads, in.op == Op::LinearGate ? std::max(1, least / 4) : least);
       for (const LinearPart& part : in.parts) {
@@ -610,14 +614,10 @@ void Program::countLinear(const Matrix& w, int rows) {
   counters_->linear[kind][static_cast<int>(w.format)].fetch_add(static_cast<uint64_t>(rows), std::memory_order_relaxed);
 }
 
-int Grid::items() const {
-  int chunks = falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even;
-  return chunks * rowBlocks;
-}
-int Grid::unitBegin(int item) const { return falling ? (*falling)[item / rowBlocks] : item / rowBlocks * even; }
+int Grid::chunks() const { return falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even; }
+int Grid::unitBegin(int item) const { return falling ? (*falling)[item % chunks()] : item % chunks() * even; }
 int Grid::unitEnd(int item) const {
-  int chunk = item / rowBlocks;
-  return falling ? (*falling)[chunk + 1] : std::min(units, (chunk + 1) * even);
+  return falling ? (*falling)[item % chunks() + 1] : std::min(units, (item % chunks() + 1) * even);
 }
 int Grid::rowEnd(int item) const { return std::min(rows, rowBegin(item) + rowBlock); }
 
@@ -651,8 +651,10 @@ int Program::openWide(const Instruction& in) {
       grid_.rowBlocks = (rows_ + in.rowBlock - 1) / in.rowBlock;
       int most = std::max(1, static_cast<int>(kCacheBytes / (unitBytes(in) * perUnit)));
       grid_.even = std::clamp(grid_.units * grid_.rowBlocks / (8 * threads), 1, most);
+      grid_.key = panelKey_ + 1;
+      panelKey_ += static_cast<uint64_t>(grid_.rowBlocks);
       for (const LinearPart& part : in.parts) {
-        for (int b = 0; b < grid_.rowBlocks; b++) countLinear(*part.w, grid_.rowEnd(b) - grid_.rowBegin(b));
+        for (int row = 0; row < rows_; row += in.rowBlock) countLinear(*part.w, std::min(in.rowBlock, rows_ - row));
       }
       return grid_.items();
     }
@@ -673,6 +675,7 @@ void Program::linear(const Instruction& in, int item, uint8_t* scratch) {
   }
   args.ldy = in.y.stride;
   args.ldr = in.z.stride;
+  args.panelKey = grid_.keyOf(item);
   for (const LinearPart& part : in.parts) {
     int groups = groupsOf(*part.w);
     if (begin < groups && end > 0) {
@@ -705,6 +708,7 @@ void Program::linearGate(const Instruction& in, int item, uint8_t* scratch) {
   }
   args.y = at(in.y, row);
   args.ldy = in.y.stride;
+  args.panelKey = grid_.keyOf(item);
   kernels_->linear(args, 2 * begin, 2 * end, scratch);
   kernels_->linear(args, half / 16 + 2 * begin, half / 16 + 2 * end, scratch);
   float* gate = args.y + 32 * begin;

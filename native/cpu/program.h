@@ -109,15 +109,19 @@ struct Instruction {
 };
 
 // How a linear over `rows` rows is cut: chunks of units (falling sizes where the weights are read once, even ones where
-// they are read again for each block of rows), times blocks of rows.
+// they are read again for each block of rows), times blocks of rows, block by block: a kernel lays a block's
+// activations out once (LinearArgs::panelKey) and uses them for all its chunks.
 struct Grid {
   const std::vector<int32_t>* falling = nullptr;
   int units = 0, even = 1, rows = 0, rowBlock = 1, rowBlocks = 0;
+  uint64_t key = 0;  // of the first block of rows
 
-  int items() const;
+  int chunks() const;
+  int items() const { return chunks() * rowBlocks; }
   int unitBegin(int item) const;
   int unitEnd(int item) const;
-  int rowBegin(int item) const { return item % rowBlocks * rowBlock; }
+  int rowBegin(int item) const { return item / chunks() * rowBlock; }
+  uint64_t keyOf(int item) const { return key + static_cast<uint64_t>(item / chunks()); }
   int rowEnd(int item) const;
 };
 
@@ -275,6 +279,7 @@ class Program {
   int rows_ = 0;  // of the stage's domain
   int rowChunk_ = 1;
   Grid grid_;
+  uint64_t panelKey_ = 0;  // the last one used
   int expertChunks_ = 1, expertUnits_ = 1;
 
   // The step.
