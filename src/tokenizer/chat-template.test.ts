@@ -91,7 +91,7 @@ test("malformed templates are errors", () => {
     `{{ ${"(".repeat(50_000)} }}`,
     "x".repeat(300_000),
   ]) {
-    assert.throws(() => createChatTemplate(source), UnsupportedError);
+    assert.throws(() => createChatTemplate(source).render(CHAT), UnsupportedError);
   }
 });
 

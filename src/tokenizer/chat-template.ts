@@ -33,8 +33,8 @@ export interface TemplateTokens {
 
 export interface ChatTemplate {
   /**
-   * Throws RequestError where the template refuses the messages (or there is none), UnsupportedError where it fails or
-   * goes beyond its bounds.
+   * Throws RequestError where the template refuses the messages (or there is none), UnsupportedError where it can't be
+   * read, fails, or goes beyond its bounds.
    */
   render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
 }
@@ -43,8 +43,8 @@ export interface ChatTemplate {
 const MAX_SOURCE = 256 * 1024;
 
 /**
+ * Nothing is parsed before the first `render`: a model whose template is beyond us can still be given plain text.
  * `source` undefined: a model without a template, whose `render` says so.
- * @throws UnsupportedError where the source can't be parsed.
  */
 export function createChatTemplate(source: string | undefined, tokens: TemplateTokens = {}): ChatTemplate {
   if (source === undefined) {
@@ -56,13 +56,7 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
       },
     };
   }
-  if (source.length > MAX_SOURCE)
-    throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
-  const program = guarded("can't be read", () => {
-    const parsed = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
-    prepare(parsed);
-    return parsed;
-  });
+  let program: unknown;
   return {
     render(messages, { addGenerationPrompt = true, variables = {} } = {}) {
       const all = {
@@ -77,9 +71,18 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
         add_generation_prompt: addGenerationPrompt,
         ...variables,
       };
+      program ??= guarded("can't be read", () => parseTemplate(source));
       return guarded("failed", () => runSandboxed(program, all, limitsFor(messages, variables)));
     },
   };
+}
+
+function parseTemplate(source: string): unknown {
+  if (source.length > MAX_SOURCE)
+    throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
+  const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
+  prepare(program);
+  return program;
 }
 
 function templateMessage({ role, content, name, reasoning }: ChatMessage): Record<string, string> {
