@@ -163,14 +163,16 @@ int main(int argc, char** argv) {
         for (int row = 0; row < rows; row++) macs += 2.0 * s.group * heads * s.dim * (context - rows + row + 1);
         const double seconds = best(8, [&] {
           for (int head = 0; head < heads; head++) {
-            for (int r = 0; r < rows; r += rowsPerCall) attendRows(a, head, r, std::min(rows, r + rowsPerCall), b.scratch.data());
+            for (int r = 0; r < rows; r += rowsPerCall)
+              attendRows(a, head, r, std::min(rows, r + rowsPerCall), b.scratch.data());
           }
         });
         std::printf(" %d: %5.1f GMAC/s %3.0f%%", context, macs / seconds / 1e9, 100 * macs / seconds / peak);
       }
       // Decode at depth 2,048 through layers that don't fit into L3.
       const int context = 2048;
-      const int layers = std::max<int>(2, static_cast<int>((96 << 20) / (kvStateBytes(type, s.kvHeads, s.dim, s.dim) * 128)));
+      const int layers =
+          std::max<int>(2, static_cast<int>((96 << 20) / (kvStateBytes(type, s.kvHeads, s.dim, s.dim) * 128)));
       Bench b(s, type, layers, context, 1);
       const double bytes = static_cast<double>(b.pool.size);
       const double macs = 2.0 * s.group * s.kvHeads * s.dim * context * layers;

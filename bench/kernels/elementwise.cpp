@@ -1,5 +1,5 @@
-// Elementwise and sampling kernels alone, one thread, rows in L2: nanoseconds a row, and elements a nanosecond. CPU time
-// of the fastest of many short runs, so that neighbours disturb little.
+// Elementwise and sampling kernels alone, one thread, rows in L2: nanoseconds a row, and elements a nanosecond. CPU
+// time of the fastest of many short runs, so that neighbours disturb little.
 //
 //   g++ -std=c++20 -O3 -ffp-contract=off -march=native -DMILLRACE_ISA=native -Inative/cpu bench/kernels/elementwise.cpp
 //     native/cpu/isa/elementwise.cpp native/cpu/isa/sample.cpp -o /tmp/elementwise && /tmp/elementwise
@@ -55,9 +55,8 @@ int main() {
   report("add", n, 20, [&] { add(a.data(), 1536, b.data(), 1536, y.data(), 1536, 1536, 0, 16); });
   const char* const names[] = {"gate silu", "gate gelu", "gate geluTanh", "gate relu"};
   for (int i = 0; i < 4; i++) {
-    report(names[i], n, 20, [&] {
-      gate(a.data(), 1536, b.data(), 1536, y.data(), 1536, 1536, static_cast<Activation>(i), 0, 16);
-    });
+    report(names[i], n, 20,
+           [&] { gate(a.data(), 1536, b.data(), 1536, y.data(), 1536, 1536, static_cast<Activation>(i), 0, 16); });
   }
   report("softcap", n, 20, [&] { softcap(a.data(), 1536, y.data(), 1536, 1536, 30, 0, 16); });
   for (const bool interleaved : {false, true}) {
@@ -67,9 +66,8 @@ int main() {
   std::vector<int32_t> positions(16);
   for (int i = 0; i < 16; i++) positions[i] = 1000 + i;
   std::vector<float> frequencies(32, 0.1f);
-  report("ropeTable 16 x 32", 512, 100, [&] {
-    ropeTable(positions.data(), frequencies.data(), 32, 1, y.data(), y.data() + 512, 0, 16);
-  });
+  report("ropeTable 16 x 32", 512, 100,
+         [&] { ropeTable(positions.data(), frequencies.data(), 32, 1, y.data(), y.data() + 512, 0, 16); });
 
   for (const int vocab : {49152, 262144}) {
     std::vector<float> logits = randomRow(vocab, 2.5f), scratch(2 * vocab);

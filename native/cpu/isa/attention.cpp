@@ -15,9 +15,10 @@
 // A row's chains run over the positions that it sees and no others, so nothing behind the query, before the window or
 // left over from another sequence can reach it, be it infinite or not a number.
 //
-// Measured on one thread of a Zen 3 (AVX2, 52 GMAC/s, 18 GB/s probed; bench/kernels/attention.cpp), F16: prefill 34 GMAC/s
-// at head width 64 (65 % of the peak; the two products alone run at 97 %, the softmax is most of the rest), 37 at 128.
-// Decode from L2 at 26–35 GMAC/s, from memory at depth 2,048: 10–12 GB/s with 3 or 4 heads a group, 19 with one.
+// Measured on one thread of a Zen 3 (AVX2, 52 GMAC/s and 18 GB/s probed; bench/kernels/attention.cpp), F16: prefill
+// 35 GMAC/s at head width 64 (67 % of the peak; the two products alone run at 97 %, the softmax is most of the rest),
+// 37 at 128. Decode at depth 2,048: 13–15 GB/s with 3 or 4 query heads a kv head (37–50 % of the multiply-add peak at
+// the same time), 18 with one.
 //
 // A query row is a (token, query head) pair; rows that share a kv head share every key and value that is read. Both
 // products are the same matrix kernel: R query rows × NB vectors of 16 in registers.
@@ -46,8 +47,8 @@ constexpr int kRegisters = 32, kParts = 4, kMaxR = 6;
 #else
 constexpr int kRegisters = 16, kParts = 4, kMaxR = 2;
 #endif
-// How many vectors of 16 beside each other (8, 4, 2 or 1) leave room for R rows: accumulators, the vectors themselves (of
-// which a single row needs but one at a time) and a factor.
+// How many vectors of 16 beside each other (8, 4, 2 or 1) leave room for R rows: accumulators, the vectors themselves
+// (of which a single row needs but one at a time) and a factor.
 constexpr int widthFor(int rows) {
   int width = kTileBlocks;
   const auto needs = [rows](int w) { return kParts * (w * rows + (rows > 1 ? w : 1)) + 1; };
@@ -156,7 +157,8 @@ void kvWrite(const KvState& kv, const int32_t* blockTable, int firstPosition, co
     for (int head = 0; head < kv.kvHeads; head++) {
       uint8_t* base = block + layout.bytes * head;
       writeStored(kv.type, k + row * ldk + static_cast<size_t>(head) * kv.keyDim, kv.keyDim, base,
-                  reinterpret_cast<float*>(base + layout.keyScales) + slot, [slot](int c) { return c * kBlock + slot; });
+                  reinterpret_cast<float*>(base + layout.keyScales) + slot,
+                  [slot](int c) { return c * kBlock + slot; });
       writeStored(kv.type, v + row * ldv + static_cast<size_t>(head) * kv.valueDim, kv.valueDim, base + layout.values,
                   reinterpret_cast<float*>(base + layout.valueScales) + slot,
                   [slot](int c) { return c / kLanes * (kBlock * kLanes) + slot * kLanes + c % kLanes; });
@@ -168,16 +170,44 @@ namespace {
 
 // --- The two products -----------------------------------------------------------------------------------------------
 
-// Scores of R query rows with NB blocks: q [keyDim][R], scores [R][kTile].
+// Vectors of 16 stored numbers in a line of the cache; 0 where nothing is fetched ahead: F32 (which converted tiles are
+// read as, too), and a single row, which reads F16 as fast as memory gives it. A block lies alone in memory, too short
+// for the processor's own prefetching to get going: without ours, decode from memory is a quarter slower.
+template <int R, KvType T>
+constexpr int kPerLine = T == KvType::Q8             ? 4
+                         : T == KvType::F16 && R > 1 ? 2
+                                                     : 0;
+
+// Calls f(i) for begin … end − 1, and fetch(i) once a line before.
+template <int R, KvType T, typename Fetch, typename F>
+MILLRACE_INLINE void eachLine(int begin, int end, Fetch fetch, F f) {
+  int i = begin;
+  if constexpr (kPerLine<R, T> > 0) {
+    for (; i + kPerLine<R, T> <= end; i += kPerLine<R, T>) {
+      fetch(i);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPerLine<R, T>; j++) f(i + j);
+    }
+  }
+  for (; i < end; i++) f(i);
+}
+
+// Scores of R query rows with NB blocks: q [keyDim][R], scores [R][kTile]. `ahead`: what to fetch beside each block.
 template <int R, int NB, KvType T>
-MILLRACE_INLINE void scoreBlocks(const float* q, const uint8_t* const* keys, int keyDim, float* scores) {
+MILLRACE_INLINE void scoreBlocks(const float* q, const uint8_t* const* keys, const uint8_t* const* ahead, int keyDim,
+                                 float* scores) {
   F32 sums[R][NB];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int b = 0; b < NB; b++) sums[r][b] = splat(0);
   }
-  for (int d = 0; d < keyDim; d++) {
+  const auto fetch = [&](int d) {
+#pragma GCC unroll 8
+    for (int b = 0; b < NB; b++)
+      __builtin_prefetch(ahead[b] + static_cast<size_t>(d) * (64 / atLeast(kPerLine<R, T>, 1)));
+  };
+  eachLine<R, T>(0, keyDim, fetch, [&](int d) {
     F32 k[NB];
 #pragma GCC unroll 8
     for (int b = 0; b < NB; b++) k[b] = loadStored<T>(keys[b], static_cast<size_t>(d) * kBlock);
@@ -187,7 +217,7 @@ MILLRACE_INLINE void scoreBlocks(const float* q, const uint8_t* const* keys, int
 #pragma GCC unroll 8
       for (int b = 0; b < NB; b++) sums[r][b] = mulAdd(factor, k[b], sums[r][b]);
     }
-  }
+  });
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
@@ -197,19 +227,26 @@ MILLRACE_INLINE void scoreBlocks(const float* q, const uint8_t* const* keys, int
 
 // The blocks blockBegin … blockEnd − 1 of a tile.
 template <int R, int NB, KvType T>
-void scoreTile(const float* q, const uint8_t* const* keys, int blockBegin, int blockEnd, int keyDim, float* scores) {
+void scoreTile(const float* q, const uint8_t* const* keys, const uint8_t* const* ahead, int blockBegin, int blockEnd,
+               int keyDim, float* scores) {
   int b = blockBegin;
-  for (; b + NB <= blockEnd; b += NB) scoreBlocks<R, NB, T>(q, keys + b, keyDim, scores + b * kBlock);
+  for (; b + NB <= blockEnd; b += NB) scoreBlocks<R, NB, T>(q, keys + b, ahead + b, keyDim, scores + b * kBlock);
   if constexpr (NB > 1) {
-    if (b < blockEnd) scoreTile<R, NB / 2, T>(q, keys, b, blockEnd, keyDim, scores);
+    if (b < blockEnd) scoreTile<R, NB / 2, T>(q, keys, ahead, b, blockEnd, keyDim, scores);
   }
 }
 
-// Adds weights · values of the positions begin … end − 1 of a tile: weights [R][kTile], sums [R][ldSums], NB panels of
-// 16 columns from `panel` on, `panelStride` elements apart.
+// The values of a tile's blocks: panels of 16 columns, `panelStride` elements apart; what to fetch beside each block.
+struct Values {
+  const uint8_t* const* blocks;
+  const uint8_t* const* ahead;
+  size_t panelStride;
+};
+
+// Adds weights · values of the positions begin … end − 1 of a tile to NB panels: weights [R][kTile], out [R][ldOut].
 template <int R, int NB, KvType T>
-MILLRACE_INLINE void addPanels(const float* weights, const uint8_t* const* values, size_t panel, size_t panelStride,
-                               int begin, int end, float* out, size_t ldOut) {
+MILLRACE_INLINE void addPanels(const float* weights, const Values& values, size_t panel, int begin, int end, float* out,
+                               size_t ldOut) {
   F32 sums[R][NB];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
@@ -217,21 +254,28 @@ MILLRACE_INLINE void addPanels(const float* weights, const uint8_t* const* value
     for (int b = 0; b < NB; b++) sums[r][b] = load(out + r * ldOut + (panel + b) * kLanes);
   }
   for (int position = begin; position < end;) {
-    const uint8_t* block = values[position / kBlock];
-    const int blockEnd = atMost(end, (position / kBlock + 1) * kBlock);
-    for (; position < blockEnd; position++) {
+    const int block = position / kBlock, blockEnd = atMost(end, (block + 1) * kBlock);
+    const uint8_t* from = values.blocks[block];
+    const uint8_t* ahead = values.ahead[block];
+    const auto at = [&](int b, int p) {
+      return (panel + b) * values.panelStride + static_cast<size_t>(p % kBlock) * kLanes;
+    };
+    const auto fetch = [&](int p) {
+#pragma GCC unroll 8
+      for (int b = 0; b < NB; b++) __builtin_prefetch(ahead + at(b, p) * (64 / kLanes / atLeast(kPerLine<R, T>, 1)));
+    };
+    eachLine<R, T>(position, blockEnd, fetch, [&](int p) {
       F32 v[NB];
 #pragma GCC unroll 8
-      for (int b = 0; b < NB; b++) {
-        v[b] = loadStored<T>(block, (panel + b) * panelStride + static_cast<size_t>(position % kBlock) * kLanes);
-      }
+      for (int b = 0; b < NB; b++) v[b] = loadStored<T>(from, at(b, p));
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
-        const F32 factor = splat(weights[r * kTile + position]);
+        const F32 factor = splat(weights[r * kTile + p]);
 #pragma GCC unroll 8
         for (int b = 0; b < NB; b++) sums[r][b] = mulAdd(factor, v[b], sums[r][b]);
       }
-    }
+    });
+    position = blockEnd;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
@@ -242,19 +286,20 @@ MILLRACE_INLINE void addPanels(const float* weights, const uint8_t* const* value
 
 // The panels panelBegin … panelEnd − 1.
 template <int R, int NB, KvType T>
-void addValues(const float* weights, const uint8_t* const* values, int panelBegin, int panelEnd, size_t panelStride,
-               int begin, int end, float* out, size_t ldOut) {
+void addValues(const float* weights, const Values& values, int panelBegin, int panelEnd, int begin, int end, float* out,
+               size_t ldOut) {
   int p = panelBegin;
-  for (; p + NB <= panelEnd; p += NB) addPanels<R, NB, T>(weights, values, p, panelStride, begin, end, out, ldOut);
+  for (; p + NB <= panelEnd; p += NB) addPanels<R, NB, T>(weights, values, p, begin, end, out, ldOut);
   if constexpr (NB > 1) {
-    if (p < panelEnd) addValues<R, NB / 2, T>(weights, values, p, panelEnd, panelStride, begin, end, out, ldOut);
+    if (p < panelEnd) addValues<R, NB / 2, T>(weights, values, p, panelEnd, begin, end, out, ldOut);
   }
 }
 
 struct Products {
-  void (*score)(const float* q, const uint8_t* const* keys, int blockBegin, int blockEnd, int keyDim, float* scores);
-  void (*add)(const float* weights, const uint8_t* const* values, int panelBegin, int panelEnd, size_t panelStride,
-              int begin, int end, float* out, size_t ldOut);
+  void (*score)(const float* q, const uint8_t* const* keys, const uint8_t* const* ahead, int blockBegin, int blockEnd,
+                int keyDim, float* scores);
+  void (*add)(const float* weights, const Values& values, int panelBegin, int panelEnd, int begin, int end, float* out,
+              size_t ldOut);
 };
 
 template <KvType T>
@@ -455,7 +500,8 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
   *total = sumOf(sum);
 }
 
-// What the rows of a batch see of a tile, row by row and group by group: what any of the group's rows sees, what all do.
+// What the rows of a batch see of a tile, row by row and group by group: what any of the group's rows sees, what all
+// do.
 struct View {
   Span rows[kMaxBatch];
   struct Group {
@@ -488,14 +534,16 @@ void look(const Batch& b, int tile, View& view) {
   });
 }
 
-// The head's part of a block.
-MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int block) {
+// A kv head's part of a block.
+MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int block, int kvHead) {
   const size_t id = b.args->blockTable[block];
-  return b.args->kv->base + id * b.args->kv->blockStride + b.layout.bytes * b.kvHead;
+  return b.args->kv->base + id * b.args->kv->blockStride + b.layout.bytes * kvHead;
 }
 
-// Maximum, total and sums of one tile for all rows of the batch that see some of it.
-void attendTileFor(const Batch& b, int tile, View& view) {
+// Maximum, total and sums of one tile for all rows of the batch that see some of it. The tile's values are fetched
+// while its keys are read, and while its values are, the keys of what is likely to come next: another tile, another kv
+// head.
+void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextHead) {
   const AttendArgs& args = *b.args;
   const KvState& kv = *args.kv;
   look(b, tile, view);
@@ -503,7 +551,16 @@ void attendTileFor(const Batch& b, int tile, View& view) {
   const int blockBegin = view.any.begin / kBlock, blockEnd = (view.any.end + kBlock - 1) / kBlock;
 
   const uint8_t* blocks[kTileBlocks] = {};
-  for (int i = blockBegin; i < blockEnd; i++) blocks[i] = headOf(b, tile * kTileBlocks + i);
+  for (int i = blockBegin; i < blockEnd; i++) blocks[i] = headOf(b, tile * kTileBlocks + i, b.kvHead);
+  // Values of this tile, keys of what comes next (where there are none, its own: they lie in the cache).
+  const uint8_t* ownValues[kTileBlocks] = {};
+  const uint8_t* nextKeys[kTileBlocks] = {};
+  const int lastBlock = (visible(args, rowOf(b, b.count - 1)).end - 1) / kBlock;
+  for (int i = blockBegin; i < blockEnd; i++) {
+    ownValues[i] = blocks[i] + b.layout.values;
+    const int next = nextTile * kTileBlocks + i;
+    nextKeys[i] = next <= lastBlock ? headOf(b, next, nextHead) : blocks[i];
+  }
   const bool converts = kv.type != KvType::F32 && view.groupCount >= kConvertGroups;
   const KvType read = converts ? KvType::F32 : kv.type;
 
@@ -526,7 +583,7 @@ void attendTileFor(const Batch& b, int tile, View& view) {
       const int last = atMost(to, (group.any.end + kBlock - 1) / kBlock);
       if (isEmpty(group.any) || first >= last) continue;
       productsFor(read, group.count)
-          .score(b.queries + static_cast<size_t>(group.begin) * kv.keyDim, keys, first, last, kv.keyDim,
+          .score(b.queries + static_cast<size_t>(group.begin) * kv.keyDim, keys, ownValues, first, last, kv.keyDim,
                  b.scores + static_cast<size_t>(group.begin) * kTile);
     }
   }
@@ -545,7 +602,7 @@ void attendTileFor(const Batch& b, int tile, View& view) {
   const int panels = b.columns / kLanes;
   const size_t panelStride = static_cast<size_t>(converts ? kTile : kBlock) * kLanes;
   for (int i = blockBegin; i < blockEnd; i++) {
-    values[i] = blocks[i] + b.layout.values;
+    values[i] = ownValues[i];
     if (!converts) continue;
     for (int p = 0; p < panels; p++) {
       const size_t count = static_cast<size_t>(kBlock) * kLanes;
@@ -553,6 +610,7 @@ void attendTileFor(const Batch& b, int tile, View& view) {
     }
     values[i] = reinterpret_cast<const uint8_t*>(b.values + static_cast<size_t>(i) * kBlock * kLanes);
   }
+  const Values tileValues = {values, nextKeys, panelStride};
   // A panel of a converted tile (8 KB) stays in L1 while all rows pass.
   const Products single = productsFor(read, 1);
   const int panelStep = converts ? widthFor(kMaxR) : panels;
@@ -565,8 +623,8 @@ void attendTileFor(const Batch& b, int tile, View& view) {
       // A row's own positions before and behind those that all rows of the group see.
       const auto alone = [&](int r, int from, int to) {
         if (from >= to) return;
-        single.add(weights + r * kTile, values, p, panelEnd, panelStride, from, to,
-                   sums + static_cast<size_t>(r) * b.columns, b.columns);
+        single.add(weights + r * kTile, tileValues, p, panelEnd, from, to, sums + static_cast<size_t>(r) * b.columns,
+                   b.columns);
       };
       const Span* rows = view.rows + group.begin;
       if (isEmpty(group.all)) {
@@ -575,7 +633,7 @@ void attendTileFor(const Batch& b, int tile, View& view) {
       }
       for (int r = 0; r < group.count; r++) alone(r, rows[r].begin, group.all.begin);
       productsFor(read, group.count)
-          .add(weights, values, p, panelEnd, panelStride, group.all.begin, group.all.end, sums, b.columns);
+          .add(weights, tileValues, p, panelEnd, group.all.begin, group.all.end, sums, b.columns);
       for (int r = 0; r < group.count; r++) alone(r, group.all.end, rows[r].end);
     }
   }
@@ -589,7 +647,8 @@ float expOne(float x) {
   return lane[0];
 }
 
-// Joins a tile to a row's running sums [columns], maximum and total. The first tile that the row sees is taken as it is.
+// Joins a tile to a row's running sums [columns], maximum and total. The first tile that the row sees is taken as it
+// is.
 void joinTile(float* running, float* top, float* total, int columns, bool isFirst, const float* sums, float tileTop,
               float tileTotal) {
   if (isFirst) {
@@ -635,7 +694,7 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
     const int tileBegin = visible(args, rowOf(b, 0)).begin / kTile;
     const int tileEnd = (visible(args, rowOf(b, count - 1)).end - 1) / kTile + 1;
     for (int tile = tileBegin; tile < tileEnd; tile++) {
-      attendTileFor(b, tile, view);
+      attendTileFor(b, tile, view, tile + 1, kvHead);
       for (int i = 0; i < count; i++) {
         if (isEmpty(view.rows[i])) continue;
         const bool isFirst = tile == visible(args, rowOf(b, i)).begin / kTile;
@@ -661,7 +720,8 @@ void attendTile(const AttendArgs& args, int kvHead, int row, int tile, float* pa
     const Batch b = batchIn(args, kvHead, first, count, scratch);
     packQueries(b);
     View view;
-    attendTileFor(b, tile, view);
+    const bool isLast = kvHead + 1 == kv.kvHeads;  // heads first, then tiles
+    attendTileFor(b, tile, view, isLast ? tile + 1 : tile, isLast ? 0 : kvHead + 1);
     for (int i = 0; i < count; i++) {
       float* to = partial + each * (first - row * group + i);
       std::memcpy(to, b.sums + static_cast<size_t>(i) * b.columns, kv.valueDim * sizeof(float));

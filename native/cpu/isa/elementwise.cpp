@@ -71,8 +71,7 @@ void rmsNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, int gro
       const float* in = x + row * ldx + group;
       const float sum = sumRow(in, groupSize, [](F32 v, F32 s) { return fma(v, v, s); });
       const F32 factor = splat(1.0f / std::sqrt(sum / static_cast<float>(groupSize) + eps));
-      mapRow(y + row * ldy + group, groupSize,
-             [&](auto at) { return (at(in) * factor) * (at(weight) + offset); });
+      mapRow(y + row * ldy + group, groupSize, [&](auto at) { return (at(in) * factor) * (at(weight) + offset); });
     }
   }
 }
@@ -114,11 +113,11 @@ void rotateHalves(const float* x, float* y, int n, const float* cos, const float
     put(y + i, a * c - b * s);
     put(y + n + i, b * c + a * s);
   };
-  for (; i + kLanes <= n; i += kLanes) rotate([](const float* p) { return load(p); }, [](float* p, F32 v) { store(p, v); });
+  for (; i + kLanes <= n; i += kLanes)
+    rotate([](const float* p) { return load(p); }, [](float* p, F32 v) { store(p, v); });
   const int rest = n - i;
   if (rest > 0) {
-    rotate([rest](const float* p) { return loadFirst(p, rest); },
-           [rest](float* p, F32 v) { storeFirst(p, v, rest); });
+    rotate([rest](const float* p) { return loadFirst(p, rest); }, [rest](float* p, F32 v) { storeFirst(p, v, rest); });
   }
 }
 
@@ -147,8 +146,8 @@ void rope(const float* x, size_t ldx, float* y, size_t ldy, int heads, int headD
   }
 }
 
-void gate(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols,
-          Activation activation, int rowBegin, int rowEnd) {
+void gate(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols, Activation activation,
+          int rowBegin, int rowEnd) {
   withActivation(activation, [&](auto act) {
     for (int row = rowBegin; row < rowEnd; row++) {
       mapRow(y + row * ldy, cols, [&](auto at) { return act(at(g + row * ldg)) * at(u + row * ldu); });

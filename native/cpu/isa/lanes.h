@@ -2,8 +2,8 @@
 // Attention, elementwise and sampling kernels are written on these types, so that their lanes, their order of adds and
 // their trees are one and the same everywhere. Only what those kernels need stands here.
 //
-// `fma` is fused, or equal to it but for one rounding in 2^29; `mulAdd` is fused only where that is one instruction (the
-// inner loop of attention). maximum(a, b) and minimum(a, b) give b where either is not a number.
+// `fma` is fused, or equal to it but for one rounding in 2^29; `mulAdd` is fused only where that is one instruction
+// (the inner loop of attention). maximum(a, b) and minimum(a, b) give b where either is not a number.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -255,9 +255,7 @@ MILLRACE_INLINE I32 splatInt(int32_t x) {
   const Int4 v = {x, x, x, x};
   return {{v, v, v, v}};
 }
-MILLRACE_INLINE I32 iota() {
-  return {{Int4{0, 1, 2, 3}, Int4{4, 5, 6, 7}, Int4{8, 9, 10, 11}, Int4{12, 13, 14, 15}}};
-}
+MILLRACE_INLINE I32 iota() { return {{Int4{0, 1, 2, 3}, Int4{4, 5, 6, 7}, Int4{8, 9, 10, 11}, Int4{12, 13, 14, 15}}}; }
 MILLRACE_INLINE F32 load(const float* p) {
   F32 r;
   std::memcpy(&r, p, sizeof r);

@@ -87,7 +87,7 @@ MILLRACE_INLINE F32 sigmoid(F32 x) {
 // Φ(x) = ½ erfc(−x / √2): the normal distribution, with small relative error far to the left, too (e^−x²/2 with the
 // rounding error of x², times a polynomial for e^z² erfc z). 6 units down to −13; −∞ … ∞.
 MILLRACE_INLINE F32 normalCdf(F32 x) {
-  constexpr float c[] = {1.253008f,     -0.13562115f,  -0.04756239f,  0.12964639f,    -0.11927115f,   0.0682958f,
+  constexpr float c[] = {1.253008f,     -0.13562115f,  -0.04756239f,  0.12964639f,    -0.11927115f,  0.0682958f,
                          -0.023796516f, 0.0025681644f, 0.0020002238f, -0.0007800751f, -0.0002690805f};
   const F32 a = minimum(splat(14.0f), absolute(x));
   const F32 z = a * splat(0.707106781f);
@@ -115,12 +115,11 @@ MILLRACE_INLINE SinCos sinCos(float angle) {
   const double r = ((x - n * 0x1.921fb54p0) - n * 0x1.10b46118p-30) - n * 0x1.313198a2e037p-61;
   const double s = r * r;
   const double sine =
-      r +
-      r * s *
-          (-1.0 / 6 + s * (1.0 / 120 + s * (-1.0 / 5040 + s * (1.0 / 362880 + s * (-1.0 / 39916800 + s / 6227020800.0)))));
+      r + r * s *
+              (-1.0 / 6 +
+               s * (1.0 / 120 + s * (-1.0 / 5040 + s * (1.0 / 362880 + s * (-1.0 / 39916800 + s / 6227020800.0)))));
   const double cosine =
-      1.0 +
-      s * (-0.5 + s * (1.0 / 24 + s * (-1.0 / 720 + s * (1.0 / 40320 + s * (-1.0 / 3628800 + s / 479001600.0)))));
+      1.0 + s * (-0.5 + s * (1.0 / 24 + s * (-1.0 / 720 + s * (1.0 / 40320 + s * (-1.0 / 3628800 + s / 479001600.0)))));
   const int64_t quadrant = static_cast<int64_t>(n) & 3;
   const double a = quadrant & 1 ? cosine : sine;
   const double b = quadrant & 1 ? sine : cosine;

@@ -66,8 +66,9 @@ struct Fixture {
   AttendArgs args(std::vector<float>& out) {
     const size_t width = static_cast<size_t>(heads()) * c.valueDim;
     out.assign(c.rows * width, std::numeric_limits<float>::quiet_NaN());
-    return {&kv,      table.data(), q.data(), static_cast<size_t>(heads()) * c.keyDim, heads(), scale(), c.softcap,
-            c.window, first(),      c.rows,   out.data(),                             width};
+    return {&kv,     table.data(), q.data(),   static_cast<size_t>(heads()) * c.keyDim,
+            heads(), scale(),      c.softcap,  c.window,
+            first(), c.rows,       out.data(), width};
   }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(c.keyDim)); }
 
@@ -173,18 +174,18 @@ bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
 
 const Case kCases[] = {
     // type, kvHeads, group, keyDim, valueDim, window, softcap, length, rows
-    {KvType::F16, 3, 3, 64, 64, 0, 0, 300, 300},      // SmolLM2-135M, a prompt over three tiles
-    {KvType::F16, 1, 1, 32, 32, 0, 0, 1, 1},          // one position
-    {KvType::F32, 2, 4, 40, 24, 0, 0, 150, 60},       // nothing a multiple of 16
-    {KvType::Q8, 2, 2, 64, 64, 0, 0, 200, 97},        // Q8
-    {KvType::Q8, 1, 5, 72, 33, 50, 20, 300, 170},     // Q8, window, softcap, odd sizes
-    {KvType::F16, 1, 8, 256, 256, 0, 50, 140, 20},    // Gemma-2: softcap, wide heads
-    {KvType::F16, 2, 2, 64, 64, 130, 0, 420, 300},    // window just over a tile
-    {KvType::F32, 1, 3, 64, 64, 16, 0, 300, 200},     // window of a block
-    {KvType::F16, 1, 71, 64, 64, 0, 0, 40, 9},        // multi-query: more heads than a batch holds
-    {KvType::F32, 4, 1, 128, 128, 1, 0, 140, 20},     // sees itself only
-    {KvType::F16, 1, 7, 128, 128, 0, 0, 520, 2},      // decode at depth
-    {KvType::F16, 2, 1, 80, 96, 200, 0, 700, 1},      // one head a group, key and value differ
+    {KvType::F16, 3, 3, 64, 64, 0, 0, 300, 300},    // SmolLM2-135M, a prompt over three tiles
+    {KvType::F16, 1, 1, 32, 32, 0, 0, 1, 1},        // one position
+    {KvType::F32, 2, 4, 40, 24, 0, 0, 150, 60},     // nothing a multiple of 16
+    {KvType::Q8, 2, 2, 64, 64, 0, 0, 200, 97},      // Q8
+    {KvType::Q8, 1, 5, 72, 33, 50, 20, 300, 170},   // Q8, window, softcap, odd sizes
+    {KvType::F16, 1, 8, 256, 256, 0, 50, 140, 20},  // Gemma-2: softcap, wide heads
+    {KvType::F16, 2, 2, 64, 64, 130, 0, 420, 300},  // window just over a tile
+    {KvType::F32, 1, 3, 64, 64, 16, 0, 300, 200},   // window of a block
+    {KvType::F16, 1, 71, 64, 64, 0, 0, 40, 9},      // multi-query: more heads than a batch holds
+    {KvType::F32, 4, 1, 128, 128, 1, 0, 140, 20},   // sees itself only
+    {KvType::F16, 1, 7, 128, 128, 0, 0, 520, 2},    // decode at depth
+    {KvType::F16, 2, 1, 80, 96, 200, 0, 700, 1},    // one head a group, key and value differ
 };
 
 }  // namespace
@@ -254,12 +255,25 @@ TEST(halfConversionRoundsToNearestEven) {
   for (const char* const* name = availableKernels(); *name != nullptr; name++) {
     const Kernels& kernels = *selectKernels(*name);
     // A cache of one position and value width 16 gives back what was stored: softmax of one score is 1.
-    const float inputs[16] = {0.0f,          -0.0f,      1.0f,          1.00048828125f, 1.00146484375f, 65504.0f,
-                              65519.0f,      -65519.0f,  6.1035156e-5f, 6.0975552e-5f,  5.9604645e-8f,  2.9802322e-8f,
-                              2.9802325e-8f, -8.95e-8f,  0.1f,          -3.14159265f};
-    const float expected[16] = {0.0f,          0.0f,      1.0f,          1.0f,           1.001953125f,  65504.0f,
-                                65504.0f,      -65504.0f, 6.1035156e-5f, 6.0975552e-5f,  5.9604645e-8f, 0.0f,
-                                5.9604645e-8f, -5.9604645e-8f * 2, 0.0999755859375f, -3.140625f};
+    const float inputs[16] = {0.0f,          -0.0f,     1.0f,          1.00048828125f, 1.00146484375f, 65504.0f,
+                              65519.0f,      -65519.0f, 6.1035156e-5f, 6.0975552e-5f,  5.9604645e-8f,  2.9802322e-8f,
+                              2.9802325e-8f, -8.95e-8f, 0.1f,          -3.14159265f};
+    const float expected[16] = {0.0f,
+                                0.0f,
+                                1.0f,
+                                1.0f,
+                                1.001953125f,
+                                65504.0f,
+                                65504.0f,
+                                -65504.0f,
+                                6.1035156e-5f,
+                                6.0975552e-5f,
+                                5.9604645e-8f,
+                                0.0f,
+                                5.9604645e-8f,
+                                -5.9604645e-8f * 2,
+                                0.0999755859375f,
+                                -3.140625f};
     const size_t bytes = kernels.kvStateBytes(KvType::F16, 1, 16, 16);
     std::vector<uint8_t> pool(bytes, 0xff);
     const KvState kv = {pool.data(), bytes, KvType::F16, 1, 16, 16};

@@ -30,9 +30,7 @@ void forEachIsa(const std::function<void(const Kernels&)>& body) {
 // |a − b| relative to b, with a floor for what underflows.
 double relative(double a, double b, double floor = 1e-36) { return std::fabs(a - b) / std::max(std::fabs(b), floor); }
 
-double geluTanhOf(double x) {
-  return 0.5 * x * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-}
+double geluTanhOf(double x) { return 0.5 * x * (1 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))); }
 
 double worstActivation(const Kernels& k, Activation a, float from, float to, double (*exact)(double)) {
   const int n = 20011;
@@ -224,7 +222,8 @@ TEST(routeChoosesTheLargest) {
       const bool normalize = random() % 2 == 0;
       std::vector<float> logits(experts);
       // Few different numbers: ties are frequent.
-      for (float& x : logits) x = static_cast<float>(random() % 12) - 6 + (round % 2 == 0 ? 0.0f : random() % 97 / 97.0f);
+      for (float& x : logits)
+        x = static_cast<float>(random() % 12) - 6 + (round % 2 == 0 ? 0.0f : random() % 97 / 97.0f);
       std::vector<int32_t> order(experts), ids(topK);
       for (int e = 0; e < experts; e++) order[e] = e;
       std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });

@@ -29,9 +29,9 @@ Words philox(Words c, uint32_t k0, uint32_t k1) {
 }
 
 double noiseOf(const SamplerParams& p, int32_t id, int32_t position) {
-  const Words x = philox({static_cast<uint32_t>(id), static_cast<uint32_t>(position),
-                          static_cast<uint32_t>(p.sampleIndex), 0},
-                         static_cast<uint32_t>(p.seed), static_cast<uint32_t>(p.seed >> 32));
+  const Words x =
+      philox({static_cast<uint32_t>(id), static_cast<uint32_t>(position), static_cast<uint32_t>(p.sampleIndex), 0},
+             static_cast<uint32_t>(p.seed), static_cast<uint32_t>(p.seed >> 32));
   const double u = ((x[0] >> 8) + 0.5) / 16777216.0;
   return -std::log(-std::log(u));
 }
@@ -109,7 +109,8 @@ int32_t naive(const Row& r, double* margin) {
     size_t n = 0;
     while (n < kept && (n == 0 || sum < p.topP * all)) sum += mass(n++);
     // Where the last one is in or out by a rounding, nothing can be said.
-    if (std::fabs(sum - p.topP * all) < 1e-5 * all || std::fabs(sum - mass(n - 1) - p.topP * all) < 1e-5 * all) *margin = 0;
+    if (std::fabs(sum - p.topP * all) < 1e-5 * all || std::fabs(sum - mass(n - 1) - p.topP * all) < 1e-5 * all)
+      *margin = 0;
     kept = n;
   }
   if (p.minP > 0) {
