@@ -31,108 +31,117 @@ struct alignas(64) ActBlock {
   float scaledSum[2];  // scale · Σ
 };
 
-// 32 columns of one part (kLanes rows), unpacked.
-template <int Scales>
+// 32 columns of so many parts (of kLanes rows), unpacked.
+template <int Scales, int Parts>
 struct Weights {
-  Bytes codes[8];
-  F32 scale[Scales];
-  F32 min[Scales];
+  Bytes codes[8][Parts];
+  F32 scale[Scales][Parts];
+  F32 min[Scales][Parts];
 };
 
 // --- Formats: what a block is and how it is unpacked --------------------------------------------------------------
-// kBits: of a code (8: signed). kOffset: taken off a code. kScales: 1, or 2 for a scale per 16 columns.
+// kBits: of a code (8: signed). kOffset: taken off a code. kScales: 1, or 2 for a scale per 16 columns. unpack: block b of
+// `part` into slot p.
 
-MILLRACE_VEC void unpackNibbles(const uint8_t* codes, Bytes* out) {
+template <int Parts>
+MILLRACE_VEC void unpackNibbles(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
   for (int j = 0; j < 4; j++) {
     const Bytes both = loadBytes(codes + 64 * j);
-    out[j] = bits<0, 15>(both);
-    out[4 + j] = bits<4, 15>(both);
+    out[j][p] = bits<0, 15>(both);
+    out[4 + j][p] = bits<4, 15>(both);
   }
 }
-MILLRACE_VEC void unpackBytes(const uint8_t* codes, Bytes* out) {
-  for (int j = 0; j < 8; j++) out[j] = signedCodes(loadBytes(codes + 64 * j));
+template <int Parts>
+MILLRACE_VEC void unpackBytes(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
+  for (int j = 0; j < 8; j++) out[j][p] = signedCodes(loadBytes(codes + 64 * j));
 }
 
 struct Q4_0 {
   using Block = BlockQ4_0;
   static constexpr int kBits = 4, kOffset = 8, kScales = 1;
   static constexpr bool kMin = false;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<1>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
-    unpackNibbles(block.codes + 4 * kLanes * part, w.codes);
-    w.scale[0] = loadHalf(block.scale + kLanes * part);
+    unpackNibbles(block.codes + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
   }
 };
 struct Q4_1 {
   using Block = BlockQ4_1;
   static constexpr int kBits = 4, kOffset = 0, kScales = 1;
   static constexpr bool kMin = true;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<1>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
-    unpackNibbles(block.codes + 4 * kLanes * part, w.codes);
-    w.scale[0] = loadHalf(block.scale + kLanes * part);
-    w.min[0] = loadHalf(block.min + kLanes * part);
+    unpackNibbles(block.codes + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
+    w.min[0][p] = loadHalf(block.min + kLanes * part);
   }
 };
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int kBits = 8, kOffset = 0, kScales = 1;
   static constexpr bool kMin = false;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<1>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
-    unpackBytes(block.codes + 4 * kLanes * part, w.codes);
-    w.scale[0] = loadHalf(block.scale + kLanes * part);
+    unpackBytes(block.codes + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
   }
 };
 struct Q4_K {
   using Block = BlockQ4_K;
   static constexpr int kBits = 4, kOffset = 0, kScales = 1;
   static constexpr bool kMin = true;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<1>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
     const Block::Sub& sub = block.sub[b % 8];
-    unpackNibbles(sub.codes + 4 * kLanes * part, w.codes);
-    w.scale[0] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
-    w.min[0] = mul(loadHalf(block.dmin + kLanes * part), loadInt8(sub.min + kLanes * part));
+    unpackNibbles(sub.codes + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
+    w.min[0][p] = mul(loadHalf(block.dmin + kLanes * part), loadInt8(sub.min + kLanes * part));
   }
 };
 struct Q5_K {
   using Block = BlockQ5_K;
   static constexpr int kBits = 5, kOffset = 0, kScales = 1;
   static constexpr bool kMin = true;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<1>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
     const Block::Sub& sub = block.sub[b % 8];
-    unpackNibbles(sub.codes + 4 * kLanes * part, w.codes);
+    unpackNibbles(sub.codes + 4 * kLanes * part, p, w.codes);
     const Bytes high = loadBytes(sub.high + 4 * kLanes * part);
-    w.codes[0] = join(w.codes[0], bits<-4, 16>(high));
-    w.codes[1] = join(w.codes[1], bits<-3, 16>(high));
-    w.codes[2] = join(w.codes[2], bits<-2, 16>(high));
-    w.codes[3] = join(w.codes[3], bits<-1, 16>(high));
-    w.codes[4] = join(w.codes[4], bits<0, 16>(high));
-    w.codes[5] = join(w.codes[5], bits<1, 16>(high));
-    w.codes[6] = join(w.codes[6], bits<2, 16>(high));
-    w.codes[7] = join(w.codes[7], bits<3, 16>(high));
-    w.scale[0] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
-    w.min[0] = mul(loadHalf(block.dmin + kLanes * part), loadInt8(sub.min + kLanes * part));
+    w.codes[0][p] = join(w.codes[0][p], bits<-4, 16>(high));
+    w.codes[1][p] = join(w.codes[1][p], bits<-3, 16>(high));
+    w.codes[2][p] = join(w.codes[2][p], bits<-2, 16>(high));
+    w.codes[3][p] = join(w.codes[3][p], bits<-1, 16>(high));
+    w.codes[4][p] = join(w.codes[4][p], bits<0, 16>(high));
+    w.codes[5][p] = join(w.codes[5][p], bits<1, 16>(high));
+    w.codes[6][p] = join(w.codes[6][p], bits<2, 16>(high));
+    w.codes[7][p] = join(w.codes[7][p], bits<3, 16>(high));
+    w.scale[0][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
+    w.min[0][p] = mul(loadHalf(block.dmin + kLanes * part), loadInt8(sub.min + kLanes * part));
   }
 };
 struct Q6_K {
   using Block = BlockQ6_K;
   static constexpr int kBits = 6, kOffset = 32, kScales = 2;
   static constexpr bool kMin = false;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<2>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<2, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
     const Block::Sub& sub = block.sub[b % 8];
-    unpackNibbles(sub.codes + 4 * kLanes * part, w.codes);
+    unpackNibbles(sub.codes + 4 * kLanes * part, p, w.codes);
     for (int h = 0; h < 2; h++) {
       const Bytes high = loadBytes(sub.high + 64 * h + 4 * kLanes * part);
-      Bytes* codes = w.codes + 4 * h;
-      codes[0] = join(codes[0], bits<-4, 48>(high));
-      codes[1] = join(codes[1], bits<-2, 48>(high));
-      codes[2] = join(codes[2], bits<0, 48>(high));
-      codes[3] = join(codes[3], bits<2, 48>(high));
-      w.scale[h] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale[h] + kLanes * part));
+      Bytes(*codes)[Parts] = w.codes + 4 * h;
+      codes[0][p] = join(codes[0][p], bits<-4, 48>(high));
+      codes[1][p] = join(codes[1][p], bits<-2, 48>(high));
+      codes[2][p] = join(codes[2][p], bits<0, 48>(high));
+      codes[3][p] = join(codes[3][p], bits<2, 48>(high));
+      w.scale[h][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale[h] + kLanes * part));
     }
   }
 };
@@ -141,29 +150,39 @@ struct General {
   using Block = B;
   static constexpr int kBits = 8, kOffset = 0, kScales = Scales;
   static constexpr bool kMin = Min;
-  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, Weights<Scales>& w) {
+  template <int Parts>
+  MILLRACE_VEC void unpack(const uint8_t* group, int b, int part, int p, Weights<Scales, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
-    unpackBytes(block.codes + 4 * kLanes * part, w.codes);
+    unpackBytes(block.codes + 4 * kLanes * part, p, w.codes);
     const float* scale = reinterpret_cast<const float*>(&block);  // then, where there is one, the minimum
     for (int h = 0; h < Scales; h++) {
-      w.scale[h] = load(scale + 16 * h + kLanes * part);
-      if constexpr (Min) w.min[h] = load(scale + 16 * (Scales + h) + kLanes * part);
+      w.scale[h][p] = load(scale + 16 * h + kLanes * part);
+      if constexpr (Min) w.min[h][p] = load(scale + 16 * (Scales + h) + kLanes * part);
     }
   }
 };
 
 // --- Integer kernels ----------------------------------------------------------------------------------------------
 
-template <typename L>
-MILLRACE_VEC F32 accumulate(const Weights<L::kScales>& w, const ActBlock& x, F32 acc) {
+// A block of Parts parts times the block of Rows rows at x, onto acc [Rows][16] (from this part's first lane on).
+template <typename L, int Parts, int Rows>
+MILLRACE_VEC void accumulate(const Weights<L::kScales, Parts>& w, const ActBlock* x, float* acc) {
   constexpr int steps = 8 / L::kScales;
   constexpr bool hasInit = L::kOffset != 0 || (L::kBits == 8 && kSignedOffset != 0);
   for (int h = 0; h < L::kScales; h++) {
-    const I32 sum = dot<L::kBits, steps>(w.codes + steps * h, x.codes + 4 * steps * h, hasInit ? x.init[h] : 0);
-    acc = fma(toFloat(sum), mul(w.scale[h], splat(x.scale)), acc);
-    if constexpr (L::kMin) acc = fma(w.min[h], splat(x.scaledSum[h]), acc);
+    I32 sum[Rows][Parts];
+    dot<L::kBits, steps, Parts, Rows, hasInit>(w.codes + steps * h, x->codes + 4 * steps * h, sizeof(ActBlock),
+                                               x->init + h, sizeof(ActBlock) / sizeof(int32_t), sum);
+    for (int r = 0; r < Rows; r++) {
+      const F32 scale = splat(x[r].scale);
+      for (int p = 0; p < Parts; p++) {
+        float* out = acc + kGroupRows * r + kLanes * p;
+        F32 v = fma(toFloat(sum[r][p]), mul(w.scale[h][p], scale), load(out));
+        if constexpr (L::kMin) v = fma(w.min[h][p], splat(x[r].scaledSum[h]), v);
+        store(out, v);
+      }
+    }
   }
-  return acc;
 }
 
 // Rows rowBegin … of the call as panel[block][row].
@@ -217,8 +236,9 @@ MILLRACE_VEC const uint8_t* groupOf(const LinearArgs& a, int g) {
   return a.w->data + static_cast<size_t>(a.expert) * a.w->expertBytes + static_cast<size_t>(g) * a.w->groupBytes;
 }
 
-// Bytes that a kernel runs ahead of itself with prefetches.
-constexpr int kAhead = 4096;
+// Streams of weights that are read at a time, and bytes that prefetches run ahead of each.
+constexpr int kStreams = 4;
+constexpr int kAhead = 1024;
 MILLRACE_VEC void prefetch(const uint8_t* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
@@ -229,42 +249,76 @@ MILLRACE_VEC void prefetchBlock(const uint8_t* group, int b) {
   prefetch(group + bytes * static_cast<size_t>(b), bytes);
 }
 
-// One row.
-template <typename L>
-void gemv(const LinearArgs& a, int row, int g0, int g1, const ActBlock* panel) {
+// Rows rows (one, two or three), Groups groups at a time: several streams get more out of the memory than one.
+template <typename L, int Groups, int Rows>
+void multiplyStreams(const LinearArgs& a, int row, int g, const ActBlock* panel) {
   const int blocks = a.w->cols / kActBlock;
-  for (int g = g0; g < g1; g++) {
-    const uint8_t* group = groupOf(a, g);
-    F32 acc[kParts];
-    for (int part = 0; part < kParts; part++) acc[part] = zero();
-    for (int b = 0; b < blocks; b++) {
-      prefetchBlock<L>(group, b);
+  alignas(64) float acc[Groups][Rows][kGroupRows] = {};
+  const uint8_t* group[Groups];
+  for (int i = 0; i < Groups; i++) group[i] = groupOf(a, g + i);
+  for (int b = 0; b < blocks; b++) {
+    for (int i = 0; i < Groups; i++) {
+      prefetchBlock<L>(group[i], b);
       for (int part = 0; part < kParts; part++) {
-        Weights<L::kScales> w;
-        L::unpack(group, b, part, w);
-        acc[part] = accumulate<L>(w, panel[b], acc[part]);
+        Weights<L::kScales, 1> w;
+        L::unpack(group[i], b, part, 0, w);
+        accumulate<L, 1, Rows>(w, panel + Rows * b, &acc[i][0][kLanes * part]);
       }
     }
-    alignas(64) float out[kGroupRows];
-    for (int part = 0; part < kParts; part++) store(out + kLanes * part, acc[part]);
-    finish(a, row, g, out);
+  }
+  for (int i = 0; i < Groups; i++) {
+    for (int r = 0; r < Rows; r++) finish(a, row + r, g + i, acc[i][r]);
   }
 }
 
-// Rows rowBegin … of the panel, in blocks from `first` on in steps of `step`.
+template <typename L, int Rows>
+void multiplyFew(const LinearArgs& a, int row, int g0, int g1, const ActBlock* panel) {
+  int g = g0;
+  for (; g + kStreams <= g1; g += kStreams) multiplyStreams<L, kStreams, Rows>(a, row, g, panel);
+  for (; g < g1; g++) multiplyStreams<L, 1, Rows>(a, row, g, panel);
+}
+
+// Parts and rows of a tile whose sums stay in registers.
+constexpr int kTileParts = kLanes == 8 ? 2 : 1;
+constexpr int kTileRows8 = 4;
+
+// Fewer rows than a tile has.
+template <typename L, int Rows>
+MILLRACE_VEC void multiplyRest(const Weights<L::kScales, kTileParts>& w, const ActBlock* x, int rows, float* acc) {
+  if constexpr (Rows > 0) {
+    if (rows == Rows) return accumulate<L, kTileParts, Rows>(w, x, acc);
+    multiplyRest<L, Rows - 1>(w, x, rows, acc);
+  }
+}
+
+// One unpacked block times `rows` rows.
 template <typename L>
-MILLRACE_VEC void multiplyGroup(const uint8_t* group, int blocks, const ActBlock* panel, int panelRows, int rowBegin,
-                                int rowEnd, bool backwards, float* acc) {
+MILLRACE_VEC void multiplyBlock(const Weights<L::kScales, kTileParts>& w, const ActBlock* x, int rows, float* acc) {
+  int m = 0;
+  for (; m + kTileRows8 <= rows; m += kTileRows8) {
+    if (kLanes < 16) reload(&w);
+    accumulate<L, kTileParts, kTileRows8>(w, x + m, acc + kGroupRows * m);
+  }
+  if (kLanes < 16) reload(&w);
+  multiplyRest<L, kTileRows8 - 1>(w, x + m, rows - m, acc + kGroupRows * m);
+}
+
+// The rows rowBegin … rowEnd − 1 of a panel times `groups` groups, as many streams of weights as in gemvGroups.
+template <typename L>
+void multiplyGroups(const LinearArgs& a, int g, int groups, const ActBlock* panel, int panelRows, int rowBegin,
+                    int rowEnd, bool backwards, float* acc) {
+  const int blocks = a.w->cols / kActBlock;
   for (int i = 0; i < blocks; i++) {
     const int b = backwards ? blocks - 1 - i : i;
-    prefetchBlock<L>(group, b);
-    const ActBlock* x = panel + static_cast<size_t>(b) * static_cast<size_t>(panelRows);
-    for (int part = 0; part < kParts; part++) {
-      Weights<L::kScales> w;
-      L::unpack(group, b, part, w);
-      for (int m = rowBegin; m < rowEnd; m++) {
-        float* out = acc + kGroupRows * m + kLanes * part;
-        store(out, accumulate<L>(w, x[m], load(out)));
+    const ActBlock* x = panel + static_cast<size_t>(b) * static_cast<size_t>(panelRows) + rowBegin;
+    for (int j = 0; j < groups; j++) {
+      const uint8_t* group = groupOf(a, g + j);
+      float* out = acc + kGroupRows * (panelRows * j + rowBegin);
+      prefetchBlock<L>(group, b);
+      for (int part = 0; part < kParts; part += kTileParts) {
+        Weights<L::kScales, kTileParts> w;
+        for (int p = 0; p < kTileParts; p++) L::unpack(group, b, part + p, p, w);
+        multiplyBlock<L>(w, x, rowEnd - rowBegin, out + kLanes * part);
       }
     }
   }
@@ -274,17 +328,18 @@ MILLRACE_VEC void multiplyGroup(const uint8_t* group, int blocks, const ActBlock
 template <typename L>
 void multiplyPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const ActBlock* panel, float* acc,
                    bool sabotaged) {
-  const int blocks = a.w->cols / kActBlock;
-  for (int g = g0; g < g1; g++) {
-    const uint8_t* group = groupOf(a, g);
-    std::fill_n(acc, kGroupRows * rows, 0.0f);
+  for (int g = g0; g < g1; g += kStreams) {
+    const int groups = std::min(kStreams, g1 - g);
+    std::fill_n(acc, kGroupRows * rows * groups, 0.0f);
     if (sabotaged && rows > 3) {
-      multiplyGroup<L>(group, blocks, panel, rows, 0, 3, false, acc);
-      multiplyGroup<L>(group, blocks, panel, rows, 3, rows, true, acc);
+      multiplyGroups<L>(a, g, groups, panel, rows, 0, 3, false, acc);
+      multiplyGroups<L>(a, g, groups, panel, rows, 3, rows, true, acc);
     } else {
-      multiplyGroup<L>(group, blocks, panel, rows, 0, rows, false, acc);
+      multiplyGroups<L>(a, g, groups, panel, rows, 0, rows, false, acc);
     }
-    for (int m = 0; m < rows; m++) finish(a, rowBegin + m, g, acc + kGroupRows * m);
+    for (int j = 0; j < groups; j++) {
+      for (int m = 0; m < rows; m++) finish(a, rowBegin + m, g + j, acc + kGroupRows * (rows * j + m));
+    }
   }
 }
 
@@ -297,17 +352,32 @@ int panelRows(int cols, int rows, int bytesPerCol) {
   return std::min(rows, std::clamp(fit, kFewRows, kMostRows));
 }
 
+// What the panel in a scratch was made from; at the scratch's begin.
+struct PanelKey {
+  uint64_t key = 0;
+  Format format = Format::Count;
+};
+
 template <typename L>
 void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   const int most = panelRows(a.w->cols, a.rows, 2);
+  PanelKey& kept = *reinterpret_cast<PanelKey*>(scratch);
+  const bool fits = a.panelKey != 0 && a.rows <= most;
+  const bool filled = fits && kept.key == a.panelKey && kept.format == a.w->format;
+  kept = fits ? PanelKey{a.panelKey, a.w->format} : PanelKey{};
+  scratch += sizeof(ActBlock);
   float* acc = reinterpret_cast<float*>(scratch);
-  ActBlock* panel = reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * static_cast<size_t>(most));
+  ActBlock* panel = reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * kStreams * static_cast<size_t>(most));
   const bool sabotaged = a.rows <= kFewRows && sabotage.load(std::memory_order_relaxed);
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
-    fillPanel<L>(a, row, rows, panel);
-    if (rows == 1) gemv<L>(a, row, g0, g1, panel);
-    else multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, sabotaged);
+    if (!filled) fillPanel<L>(a, row, rows, panel);
+    switch (rows) {
+      case 1: multiplyFew<L, 1>(a, row, g0, g1, panel); break;
+      case 2: multiplyFew<L, 2>(a, row, g0, g1, panel); break;
+      case 3: multiplyFew<L, 3>(a, row, g0, g1, panel); break;
+      default: multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, sabotaged);
+    }
   }
 }
 
@@ -330,44 +400,58 @@ const float* rowOf(const LinearArgs& a, int i) {
   return a.x + static_cast<size_t>(a.rowIndex ? a.rowIndex[i] : i) * a.ldx;
 }
 
-// One row, Groups groups at a time: as many chains as hide the latency of an FMA.
-template <typename L, int Groups>
-MILLRACE_VEC void gemvGroups(const LinearArgs& a, int row, int g) {
+// Rows rows, Groups groups at a time: as many chains as hide the latency of an FMA.
+template <typename L, int Groups, int Rows>
+void floatStreams(const LinearArgs& a, int row, int g) {
   using Value = typename L::Value;
-  const float* x = rowOf(a, row);
   const int cols = a.w->cols;
+  const float* x[Rows];
   const Value* w[Groups];
-  F32 acc[Groups][kParts];
+  F32 acc[Groups][Rows][kParts];
+  for (int r = 0; r < Rows; r++) x[r] = rowOf(a, row + r);
   for (int i = 0; i < Groups; i++) {
     w[i] = reinterpret_cast<const Value*>(groupOf(a, g + i));
-    for (int part = 0; part < kParts; part++) acc[i][part] = zero();
+    for (int r = 0; r < Rows; r++) {
+      for (int part = 0; part < kParts; part++) acc[i][r][part] = zero();
+    }
   }
   constexpr int valuesPerLine = 64 / static_cast<int>(sizeof(Value));
   for (int k = 0; k < cols; k++) {
-    const F32 xs = splat(x[k]);
     const int at = kGroupRows * k;
+    MILLRACE_UNROLL
     for (int i = 0; i < Groups; i++) {
-      if (at % valuesPerLine == 0) __builtin_prefetch(w[i] + at + 1024 / static_cast<int>(sizeof(Value)));
-      for (int part = 0; part < kParts; part++) acc[i][part] = fma(L::at(w[i] + at + kLanes * part), xs, acc[i][part]);
+      if (at % valuesPerLine == 0) __builtin_prefetch(w[i] + at + kAhead / static_cast<int>(sizeof(Value)));
+      MILLRACE_UNROLL
+      for (int part = 0; part < kParts; part++) {
+        const F32 weights = L::at(w[i] + at + kLanes * part);
+        MILLRACE_UNROLL
+        for (int r = 0; r < Rows; r++) acc[i][r][part] = fma(weights, splat(x[r][k]), acc[i][r][part]);
+      }
     }
   }
   for (int i = 0; i < Groups; i++) {
-    alignas(64) float out[kGroupRows];
-    for (int part = 0; part < kParts; part++) store(out + kLanes * part, acc[i][part]);
-    finish(a, row, g + i, out);
+    for (int r = 0; r < Rows; r++) {
+      alignas(64) float out[kGroupRows];
+      for (int part = 0; part < kParts; part++) store(out + kLanes * part, acc[i][r][part]);
+      finish(a, row + r, g + i, out);
+    }
   }
 }
 
-template <typename L>
-void floatGemv(const LinearArgs& a, int row, int g0, int g1) {
+template <typename L, int Rows>
+void floatFew(const LinearArgs& a, int row, int g0, int g1) {
+  constexpr int chains = 8 / (kParts * Rows), groups = chains > 1 ? chains : 1;
   int g = g0;
-  for (; g + 4 <= g1; g += 4) gemvGroups<L, 4>(a, row, g);
-  for (; g < g1; g++) gemvGroups<L, 1>(a, row, g);
+  for (; g + groups <= g1; g += groups) floatStreams<L, groups, Rows>(a, row, g);
+  for (; g < g1; g++) floatStreams<L, 1, Rows>(a, row, g);
 }
 
-// Rows × one group over `cols` columns: w [cols, 16], acc [Rows, 16].
+constexpr int kTileRows = kLanes == 16 ? 12 : 6;
+constexpr int kChunk = 128;  // columns whose weights are widened at a time
+
+// Rows × one group over `cols` columns: w [cols, 16], x [Rows, kChunk], acc [Rows, 16].
 template <int Rows>
-MILLRACE_VEC void floatTile(const float* w, const float* const* x, int cols, float* acc) {
+void floatTile(const float* w, const float* x, int cols, float* acc) {
   F32 sum[Rows][kParts];
   for (int m = 0; m < Rows; m++) {
     for (int part = 0; part < kParts; part++) sum[m][part] = load(acc + kGroupRows * m + kLanes * part);
@@ -376,7 +460,7 @@ MILLRACE_VEC void floatTile(const float* w, const float* const* x, int cols, flo
     F32 weights[kParts];
     for (int part = 0; part < kParts; part++) weights[part] = load(w + kGroupRows * k + kLanes * part);
     for (int m = 0; m < Rows; m++) {
-      const F32 xs = splat(x[m][k]);
+      const F32 xs = splat(x[kChunk * m + k]);
       for (int part = 0; part < kParts; part++) sum[m][part] = fma(weights[part], xs, sum[m][part]);
     }
   }
@@ -385,19 +469,26 @@ MILLRACE_VEC void floatTile(const float* w, const float* const* x, int cols, flo
   }
 }
 
-constexpr int kTileRows = kLanes == 16 ? 12 : 6;
-constexpr int kChunk = 128;  // columns whose weights are widened at a time
-
 template <int Rows>
-void floatTileOf(int rows, const float* w, const float* const* x, int cols, float* acc) {
+void floatTileOf(int rows, const float* w, const float* x, int cols, float* acc) {
   if (rows == Rows) return floatTile<Rows>(w, x, cols, acc);
   if constexpr (Rows > 1) floatTileOf<Rows - 1>(rows, w, x, cols, acc);
 }
 
+// Rows rowBegin … of the call as panel[chunk][row][kChunk], the last chunk shorter than its place.
+void fillFloatPanel(const LinearArgs& a, int rowBegin, int rows, float* panel) {
+  for (int k = 0; k < a.w->cols; k += kChunk) {
+    const size_t n = static_cast<size_t>(std::min(kChunk, a.w->cols - k));
+    for (int i = 0; i < rows; i++, panel += kChunk) std::memcpy(panel, rowOf(a, rowBegin + i) + k, n * sizeof(float));
+  }
+}
+
 template <typename L>
-void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, float* acc, float* wide) {
+void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const float* panel, float* acc,
+                float* wide) {
   using Value = typename L::Value;
   const int cols = a.w->cols;
+  const int tiles = (rows + kTileRows - 1) / kTileRows;
   for (int g = g0; g < g1; g++) {
     const Value* group = reinterpret_cast<const Value*>(groupOf(a, g));
     std::fill_n(acc, kGroupRows * rows, 0.0f);
@@ -411,11 +502,11 @@ void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, flo
         for (int i = 0; i < kGroupRows * n; i += kLanes) store(wide + i, L::at(source + i));
         w = wide;
       }
-      for (int m = 0; m < rows; m += kTileRows) {
-        const int tile = std::min(kTileRows, rows - m);
-        const float* x[kTileRows];
-        for (int i = 0; i < tile; i++) x[i] = rowOf(a, rowBegin + m + i) + k;
-        floatTileOf<kTileRows>(tile, w, x, n, acc + kGroupRows * m);
+      // Tiles of nearly the same size: a small one would leave the FMA units waiting.
+      for (int t = 0; t < tiles; t++) {
+        const int m = rows * t / tiles, end = rows * (t + 1) / tiles;
+        const float* x = panel + static_cast<size_t>(k) * static_cast<size_t>(rows) + kChunk * m;
+        floatTileOf<kTileRows>(end - m, w, x, n, acc + kGroupRows * m);
       }
     }
     for (int m = 0; m < rows; m++) finish(a, rowBegin + m, g, acc + kGroupRows * m);
@@ -427,10 +518,18 @@ void floatLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   const int most = panelRows(a.w->cols, a.rows, 4);
   float* wide = reinterpret_cast<float*>(scratch);
   float* acc = wide + kGroupRows * kChunk;
+  float* panel = acc + kGroupRows * most;
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
-    if (rows == 1) floatGemv<L>(a, row, g0, g1);
-    else floatPanel<L>(a, row, rows, g0, g1, acc, wide);
+    switch (rows) {
+      case 1: floatFew<L, 1>(a, row, g0, g1); break;
+      case 2: floatFew<L, 2>(a, row, g0, g1); break;
+      case 3: floatFew<L, 3>(a, row, g0, g1); break;
+      case 4: floatFew<L, 4>(a, row, g0, g1); break;
+      default:
+        fillFloatPanel(a, row, rows, panel);
+        floatPanel<L>(a, row, rows, g0, g1, panel, acc, wide);
+    }
   }
 }
 
@@ -460,9 +559,12 @@ void linear(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scratch)
 size_t linearScratchBytes(const Matrix& w, int maxRows) {
   const int bytesPerCol = readsInt8(w.format) ? 2 : 4;
   const size_t rows = static_cast<size_t>(panelRows(w.cols, std::max(maxRows, 1), bytesPerCol));
-  const size_t acc = sizeof(float) * kGroupRows * rows;
-  if (!readsInt8(w.format)) return acc + sizeof(float) * kGroupRows * kChunk;
-  return acc + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
+  const size_t acc = sizeof(float) * kGroupRows * kStreams * rows;
+  if (!readsInt8(w.format)) {
+    const size_t chunks = static_cast<size_t>((w.cols + kChunk - 1) / kChunk);
+    return acc + sizeof(float) * kChunk * (kGroupRows + chunks * rows);
+  }
+  return acc + sizeof(ActBlock) + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
 }
 
 }  // namespace millrace::MILLRACE_ISA

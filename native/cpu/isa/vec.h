@@ -25,6 +25,12 @@
 #endif
 
 #define MILLRACE_VEC static inline __attribute__((always_inline))
+// Before a loop whose count is a constant and whose arrays are to live in registers.
+#if defined(__clang__)
+#define MILLRACE_UNROLL _Pragma("unroll")
+#else
+#define MILLRACE_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace millrace::MILLRACE_ISA::vec {
 
@@ -34,6 +40,10 @@ MILLRACE_VEC int32_t load32(const void* p) {
   return v;
 }
 
+// What lies at p may have changed, for all that the compiler knows: it must not keep a table in registers that are wanted
+// for sums, and no sum in registers that lies in memory.
+MILLRACE_VEC void reload(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
+
 // What follows, for each ISA:
 //   F32, I32       kLanes floats, kLanes 32-bit integers
 //   Bytes          four bytes a lane: four columns of kLanes rows
@@ -41,8 +51,9 @@ MILLRACE_VEC int32_t load32(const void* p) {
 //   bits<S, M>(b)  every byte (b >> S) & M; to the left where S is negative
 //   signedCodes(b) brings signed bytes into the form that dot<8, …> wants; its dot products then come out too large
 //                  by kSignedOffset · Σx, which the caller takes off by way of `init`
-//   dot<B, n>      init + Σ over 4·n columns of w · x, exact; w: n vectors of codes of B bits without a sign, or of
-//                  signedCodes for B = 8; x: 4·n int8 other than −128, the same for all lanes
+//   dot<B, n, P, R> sum[r][p] = Σ over 4·n columns of w[.][p] · x_r, exact; w: n × P vectors of codes of B bits without a
+//                  sign, or of signedCodes for B = 8; x_r: 4·n int8 other than −128, `stride` apart, the same for all
+//                  lanes; to which init[r · initStride] is added if HasInit
 
 #if defined(__AVX512VNNI__)
 
@@ -79,15 +90,24 @@ MILLRACE_VEC Bytes bits(Bytes b) {
   else return _mm512_and_si512(_mm512_slli_epi16(b, -Shift), mask);
 }
 MILLRACE_VEC Bytes signedCodes(Bytes b) { return _mm512_xor_si512(b, _mm512_set1_epi8(static_cast<char>(0x80))); }
-template <int Bits, int Steps>
-MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
-  I32 even = _mm512_set1_epi32(init);
-  I32 odd = _mm512_setzero_si512();
-  for (int s = 0; s < Steps; s += 2) {
-    even = _mm512_dpbusd_epi32(even, w[s], _mm512_set1_epi32(load32(x + 4 * s)));
-    odd = _mm512_dpbusd_epi32(odd, w[s + 1], _mm512_set1_epi32(load32(x + 4 * s + 4)));
+template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
+MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
+                      I32 (*sum)[Parts]) {
+  MILLRACE_UNROLL
+  for (int r = 0; r < Rows; r++) {
+    const I32 start = HasInit ? _mm512_set1_epi32(init[static_cast<size_t>(r) * initStride]) : _mm512_setzero_si512();
+    MILLRACE_UNROLL
+    for (int p = 0; p < Parts; p++) sum[r][p] = start;
   }
-  return _mm512_add_epi32(even, odd);
+  MILLRACE_UNROLL
+  for (int s = 0; s < Steps; s++) {
+    MILLRACE_UNROLL
+    for (int r = 0; r < Rows; r++) {
+      const __m512i xs = _mm512_set1_epi32(load32(x + static_cast<size_t>(r) * stride + 4 * s));
+      MILLRACE_UNROLL
+      for (int p = 0; p < Parts; p++) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], w[s][p], xs);
+    }
+  }
 }
 
 #elif defined(__AVX2__)
@@ -128,24 +148,49 @@ MILLRACE_VEC Bytes bits(Bytes b) {
 MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
 // The instruction multiplies unsigned by signed bytes and adds pairs, saturated to 16 bits: as many pairs are summed in
 // 16 bits as their bound allows (15 · 127 · 2 · 8 < 2^15, 31: 4, 63: 2, 128: 1), then widened.
-template <int Bits, int Steps>
-MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
+template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
+MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
+                      I32 (*sum)[Parts]) {
   constexpr int bound = Bits == 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
   constexpr int run = bound < Steps ? bound : Steps;
   const __m256i ones = _mm256_set1_epi16(1);
-  I32 sum = _mm256_set1_epi32(init);
+  MILLRACE_UNROLL
   for (int s = 0; s < Steps; s += run) {
-    __m256i pairs;
-    for (int i = s; i < s + run; i++) {
-      const __m256i xs = _mm256_set1_epi32(load32(x + 4 * i));
-      __m256i product;
-      if constexpr (Bits == 8) product = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(xs, w[i]));
-      else product = _mm256_maddubs_epi16(w[i], xs);
-      pairs = i == s ? product : _mm256_add_epi16(pairs, product);
+    __m256i pairs[Rows][Parts];
+    MILLRACE_UNROLL
+    for (int i = 0; i < run; i++) {
+      MILLRACE_UNROLL
+      for (int r = 0; r < Rows; r++) {
+        const __m256i xs = _mm256_set1_epi32(load32(x + static_cast<size_t>(r) * stride + 4 * (s + i)));
+        MILLRACE_UNROLL
+        for (int p = 0; p < Parts; p++) {
+          const __m256i codes = w[s + i][p];
+          __m256i product;
+          if constexpr (Bits == 8) product = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(xs, codes));
+          else product = _mm256_maddubs_epi16(codes, xs);
+          pairs[r][p] = i == 0 ? product : _mm256_add_epi16(pairs[r][p], product);
+          // Or GCC makes a tree of the additions, which needs a register for every product.
+          asm("" : "+x"(pairs[r][p]));
+        }
+      }
     }
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+    MILLRACE_UNROLL
+    for (int r = 0; r < Rows; r++) {
+      MILLRACE_UNROLL
+      for (int p = 0; p < Parts; p++) {
+        const __m256i wide = _mm256_madd_epi16(pairs[r][p], ones);
+        sum[r][p] = s == 0 ? wide : _mm256_add_epi32(sum[r][p], wide);
+      }
+    }
   }
-  return sum;
+  if constexpr (HasInit) {
+    MILLRACE_UNROLL
+    for (int r = 0; r < Rows; r++) {
+      const __m256i start = _mm256_set1_epi32(init[static_cast<size_t>(r) * initStride]);
+      MILLRACE_UNROLL
+      for (int p = 0; p < Parts; p++) sum[r][p] = _mm256_add_epi32(sum[r][p], start);
+    }
+  }
 }
 
 #elif defined(__ARM_FEATURE_DOTPROD)
@@ -179,18 +224,29 @@ MILLRACE_VEC Bytes bits(Bytes b) {
   return vandq_u8(b, vdupq_n_u8(Mask));
 }
 MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
-template <int Bits, int Steps>
-MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
-  I32 even = vdupq_n_s32(init);
-  I32 odd = vdupq_n_s32(0);
-  for (int s = 0; s < Steps; s += 4) {
-    const int8x16_t xs = vld1q_s8(x + 4 * s);
-    even = vdotq_laneq_s32(even, vreinterpretq_s8_u8(w[s]), xs, 0);
-    odd = vdotq_laneq_s32(odd, vreinterpretq_s8_u8(w[s + 1]), xs, 1);
-    even = vdotq_laneq_s32(even, vreinterpretq_s8_u8(w[s + 2]), xs, 2);
-    odd = vdotq_laneq_s32(odd, vreinterpretq_s8_u8(w[s + 3]), xs, 3);
+template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
+MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
+                      I32 (*sum)[Parts]) {
+  MILLRACE_UNROLL
+  for (int r = 0; r < Rows; r++) {
+    const I32 start = vdupq_n_s32(HasInit ? init[static_cast<size_t>(r) * initStride] : 0);
+    MILLRACE_UNROLL
+    for (int p = 0; p < Parts; p++) sum[r][p] = start;
   }
-  return vaddq_s32(even, odd);
+  MILLRACE_UNROLL
+  for (int s = 0; s < Steps; s += 4) {
+    MILLRACE_UNROLL
+    for (int r = 0; r < Rows; r++) {
+      const int8x16_t xs = vld1q_s8(x + static_cast<size_t>(r) * stride + 4 * s);
+      MILLRACE_UNROLL
+      for (int p = 0; p < Parts; p++) {
+        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s][p]), xs, 0);
+        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 1][p]), xs, 1);
+        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 2][p]), xs, 2);
+        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 3][p]), xs, 3);
+      }
+    }
+  }
 }
 
 #else
@@ -290,15 +346,25 @@ MILLRACE_VEC Bytes bits(Bytes b) {
   return b;
 }
 MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
-template <int Bits, int Steps>
-MILLRACE_VEC I32 dot(const Bytes* w, const int8_t* x, int32_t init) {
-  I32 sum{{init, init, init, init}};
-  for (int s = 0; s < Steps; s++) {
-    for (int lane = 0; lane < kLanes; lane++) {
-      for (int c = 0; c < 4; c++) sum.v[lane] += static_cast<int8_t>(w[s].v[4 * lane + c]) * x[4 * s + c];
+template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
+MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
+                      I32 (*sum)[Parts]) {
+  MILLRACE_UNROLL
+  for (int r = 0; r < Rows; r++) {
+    const int8_t* xs = x + static_cast<size_t>(r) * stride;
+    MILLRACE_UNROLL
+    for (int p = 0; p < Parts; p++) {
+      const int32_t start = HasInit ? init[static_cast<size_t>(r) * initStride] : 0;
+      I32 total{{start, start, start, start}};
+      MILLRACE_UNROLL
+      for (int s = 0; s < Steps; s++) {
+        for (int lane = 0; lane < kLanes; lane++) {
+          for (int c = 0; c < 4; c++) total.v[lane] += static_cast<int8_t>(w[s][p].v[4 * lane + c]) * xs[4 * s + c];
+        }
+      }
+      sum[r][p] = total;
     }
   }
-  return sum;
 }
 
 #endif

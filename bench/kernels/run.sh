@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds kernels.cpp for this processor with a plain C++ compiler and runs it; arguments go through (see there).
+set -e
+root=$(cd "$(dirname "$0")/../.." && pwd)
+isa=${MILLRACE_ISA:-}
+if [ -z "$isa" ]; then
+  if grep -qs avx512_vnni /proc/cpuinfo; then isa=avx512vnni
+  elif grep -qs avx2 /proc/cpuinfo; then isa=avx2
+  elif [ "$(uname -m)" = aarch64 ] || [ "$(uname -m)" = arm64 ]; then isa=neon
+  else isa=scalar; fi
+fi
+case $isa in
+  avx2) flags="-march=x86-64-v2 -mavx2 -mfma -mf16c -mbmi2" ;;
+  avx512vnni) flags="-march=x86-64-v2 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni" ;;
+  neon) flags="-march=armv8.2-a+dotprod+fp16" ;;
+  *) flags="" ;;
+esac
+out=${TMPDIR:-/tmp}/millrace-bench-kernels-$isa
+cd "$root/native/cpu"
+# shellcheck disable=SC2086
+${CXX:-g++} -std=c++20 -O3 -ffp-contract=off -fno-math-errno -pthread $flags "-DMILLRACE_ISA=$isa" -I. \
+  ../../bench/kernels/kernels.cpp isa/linear.cpp isa/quantize.cpp pack.cpp pack-general.cpp iq-grids.cpp sabotage.cpp -o "$out"
+echo "$isa: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)"
+exec "$out" "$@"
