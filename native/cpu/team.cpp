@@ -9,6 +9,7 @@ std::unique_ptr<Team> Team::create(int threads) {
   if (!team) return nullptr;
   team->members_.reset(new (std::nothrow) Member[static_cast<size_t>(threads)]);
   if (!team->members_) return nullptr;
+  team->coresLeft_ = threads < os::availableCores();
   auto body = [](void* self) {
     auto* me = static_cast<Member*>(self);
     me->team->work(me->index);
@@ -32,6 +33,7 @@ bool Team::submit(Job* job) {
     return true;
   }
   idle_ = false;
+  betweenJobs_.store(false, std::memory_order_relaxed);
   job_ = job;
   opening_ = true;
   publish(1, true);
@@ -89,6 +91,7 @@ void Team::advance() {
       std::lock_guard<std::mutex> lock(mutex_);
       more = !waiting_.empty();
       idle_ = !more;
+      if (!more) betweenJobs_.store(true, std::memory_order_relaxed);
       if (more) {
         job_ = waiting_.front();
         waiting_.pop_front();
@@ -117,6 +120,7 @@ bool Team::waitBeyond(uint32_t phase) {
   auto later = [&](uint32_t seen) { return static_cast<int32_t>(seen - phase) > 0; };
   for (int i = 0; i < kSpins; i++) {
     if (later(phase_.load(std::memory_order_acquire))) return !stopping_.load(std::memory_order_acquire);
+    if (!coresLeft_ && betweenJobs_.load(std::memory_order_relaxed)) break;
     os::relax();
   }
   while (true) {

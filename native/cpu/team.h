@@ -3,7 +3,8 @@
 // and opens the next one. So a phase waits for its chunks, never for a thread: on a loaded machine a thread that got no
 // core holds nobody up (unless it lost it within a chunk), and a sleeping one joins when it is awake.
 //
-// A thread without work spins for some tens of microseconds and then sleeps; an idle team sleeps.
+// A thread without work spins for some tens of microseconds and then sleeps. Between two jobs it spins only where cores
+// are left over: whoever submits the next one needs a core, too.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -63,6 +64,7 @@ class Team {
   alignas(64) std::atomic<uint32_t> phase_{0};  // what waiting threads look at
   alignas(64) std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> betweenJobs_{true};
   // Of the open phase; written before the ticket, read after it was taken.
   Job* job_ = nullptr;
   int chunks_ = 0;
@@ -73,6 +75,7 @@ class Team {
   bool idle_ = true, stopped_ = false;
 
   int threads_ = 0;
+  bool coresLeft_ = false;
   std::unique_ptr<Member[]> members_;
 };
 
