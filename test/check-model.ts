@@ -2,7 +2,10 @@
  * check:model: a real model against what transformers said about it (../shared/models): token ids, the margins
  * of every recorded step on `reference` (F32 KV) and on `cpu` beside node-llama-cpp, and the perplexity of a text.
  *
- * npm run check:model -- [--reference all|few|none] [--windows N]   (defaults: few, all)
+ * npm run check:model -- [--reference all|few|none] [--windows N] [--quick]
+ *
+ * Defaults: few paths on `reference` (all take half an hour), all windows of the text. `--quick` is npm test's share:
+ * a few paths on either backend, three windows, no peer.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -24,6 +27,7 @@ const { values } = parseArgs({
   options: {
     reference: { type: "string", default: "few" },
     windows: { type: "string" },
+    quick: { type: "boolean", default: false },
   },
 });
 const absent = missing(MODEL, GREEDY, PERPLEXITY, TEXT);
@@ -87,7 +91,7 @@ const wrong = paths.filter(
 report(wrong.length === 0, `token ids of ${paths.length} prompts equal ${wrong.map(({ id }) => id).join(", ")}`);
 
 const steps: Step[] = [];
-for (const path of paths) steps.push(...(await stepsOf(llm, path)));
+for (const path of paths) if (!values.quick || FEW.has(path.id)) steps.push(...(await stepsOf(llm, path)));
 const ours = summarise(steps);
 report(Number.isFinite(ours.rms), `cpu:            ${describe(ours)}`);
 const far = ours.changed.filter(({ gap }) => gap >= NEAR_TIE);
@@ -95,7 +99,8 @@ report(
   far.length === 0,
   `no argmax changed where the gap is ${NEAR_TIE} or more ${far.map(({ path, step, gap }) => `${path}[${step}] ${gap}`).join(", ")}`,
 );
-if (peerMissing !== false) console.log(`SKIPPED the comparison with node-llama-cpp: ${peerMissing}`);
+if (values.quick) console.log("     node-llama-cpp is not asked (--quick)");
+else if (peerMissing !== false) console.log(`SKIPPED the comparison with node-llama-cpp: ${peerMissing}`);
 else {
   const peer = summarise(await peerSteps(modelPath, paths));
   console.log(`     node-llama-cpp: ${describe(peer)}`);
@@ -109,7 +114,7 @@ else {
   );
 }
 
-const windows = values.windows === undefined ? recorded.windows.length : Number(values.windows);
+const windows = Number(values.windows ?? (values.quick ? 3 : recorded.windows.length));
 const start = performance.now();
 const result = await llm.perplexity(ids, {
   limit: windows,
