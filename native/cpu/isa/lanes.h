@@ -319,6 +319,15 @@ MILLRACE_INLINE I32 shiftRightSigned(I32 x) {
 }
 // The 64-bit products of unsigned lanes with `m`, as high and low halves.
 MILLRACE_INLINE void mulWide(I32 x, uint32_t m, I32& high, I32& low) {
+#if defined(__ARM_NEON)
+  const auto product = [&](int i, auto narrow) {
+    const uint32x4_t lanes = reinterpret<uint32x4_t>(x.v[i]);
+    return reinterpret<Int4>(
+        vcombine_u32(narrow(vmull_n_u32(vget_low_u32(lanes), m)), narrow(vmull_n_u32(vget_high_u32(lanes), m))));
+  };
+  high = ints([&](int i) { return product(i, [](uint64x2_t p) { return vshrn_n_u64(p, 32); }); });
+  low = ints([&](int i) { return product(i, [](uint64x2_t p) { return vmovn_u64(p); }); });
+#else
   int32_t from[kLanes], highs[kLanes], lows[kLanes];
   storeInt(from, x);
   for (int i = 0; i < kLanes; i++) {
@@ -328,6 +337,7 @@ MILLRACE_INLINE void mulWide(I32 x, uint32_t m, I32& high, I32& low) {
   }
   high = loadInt(highs);
   low = loadInt(lows);
+#endif
 }
 MILLRACE_INLINE Mask less(F32 x, F32 y) {
   return masks([&](int i) { return x.v[i] < y.v[i]; });
