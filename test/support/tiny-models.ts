@@ -12,20 +12,34 @@ import { Random } from "./random.ts";
 export const TINY_FAMILIES = ["llama", "qwen2", "qwen3", "gemma3", "phi3", "gpt2", "mixtral", "qwen3moe"] as const;
 export type TinyFamily = (typeof TINY_FAMILIES)[number];
 
-const LAYERS = 2;
-const WIDTH = 512;
-const HEADS = 8;
-const KV_HEADS = 2;
-const HEAD_DIM = 64;
-const HIDDEN = 768;
-const EXPERTS = 4;
-const EXPERT_HIDDEN = 256;
-const VOCAB = 512;
-const CONTEXT = 1024;
-export const TINY_VOCAB = VOCAB;
+export const TINY_VOCAB = 512;
+
+const SIZE = {
+  layers: 2,
+  width: 512,
+  heads: 8,
+  kvHeads: 2,
+  headDim: 64,
+  hidden: 768,
+  experts: 4,
+  expertsUsed: 2,
+  expertHidden: 256,
+  vocab: TINY_VOCAB,
+  context: 1024,
+  /** Gemma-3's. */
+  window: 100,
+};
+export type TinySize = Readonly<typeof SIZE>;
 
 /** `dtype` is that of all matrices; norms, biases and routers are F32. */
-export function tinyModel(family: TinyFamily, dtype: DType, seed: number): ModelArtifact {
+export function tinyModel(
+  family: TinyFamily,
+  dtype: DType,
+  seed: number,
+  size: Partial<TinySize> = {},
+): ModelArtifact {
+  const { layers, width, heads, kvHeads, headDim, hidden, experts, expertsUsed, expertHidden } = { ...SIZE, ...size };
+  const { vocab, context, window } = { ...SIZE, ...size };
   const random = new Random(seed);
   const tensors = new Map<string, Tensor>();
   const add = (name: string, shape: readonly number[], of: DType, bytes: Uint8Array): void => {
@@ -46,40 +60,40 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
     const values = Float32Array.from({ length: count }, () => mean + spread * random.normal());
     add(name, [count], "F32", new Uint8Array(values.buffer));
   };
-  const norm = (name: string, count = WIDTH): void => vector(`${name}.weight`, count, 1, 0.1);
+  const norm = (name: string, count = width): void => vector(`${name}.weight`, count, 1, 0.1);
 
   // Logits with a standard deviation of 1 or 2: answers that vary, and cuts (top-p, min-p) that cut.
   const tied = family === "gemma3" || family === "gpt2";
-  add("token_embd.weight", [VOCAB, WIDTH], dtype, randomWeights(dtype, VOCAB * WIDTH, tied ? 0.07 : 1, random));
+  add("token_embd.weight", [vocab, width], dtype, randomWeights(dtype, vocab * width, tied ? 0.07 : 1, random));
   if (!tied)
-    add("output.weight", [VOCAB, WIDTH], dtype, randomWeights(dtype, VOCAB * WIDTH, 2 / Math.sqrt(WIDTH), random));
+    add("output.weight", [vocab, width], dtype, randomWeights(dtype, vocab * width, 2 / Math.sqrt(width), random));
   norm("output_norm");
   if (family === "gpt2") {
-    add("position_embd.weight", [CONTEXT, WIDTH], "F32", randomWeights("F32", CONTEXT * WIDTH, 0.3, random));
-    vector("output_norm.bias", WIDTH, 0, 0.1);
+    add("position_embd.weight", [context, width], "F32", randomWeights("F32", context * width, 0.3, random));
+    vector("output_norm.bias", width, 0, 0.1);
   }
-  for (let i = 0; i < LAYERS; i++) {
+  for (let i = 0; i < layers; i++) {
     const at = `blk.${i}.`;
-    const kvWidth = (family === "gpt2" ? HEADS : KV_HEADS) * HEAD_DIM;
+    const kvWidth = (family === "gpt2" ? heads : kvHeads) * headDim;
     norm(`${at}attn_norm`);
     norm(`${at}ffn_norm`);
-    if (family === "phi3" || family === "gpt2") matrix(`${at}attn_qkv.weight`, WIDTH + 2 * kvWidth, WIDTH);
+    if (family === "phi3" || family === "gpt2") matrix(`${at}attn_qkv.weight`, heads * headDim + 2 * kvWidth, width);
     else {
-      matrix(`${at}attn_q.weight`, WIDTH, WIDTH);
-      matrix(`${at}attn_k.weight`, kvWidth, WIDTH);
-      matrix(`${at}attn_v.weight`, kvWidth, WIDTH);
+      matrix(`${at}attn_q.weight`, heads * headDim, width);
+      matrix(`${at}attn_k.weight`, kvWidth, width);
+      matrix(`${at}attn_v.weight`, kvWidth, width);
     }
-    matrix(`${at}attn_output.weight`, WIDTH, WIDTH);
+    matrix(`${at}attn_output.weight`, width, heads * headDim);
     if (family === "qwen2")
-      for (const [part, width] of [
-        ["q", WIDTH],
+      for (const [part, columns] of [
+        ["q", heads * headDim],
         ["k", kvWidth],
         ["v", kvWidth],
       ] as const)
-        vector(`${at}attn_${part}.bias`, width, 0, 0.1);
+        vector(`${at}attn_${part}.bias`, columns, 0, 0.1);
     if (family === "qwen3" || family === "qwen3moe" || family === "gemma3") {
-      norm(`${at}attn_q_norm`, HEAD_DIM);
-      norm(`${at}attn_k_norm`, HEAD_DIM);
+      norm(`${at}attn_q_norm`, headDim);
+      norm(`${at}attn_k_norm`, headDim);
     }
     if (family === "gemma3") {
       norm(`${at}post_attention_norm`);
@@ -88,57 +102,57 @@ export function tinyModel(family: TinyFamily, dtype: DType, seed: number): Model
     if (family === "mixtral" || family === "qwen3moe") {
       add(
         `${at}ffn_gate_inp.weight`,
-        [EXPERTS, WIDTH],
+        [experts, width],
         "F32",
-        randomWeights("F32", EXPERTS * WIDTH, 1 / Math.sqrt(WIDTH), random),
+        randomWeights("F32", experts * width, 1 / Math.sqrt(width), random),
       );
-      matrix(`${at}ffn_gate_exps.weight`, EXPERTS, EXPERT_HIDDEN, WIDTH);
-      matrix(`${at}ffn_up_exps.weight`, EXPERTS, EXPERT_HIDDEN, WIDTH);
-      matrix(`${at}ffn_down_exps.weight`, EXPERTS, WIDTH, EXPERT_HIDDEN);
+      matrix(`${at}ffn_gate_exps.weight`, experts, expertHidden, width);
+      matrix(`${at}ffn_up_exps.weight`, experts, expertHidden, width);
+      matrix(`${at}ffn_down_exps.weight`, experts, width, expertHidden);
     } else if (family === "phi3") {
-      matrix(`${at}ffn_up.weight`, 2 * HIDDEN, WIDTH);
-      matrix(`${at}ffn_down.weight`, WIDTH, HIDDEN);
+      matrix(`${at}ffn_up.weight`, 2 * hidden, width);
+      matrix(`${at}ffn_down.weight`, width, hidden);
     } else {
-      if (family !== "gpt2") matrix(`${at}ffn_gate.weight`, HIDDEN, WIDTH);
-      matrix(`${at}ffn_up.weight`, HIDDEN, WIDTH);
-      matrix(`${at}ffn_down.weight`, WIDTH, HIDDEN);
+      if (family !== "gpt2") matrix(`${at}ffn_gate.weight`, hidden, width);
+      matrix(`${at}ffn_up.weight`, hidden, width);
+      matrix(`${at}ffn_down.weight`, width, hidden);
     }
     if (family === "gpt2") {
-      for (const [part, width] of [
-        ["attn_norm", WIDTH],
-        ["attn_qkv", 3 * WIDTH],
-        ["attn_output", WIDTH],
-        ["ffn_norm", WIDTH],
-        ["ffn_up", HIDDEN],
-        ["ffn_down", WIDTH],
+      for (const [part, columns] of [
+        ["attn_norm", width],
+        ["attn_qkv", 3 * width],
+        ["attn_output", width],
+        ["ffn_norm", width],
+        ["ffn_up", hidden],
+        ["ffn_down", width],
       ] as const) {
-        vector(`${at}${part}.bias`, width, 0, 0.1);
+        vector(`${at}${part}.bias`, columns, 0, 0.1);
       }
     }
   }
 
   const architecture = family === "mixtral" ? "llama" : family;
   const keys: Record<string, MetaValue> = {
-    block_count: LAYERS,
-    embedding_length: WIDTH,
-    "attention.head_count": HEADS,
-    "attention.head_count_kv": KV_HEADS,
-    "attention.key_length": HEAD_DIM,
-    "attention.value_length": HEAD_DIM,
-    feed_forward_length: family === "mixtral" ? EXPERT_HIDDEN : HIDDEN,
+    block_count: layers,
+    embedding_length: width,
+    "attention.head_count": heads,
+    "attention.head_count_kv": kvHeads,
+    "attention.key_length": headDim,
+    "attention.value_length": headDim,
+    feed_forward_length: family === "mixtral" ? expertHidden : hidden,
     "attention.layer_norm_rms_epsilon": 1e-5,
     "attention.layer_norm_epsilon": 1e-5,
-    context_length: CONTEXT,
-    "rope.dimension_count": HEAD_DIM,
+    context_length: context,
+    "rope.dimension_count": headDim,
     "rope.freq_base": 10_000,
   };
   if (family === "mixtral" || family === "qwen3moe") {
-    Object.assign(keys, { expert_count: EXPERTS, expert_used_count: 2, expert_feed_forward_length: EXPERT_HIDDEN });
+    Object.assign(keys, { expert_count: experts, expert_used_count: expertsUsed, expert_feed_forward_length: expertHidden });
   }
   // One window layer, one that sees everything.
   if (family === "gemma3")
-    Object.assign(keys, { "attention.sliding_window": 100, "attention.sliding_window_pattern": 2 });
-  const metadata: Record<string, MetaValue> = { "general.architecture": architecture, ...byteTokenizer() };
+    Object.assign(keys, { "attention.sliding_window": window, "attention.sliding_window_pattern": 2 });
+  const metadata: Record<string, MetaValue> = { "general.architecture": architecture, ...byteTokenizer(vocab) };
   for (const [key, value] of Object.entries(keys)) metadata[`${architecture}.${key}`] = value;
   return {
     name: `tiny ${family} ${dtype}`,
@@ -198,11 +212,11 @@ export function randomWeights(dtype: DType, count: number, spread: number, rando
 }
 
 /** A byte-level vocabulary without merges; ids from 256 on stand for nothing. */
-function byteTokenizer(): Record<string, MetaValue> {
+function byteTokenizer(vocab: number): Record<string, MetaValue> {
   const printable = (byte: number): boolean =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let others = 0;
-  const tokens = Array.from({ length: VOCAB }, (_, id) => {
+  const tokens = Array.from({ length: vocab }, (_, id) => {
     if (id >= 256) return `<${id}>`;
     return String.fromCodePoint(printable(id) ? id : 256 + others++);
   });
@@ -210,8 +224,8 @@ function byteTokenizer(): Record<string, MetaValue> {
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": "gpt-2",
     "tokenizer.ggml.tokens": tokens,
-    "tokenizer.ggml.token_type": Int32Array.from({ length: VOCAB }, (_, id) => (id < 256 ? 1 : 5)),
+    "tokenizer.ggml.token_type": Int32Array.from({ length: vocab }, (_, id) => (id < 256 ? 1 : 5)),
     "tokenizer.ggml.merges": [],
-    "tokenizer.ggml.eos_token_id": VOCAB - 1,
+    "tokenizer.ggml.eos_token_id": vocab - 1,
   };
 }
