@@ -5,6 +5,7 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
 import { modelGraph } from "../models/models.ts";
 import { groupStates } from "../state/groups.ts";
 import { createChatTemplate } from "../tokenizer/chat-template.ts";
@@ -50,6 +51,7 @@ export async function assemble(
     const maxSequences = positive("maxSequences", options.maxSequences ?? 32);
     const { graph } = await modelGraph(artifact, { context: options.context });
     const context = positive("context", options.context ?? Math.min(graph.contextLength, DEFAULT_CONTEXT));
+    checkPositions(graph, context);
     const chunk = Math.min(positive("chunk", options.chunk ?? 512), context);
     const groups = groupStates(graph);
     const memory = planMemory(backend, graph, groups, { kv, context, chunk, kvBytes: options.kvBytes });
@@ -98,6 +100,13 @@ export async function assemble(
     await release();
     throw error;
   }
+}
+
+/** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */
+function checkPositions(graph: Graph, context: number): void {
+  const learned = graph.nodes.find((node) => node.op === "positionEmbed")?.weight.shape[0] ?? Infinity;
+  if (context > learned)
+    throw new RequestError(`context is ${context}, but the model has learned only ${learned} positions`);
 }
 
 function positive(name: string, value: number): number {

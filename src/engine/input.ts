@@ -55,7 +55,9 @@ export class InputProcessor {
     this.#tokenizer = tokenizer;
     this.#template = template;
     this.#defaults = defaults;
-    this.#stopIds = new Set([...tokenizer.stopIds, ...(defaults.eosTokenIds ?? [])]);
+    // A tokenizer may name tokens that the model doesn't have; they never come.
+    const stopIds = [...tokenizer.stopIds, ...(defaults.eosTokenIds ?? [])].filter((id) => id < vocabSize);
+    this.#stopIds = new Set(stopIds);
     this.#vocabSize = vocabSize;
     this.#context = context;
   }
@@ -74,7 +76,7 @@ export class InputProcessor {
     const reasoning = /<think>\s*$/.test(text) ? "open" : "tagged";
     // The template writes BOS itself.
     const ids = this.#tokenizer.encode(text, { addSpecial: false, parseSpecial: true });
-    return this.#answer(ids, options, reasoning);
+    return this.#answer(this.checkIds(ids), options, reasoning);
   }
 
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerOptions {

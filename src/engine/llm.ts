@@ -96,10 +96,9 @@ export class Llm implements AsyncDisposable {
 
   /** How well the model predicts a text, in windows that don't overlap, without BOS. */
   async perplexity(text: string | ArrayLike<number>, options: PerplexityOptions = {}): Promise<Perplexity> {
-    const ids =
-      typeof text === "string"
-        ? this.tokenizer.encode(text, { addSpecial: false, parseSpecial: false })
-        : this.#input.checkIds(text);
+    const ids = this.#input.checkIds(
+      typeof text === "string" ? this.tokenizer.encode(text, { addSpecial: false, parseSpecial: false }) : text,
+    );
     this.#input.checkLength(Math.min(ids.length, 2), 0);
     const window = options.window ?? Math.min(1024, this.info.context);
     this.#input.checkLength(window, 0);
