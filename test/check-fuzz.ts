@@ -22,18 +22,28 @@ import {
   type FuzzOptions,
   type FuzzReport,
 } from "./fuzz-artifacts.ts";
+import { fuzzModels } from "./fuzz-models.ts";
 
 const { values } = parseArgs({
   options: {
     headers: { type: "string", default: "100000" },
     tables: { type: "string", default: "10000" },
     "any-time": { type: "boolean", default: false },
+    models: { type: "string", default: "3000" },
+    model: { type: "string" },
     large: { type: "string", default: "400" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
   },
 });
 const seed = Number(values.seed);
 console.log(`seed ${seed}`);
+
+if (values.model !== undefined) {
+  const { faults } = await fuzzModels(1, { seed, only: Number(values.model), timed: !values["any-time"] });
+  for (const fault of faults) console.log(fault);
+  console.log(faults.length === 0 ? "PASS" : "FAIL");
+  process.exit(faults.length === 0 ? 0 : 1);
+}
 
 let faults = 0;
 async function part(
@@ -76,6 +86,24 @@ for (const path of paths.filter((name) => name.endsWith(".gguf") && existsSync(n
 }
 if (originals.length === 0) console.log(`real files: left out, ${shared} is missing`);
 else await part("real files", Number(values.large), (options) => fuzzLarge(Number(values.large), originals, options));
+
+const models = Number(values.models);
+if (models > 0) {
+  const started = performance.now();
+  const timed = !values["any-time"];
+  const onProgress = (done: number) => {
+    if (done % 250 === 0) console.error(`  models: ${done} of ${models}`);
+  };
+  const report = await fuzzModels(models, { seed, timed, onProgress });
+  faults += report.faults.length;
+  const refused = [...report.errors].map(([kind, count]) => `${count} ${kind}s`).join(", ");
+  console.log(
+    `models: ${report.cases} cases (${report.answered} answered; ${refused}) in ` +
+      `${((performance.now() - started) / 1000).toFixed(0)} s, slowest ${report.slowestMs.toFixed(0)} ms of processor time, ` +
+      `${report.faults.length} faults`,
+  );
+  for (const fault of report.faults.slice(0, 10)) console.log(`  ${fault}`);
+}
 
 console.log(faults === 0 ? "PASS" : "FAIL");
 process.exitCode = faults === 0 ? 0 : 1;

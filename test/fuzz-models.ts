@@ -163,7 +163,7 @@ async function answer(mutant: Mutant, backend: Backend, random: Random): Promise
 
 /** Texts may have ids that the model lacks, no ids, or a template that fails: errors of the request, not of the model. */
 async function useText(llm: Llm): Promise<void> {
-  const text = 'Grüße, the quick <|im_end|> 日本 fox 123\n\n  <5>"';
+  const text = 'Grüße, the quick <|im_end|> 日本 fox 123\n\n  <5>"' + "a".repeat(100);
   const ids = llm.tokenize(text);
   llm.tokenizer.decode(ids, { skipSpecial: false });
   const wants = [
@@ -289,7 +289,7 @@ function tinySize(random: Random, dtype: DType): Partial<TinySize> {
     expertsUsed: 1 + random.below(experts),
     expertHidden: columns([1, 3, 16, 32]),
     vocab: random.pick([1, 2, 17, 100, 256, 300]),
-    context: random.pick([1, 2, 16, 17, 100]),
+    context: random.pick([2, 3, 16, 17, 100]),
     window: random.pick([1, 2, 15, 16, 17, 1000]),
   };
 }
@@ -307,7 +307,7 @@ const NUMBERS = [
   2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, -1, -2, -255, -(2 ** 31), 0.5, -0.5, 1.5, 1e-45, 1e-30, 1e-9, 1e9, 1e20, 1e38,
   1e300, Number.MIN_VALUE, Number.MAX_VALUE, Infinity, -Infinity, NaN,
 ];
-const TEXTS = ["", "x", "gpt2", "llama", "bert", "yarn", "linear", "longrope", "none", "default", "qwen2", "{% for", "\u0000", "é".repeat(5000)];
+const TEXTS = ["", "x", "gpt2", "llama", "bert", "yarn", "linear", "longrope", "none", "default", "qwen2", "{% for", "{% for i in range(999999999) %}x{% endfor %}", "(a+)+$", "(\\p{L}+|a)*b", "\\p{L}{1,99999}", "\u0000", "é".repeat(5000)];
 
 /** Changes one entry of GGUF metadata; returns what it did. */
 function changeEntry(
@@ -393,7 +393,7 @@ function hfMutant(random: Random): Mutant {
   let header: unknown = JSON.parse(weights.toString("utf8", 8, headerEnd));
   const changed = new Map<string, unknown>(Object.entries(texts));
   for (let changes = 1 + random.below(3); changes > 0; changes--) {
-    const file = random.pick(["config.json", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "header"]);
+    const file = random.pick(["config.json", "config.json", "tokenizer.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "header"]);
     const value = file === "header" ? header : changed.get(file);
     const mutated = changeJson(random, value, (path) => done.push(`${file}${path}`));
     if (file === "header") header = mutated;

@@ -1,6 +1,7 @@
 /**
  * The sampling defaults that a model's makers give, from GGUF's `general.sampling.*` keys (as llama.cpp reads them) or
- * Hugging Face's generation_config.json. Values out of range are left out: they are advice, not parameters.
+ * Hugging Face's generation_config.json. Values beyond the ranges of a request's parameters are left out:
+ * they are advice.
  */
 import type { GenerationDefaults, MetaObject, MetaValue } from "./artifact.ts";
 
@@ -9,11 +10,11 @@ export function ggufDefaults(metadata: MetaObject): GenerationDefaults {
   const sampling = (name: string) => metadata[`general.sampling.${name}`];
   const id = (name: string) => metadata[`tokenizer.ggml.${name}`];
   return compact({
-    temperature: number(sampling("temp"), 0),
+    temperature: number(sampling("temp"), 0, 100),
     topK: topK(sampling("top_k")),
     topP: number(sampling("top_p"), 0, 1),
     minP: number(sampling("min_p"), 0, 1),
-    repetitionPenalty: number(sampling("penalty_repeat"), Number.MIN_VALUE),
+    repetitionPenalty: number(sampling("penalty_repeat"), 0.01, 100),
     eosTokenIds: tokenIds(id("eos_token_id"), id("eos_token_ids"), id("eot_token_id"), id("eom_token_id")),
   });
 }
@@ -23,11 +24,11 @@ export function hfDefaults(generation: MetaObject, config: MetaObject): Generati
   // Without do_sample the makers mean greedy decoding, whatever the other values say.
   const greedy = generation["do_sample"] === false;
   return compact({
-    temperature: greedy ? 0 : number(generation["temperature"], 0),
+    temperature: greedy ? 0 : number(generation["temperature"], 0, 100),
     topK: topK(generation["top_k"]),
     topP: number(generation["top_p"], 0, 1),
     minP: number(generation["min_p"], 0, 1),
-    repetitionPenalty: number(generation["repetition_penalty"], Number.MIN_VALUE),
+    repetitionPenalty: number(generation["repetition_penalty"], 0.01, 100),
     eosTokenIds: tokenIds(generation["eos_token_id"] ?? config["eos_token_id"]),
   });
 }
@@ -38,7 +39,7 @@ function number(value: MetaValue | undefined, least: number, most = Number.MAX_V
 
 /** 0 and below mean all tokens, which is no default worth stating. */
 function topK(value: MetaValue | undefined): number | undefined {
-  return Number.isSafeInteger(value) && Number(value) > 0 ? Number(value) : undefined;
+  return Number.isSafeInteger(value) && Number(value) > 0 && Number(value) < 2 ** 31 ? Number(value) : undefined;
 }
 
 /** Ids from numbers and lists of numbers, each once. */
