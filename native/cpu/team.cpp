@@ -117,6 +117,8 @@ void Team::publish(int chunks, bool wake) {
 
 // Waits for a later phase than this one; false where the team is stopped.
 bool Team::waitBeyond(uint32_t phase) {
+  // A thread that comes late finds the last phase open; no later one will come.
+  if (stopping_.load(std::memory_order_acquire)) return false;
   auto later = [&](uint32_t seen) { return static_cast<int32_t>(seen - phase) > 0; };
   for (int i = 0; i < kSpins; i++) {
     if (later(phase_.load(std::memory_order_acquire))) return !stopping_.load(std::memory_order_acquire);

@@ -89,3 +89,12 @@ TEST(teamEndsWhatWaitsWhenItStops) {
   Counting late(1, &order);
   CHECK(!team->submit(&late));
 }
+
+// A thread may come to life only when the team is stopped already.
+TEST(teamThatIsStoppedAtOnceEnds) {
+  for (int i = 0; i < 200; i++) {
+    auto team = Team::create(8);
+    CHECK(team != nullptr);
+    team->stop();
+  }
+}
