@@ -1,7 +1,7 @@
 /** Loads the model that a command's flags name, or its tokenizer alone, with progress on stderr and Ctrl-C heard. */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Llm } from "../engine/llm.ts";
-import { load, openModel as openArtifact, type LoadEvent } from "../engine/load.ts";
+import { createBackend, load, openModel as openArtifact, type LoadEvent } from "../engine/load.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { MODEL } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
@@ -31,6 +31,14 @@ export async function openTokenizer(flags: ReferenceFlags, terminal: Terminal): 
   } finally {
     await artifact.close();
   }
+}
+
+/** What tokens depend on beside the request (backend, ISA path, KV type, kernel version), as `load` would have it. */
+export async function numericProfile(flags: Pick<ModelFlags, "kv" | "backend">, terminal: Terminal): Promise<string> {
+  const backend = await withProgress(terminal, (progress) => createBackend({ backend: flags.backend, ...progress }));
+  const profile = backend.profile(flags.kv ?? "f16");
+  await backend.close();
+  return profile;
 }
 
 /** Without the flag the environment decides (MILLRACE_OFFLINE). */

@@ -79,7 +79,14 @@ export async function openModel(reference: string | undefined, options: LoadOpti
   });
 }
 
-async function createBackend({ backend = "cpu", threads, isa, onProgress, signal }: LoadOptions): Promise<Backend> {
+/** The backend that `load` would use. The caller closes it. */
+export async function createBackend({
+  backend = "cpu",
+  threads,
+  isa,
+  onProgress,
+  signal,
+}: LoadOptions): Promise<Backend> {
   if (backend === "reference") {
     const { createReferenceBackend } = await import("../backend/reference/backend.ts");
     return createReferenceBackend();

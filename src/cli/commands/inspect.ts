@@ -8,10 +8,10 @@ import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
 import { formatBytes } from "../progress.ts";
-import { openModelFiles } from "../session.ts";
+import { numericProfile, openModelFiles } from "../session.ts";
 import { printable } from "../terminal.ts";
 
-const { model, offline, context } = MODEL.flags;
+const { model, offline, context, kv, backend } = MODEL.flags;
 const SHOW = {
   title: "Show",
   flags: {
@@ -27,9 +27,10 @@ export const inspect = defineCommand({
   words: "[MODEL]",
   about:
     "Shows a model's architecture, size, formats, tokenizer and metadata; with --graph the network, one line an op, as " +
-    "its family builds it and as the passes leave it to a backend. Only headers are read.",
-  groups: [SHOW, { title: "Model", flags: { model, offline, context } }],
-  flags: { ...SHOW.flags, model, offline, context },
+    "its family builds it and as the passes leave it to a backend. Of the files only headers are read. The profile names " +
+    "what tokens depend on beside a request: backend, instruction set, KV type, kernel version.",
+  groups: [SHOW, { title: "Model", flags: { model, offline, context, kv, backend } }],
+  flags: { ...SHOW.flags, model, offline, context, kv, backend },
   examples: ["millrace inspect model.gguf", "millrace inspect model.gguf --graph"],
   async run({ values, words, terminal }) {
     const [word, ...more] = words;
@@ -38,7 +39,10 @@ export const inspect = defineCommand({
     }
     const artifact = await openModelFiles({ ...values, model: word ?? values.model }, terminal);
     try {
-      const facts = describe(artifact);
+      const facts = {
+        ...describe(artifact),
+        profile: values.graph ? undefined : await numericProfile(values, terminal),
+      };
       if (values.graph) {
         const { graph, dtypeOf } = await modelGraph(artifact, { context: values.context });
         const before = printGraph(graph);
@@ -73,6 +77,7 @@ interface Facts {
   readonly tokenizer: string;
   readonly chatTemplate: boolean;
   readonly generation: ModelArtifact["generation"];
+  readonly profile?: string | undefined;
 }
 
 function describe(artifact: ModelArtifact): Facts {
@@ -120,6 +125,7 @@ function rows(facts: Facts): [string, string][] {
     ["tokenizer", facts.tokenizer],
     ["chat template", facts.chatTemplate ? "yes" : "no"],
     ["defaults", generation.length === 0 ? "none" : generation.map(([k, v]) => `${k} ${String(v)}`).join(", ")],
+    ["profile", facts.profile ?? ""],
   ];
 }
 
