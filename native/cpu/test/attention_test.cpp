@@ -101,13 +101,13 @@ struct Fixture {
       a.blockTable = kept.data();
       const int tiles = position / kTile + 1;
       const size_t stride = static_cast<size_t>(c.group) * (c.valueDim + 2) + 3;
-      std::vector<float> partials(stride * tiles);
+      std::vector<float> partials(stride * (tiles + 1));  // one more than the row sees
       for (int head = 0; head < c.kvHeads; head++) {
         partials.assign(partials.size(), std::numeric_limits<float>::quiet_NaN());
-        for (int tile = tiles - 1; tile >= 0; tile--) {
+        for (int tile = tiles; tile >= 0; tile--) {
           kernels.attendTile(a, head, row, tile, partials.data() + tile * stride, scratch.data());
         }
-        kernels.attendMerge(a, head, row, partials.data(), stride, 0, tiles);
+        kernels.attendMerge(a, head, row, partials.data(), stride, 0, tiles + 1);
       }
     }
     return out;
