@@ -12,6 +12,8 @@ const MAIN = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
 const MODEL = fileURLToPath(new URL("../../shared/models/smollm2-135m-instruct-q4_1.gguf", import.meta.url));
 const options = { skip: existsSync(MODEL) ? false : `${MODEL} isn't here`, concurrency: 2, timeout: 120_000 };
 
+const BUILTIN = fileURLToPath(new URL("../models/brook-q8_0.gguf", import.meta.url));
+
 interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
@@ -20,7 +22,11 @@ interface Outcome {
 
 function start(...args: string[]): ChildProcessWithoutNullStreams {
   const [command = "", ...rest] = args;
-  const child = spawn(process.execPath, ["--no-warnings", MAIN, command, "--model", MODEL, ...rest]);
+  return startMillrace(command, "--model", MODEL, ...rest);
+}
+
+function startMillrace(...args: string[]): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, ["--no-warnings", MAIN, ...args]);
   child.stdout.setEncoding("utf8");
   child.stderr.setEncoding("utf8");
   return child;
@@ -165,3 +171,18 @@ test("a prompt beyond the context is an error with the numbers", options, async 
   assert.deepEqual({ code, stdout }, { code: 1, stdout: "" });
   assert.match(stderr, /^millrace: the prompt has \d+ tokens, the context has 32.*\n$/);
 });
+
+test(
+  "without --model the built-in model answers",
+  { skip: existsSync(BUILTIN) ? false : `${BUILTIN} isn't here` },
+  async () => {
+    const child = startMillrace("chat", "--temperature", "0", "--max-tokens", "24");
+    child.stdin.end("Who are you?\n");
+    const { code, stdout, stderr } = await outcome(child);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /Brook/);
+    const list = startMillrace("list");
+    list.stdin.end();
+    assert.match((await outcome(list)).stdout, /^\(built in\) .*brook-q8_0\.gguf$/m);
+  },
+);
