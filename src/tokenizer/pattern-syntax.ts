@@ -39,7 +39,7 @@ export function parsePattern(source: string, classes: UnicodeClasses): PatternNo
 
   const fail = (what: string): never => {
     throw new UnsupportedError(
-      `the tokenizer's pattern ${JSON.stringify(source)} has ${what}, which Millrace doesn't support`,
+      `the tokenizer's pattern ${JSON.stringify(source.slice(0, 400))} has ${what}, which Millrace doesn't support`,
     );
   };
   const peek = (text: string): boolean => chars.slice(at, at + text.length).join("") === text;

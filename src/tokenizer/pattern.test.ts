@@ -105,6 +105,7 @@ test("long runs stay linear, and what can't is stopped", { timeout: 60_000 }, ()
   assert.equal(matches(String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`, `${spaces}x`).length, 2);
   assert.equal(matches(String.raw`\p{Lu}*\p{Ll}+|\p{Lu}+`, "A".repeat(1_000_000)).length, 1);
   assert.throws(() => matches(String.raw`\s?\s*\s*\s*x|y`, " ".repeat(100_000)), UnsupportedError);
+  assert.throws(() => matches("a+(?=[ab]*+d)x", "a".repeat(100_000)), UnsupportedError);
 });
 
 test("sets of code points are closed under their operations", () => {

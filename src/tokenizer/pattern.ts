@@ -178,7 +178,7 @@ class Matcher {
   readonly #basic: Uint32Array;
   readonly #text: string;
   readonly #end: number;
-  /** Retries left: a few for each character, many for a short text. */
+  /** Retries (and characters read, by fours) left: a few for each character, many for a short text. */
   #budget: number;
   /** How far the first set of an alternative went; −1 before it ran. */
   firstRunEnd = -1;
@@ -234,6 +234,8 @@ class Matcher {
             count++;
           }
           if (this.firstRunEnd < 0) this.firstRunEnd = to;
+          // A long run costs too, where a lookahead reads it again and again.
+          this.#budget -= count >> 2;
           if (count < step.min) return -1;
           if (!step.possessive && count > step.min && step.next !== ACCEPT)
             return this.#giveBack(step.next, to, count - step.min);
