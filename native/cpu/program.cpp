@@ -107,7 +107,11 @@ bool Program::build(std::string& error) {
       int least = std::max(1, static_cast<int>(kChunkBytes / unitBytes(in)));
       int units = in.op == Op::LinearGate ? unitsOf(in) / 4 : unitsOf(in);
       in.chunks = fallingChunks(units, threads, in.op == Op::LinearGate ? std::max(1, least / 4) : least);
-      for (const LinearPart& part : in.parts) {
+      int perUnit = in.op == Op::LinearGate ? 4 : 1;
+      in.mostUnits = std::max(1, static_cast<int>(kCacheBytes / (unitBytes(in) * perUnit)));
+      for (LinearPart& part : in.parts) {
+        part.groups = groupsOf(*part.w);
+        part.format = part.w->format;
         scratch = std::max(scratch, kernels_->linearScratchBytes(*part.w, in.rowBlock));
       }
     }
@@ -380,6 +384,14 @@ void Program::startPass(int begin) {
 
 // --- a step ---------------------------------------------------------------------------------------------------------
 
+void Program::prefetch(const Stage& stage) {
+  auto lines = [](const void* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i);
+  };
+  lines(&stage, sizeof stage);
+  if (stage.wide) lines(stage.wide, sizeof *stage.wide);
+}
+
 // Opens phases until one has work for several threads; what a single thread should do, it does here.
 int Program::next() {
   auto* stages = outputs_ ? &outputStages_ : &tokenStages_;
@@ -409,6 +421,8 @@ int Program::next() {
         }
         part_ = Part::Rows;
         if (stage->wide) {
+          // The weights that stream through drive all else out of the caches: ask for the next stage in time.
+          if (stage_ + 1 < stages->size()) prefetch(*(*stages)[stage_ + 1]);
           if (int items = openWide(*stage->wide); items > 0) return items;
         }
         break;
@@ -609,9 +623,12 @@ void Program::groupExperts(const Instruction& in) {
   offsets[0] = 0;
 }
 
-void Program::countLinear(const Matrix& w, int rows) {
+void Program::countLinear(const Instruction& in, int rows) {
   int kind = rows == 1 ? 0 : rows <= kFlatRows ? 1 : 2;
-  counters_->linear[kind][static_cast<int>(w.format)].fetch_add(static_cast<uint64_t>(rows), std::memory_order_relaxed);
+  for (const LinearPart& part : in.parts) {
+    auto& counter = counters_->linear[kind][static_cast<int>(part.format)];
+    counter.fetch_add(static_cast<uint64_t>(rows), std::memory_order_relaxed);
+  }
 }
 
 int Grid::chunks() const { return falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even; }
@@ -637,25 +654,21 @@ int Program::openWide(const Instruction& in) {
       for (int i = 0; i < active[0]; i++) {
         int rows = offsets[active[1 + i] + 1] - offsets[active[1 + i]];
         for (int row = 0; row < rows; row += in.rowBlock) {
-          for (const LinearPart& part : in.parts) countLinear(*part.w, std::min(in.rowBlock, rows - row));
+          countLinear(in, std::min(in.rowBlock, rows - row));
         }
       }
       return active[0] * expertChunks_;
     }
     default: {
-      int perUnit = in.op == Op::LinearGate ? 4 : 1;
       grid_.falling = rows_ <= kFlatRows ? &in.chunks : nullptr;
       grid_.units = in.chunks.back();
       grid_.rows = rows_;
       grid_.rowBlock = in.rowBlock;
       grid_.rowBlocks = (rows_ + in.rowBlock - 1) / in.rowBlock;
-      int most = std::max(1, static_cast<int>(kCacheBytes / (unitBytes(in) * perUnit)));
-      grid_.even = std::clamp(grid_.units * grid_.rowBlocks / (8 * threads), 1, most);
+      grid_.even = std::clamp(grid_.units * grid_.rowBlocks / (8 * threads), 1, in.mostUnits);
       grid_.key = panelKey_ + 1;
       panelKey_ += static_cast<uint64_t>(grid_.rowBlocks);
-      for (const LinearPart& part : in.parts) {
-        for (int row = 0; row < rows_; row += in.rowBlock) countLinear(*part.w, std::min(in.rowBlock, rows_ - row));
-      }
+      for (int row = 0; row < rows_; row += in.rowBlock) countLinear(in, std::min(in.rowBlock, rows_ - row));
       return grid_.items();
     }
   }
@@ -677,7 +690,7 @@ void Program::linear(const Instruction& in, int item, uint8_t* scratch) {
   args.ldr = in.z.stride;
   args.panelKey = grid_.keyOf(item);
   for (const LinearPart& part : in.parts) {
-    int groups = groupsOf(*part.w);
+    int groups = part.groups;
     if (begin < groups && end > 0) {
       args.w = part.w;
       args.y = at(in.y, row) + part.column;
@@ -746,7 +759,7 @@ void Program::expertLinear(const Instruction& in, int item, uint8_t* scratch) {
     }
     args.ldy = in.y.stride;
     for (const LinearPart& part : in.parts) {
-      int groups = groupsOf(*part.w);
+      int groups = part.groups;
       if (begin < groups && end > 0) {
         args.w = part.w;
         args.y = at(in.y, row) + part.column;

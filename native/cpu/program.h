@@ -79,6 +79,9 @@ struct ExpertSpan {
 struct LinearPart {
   const Matrix* w = nullptr;
   int32_t column = 0;
+  // Of the matrix, here so that opening an instruction touches no other memory.
+  int32_t groups = 0;
+  Format format{};
 };
 
 // What each op reads of this stands at its case in program.cpp.
@@ -106,6 +109,7 @@ struct Instruction {
   // Wide ops: the first unit of each chunk, and the end of the last. A unit is 16 rows of weights (32 for LinearGate).
   std::vector<int32_t> chunks;
   int32_t rowBlock = 0;
+  int32_t mostUnits = 1;  // that stay in the cache
 };
 
 // How a linear over `rows` rows is cut: chunks of units (falling sizes where the weights are read once, even ones where
@@ -242,7 +246,8 @@ class Program {
   void output(const Wanted& wanted, uint8_t* scratch);
   void endPass();
   void lap(uint64_t& sum);
-  void countLinear(const Matrix& w, int rows);
+  static void prefetch(const Stage& stage);
+  void countLinear(const Instruction& in, int rows);
   AttendArgs attendArgs(const Instruction& in, const Sequence& sequence, int index) const;
 
   template <typename T = float>

@@ -8,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import { TensorMaker } from "../../../test/support/memory-artifact.ts";
 import { GREEDY, ProgramRunner, type Feed } from "../../../test/support/program-runner.ts";
 import type { ModelArtifact, Tensor } from "../../artifact/artifact.ts";
+import type { DType } from "../../artifact/dtype.ts";
 import { fileSource } from "../../artifact/node-file.ts";
 import { ArtifactError, MemoryError, NativeError, UnsupportedError } from "../../errors.ts";
 import { GraphBuilder } from "../../graph/builder.ts";
@@ -410,6 +411,17 @@ test("counters name the kernels that ran", async () => {
   assert.equal(backend.counters()["flat Q8_0"], 0);
   assert.match(backend.profile("f16"), /^cpu-(avx512vnni|avx2|neon|scalar)-f16-k\d+$/);
   close();
+});
+
+test("a graph is lowered without its weights as with them", async () => {
+  const tensors = new TensorMaker(1);
+  const graph = tinyModel(tensors);
+  const artifact = tensors.artifact();
+  const runner = await ProgramRunner.create(backend, artifact, graph, { kv: "f16", context: 32 });
+  const dtypeOf = (name: string): DType => artifact.tensors.get(name)?.dtype ?? assert.fail(name);
+  assert.deepEqual(backend.lower(graph, dtypeOf), runner.program.lowered);
+  assert.ok(runner.program.lowered.nodes.some((node) => node.op === "quantize"));
+  runner.close();
 });
 
 test("an unknown instruction set and an absurd number of threads are refused", async () => {

@@ -6,9 +6,10 @@
 import process from "node:process";
 
 import type { ModelArtifact } from "../../artifact/artifact.ts";
+import { DTYPES } from "../../artifact/dtype.ts";
 import { MemoryError, NativeError, invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
-import { optimize } from "../../graph/passes.ts";
+import { optimize, type DTypeOf } from "../../graph/passes.ts";
 import {
   MAX_TOP_LOGPROBS,
   type Backend,
@@ -46,6 +47,8 @@ export interface CpuBackend extends Backend {
   readonly threads: number;
   readonly isa: string;
   counters(options?: { readonly reset?: boolean }): CpuCounters;
+  /** The lowered graph that a program of this graph would run, without its weights (`inspect --graph`). */
+  lower(graph: Graph, dtypeOf: DTypeOf): Graph;
   /** Plants a fault in one kernel, so that a check can show that it finds one. */
   setSabotage(on: boolean): void;
 }
@@ -127,6 +130,13 @@ class NativeBackend implements CpuBackend {
     const timings = process.env["MILLRACE_TIMINGS"] !== undefined;
     const handle = this.#native.compile(this.#team, weights.handle, pool.handle, spec, timings);
     return new NativeProgram(this.#native, handle, graph, lowered, options, pool.groups.length, timings);
+  }
+
+  lower(graph: Graph, dtypeOf: DTypeOf): Graph {
+    return lower(optimize(graph, dtypeOf), (weight) => {
+      const dtype = dtypeOf(weight.parts[0]?.tensor ?? "");
+      return this.#native.matrixLayout(DTYPES[dtype].ggml, 1, weight.shape.at(-1) ?? 1, 1)?.int8 === true;
+    });
   }
 
   counters(options: { readonly reset?: boolean } = {}): CpuCounters {
