@@ -447,18 +447,20 @@ void floatFew(const LinearArgs& a, int row, int g0, int g1) {
 }
 
 constexpr int kTileRows = kLanes == 16 ? 12 : 6;
-constexpr int kChunk = 128;  // columns whose weights are widened at a time
+constexpr int kChunk = 256;  // columns of a panel that stay in the first-level cache
 
-// Rows × one group over `cols` columns: w [cols, 16], x [Rows, kChunk], acc [Rows, 16].
-template <int Rows>
-void floatTile(const float* w, const float* x, int cols, float* acc) {
+// Rows × one group over `cols` columns: w [cols, 16], x [Rows, kChunk], acc [Rows, 16]. Weights are widened once for each
+// tile, by units that the multiplications leave free. `next`: what will be wanted after this, fetched on the way.
+template <typename L, int Rows>
+void floatTile(const typename L::Value* w, const typename L::Value* next, const float* x, int cols, float* acc) {
   F32 sum[Rows][kParts];
   for (int m = 0; m < Rows; m++) {
     for (int part = 0; part < kParts; part++) sum[m][part] = load(acc + kGroupRows * m + kLanes * part);
   }
   for (int k = 0; k < cols; k++) {
     F32 weights[kParts];
-    for (int part = 0; part < kParts; part++) weights[part] = load(w + kGroupRows * k + kLanes * part);
+    __builtin_prefetch(next + kGroupRows * k);
+    for (int part = 0; part < kParts; part++) weights[part] = L::at(w + kGroupRows * k + kLanes * part);
     for (int m = 0; m < Rows; m++) {
       const F32 xs = splat(x[kChunk * m + k]);
       for (int part = 0; part < kParts; part++) sum[m][part] = fma(weights[part], xs, sum[m][part]);
@@ -469,10 +471,11 @@ void floatTile(const float* w, const float* x, int cols, float* acc) {
   }
 }
 
-template <int Rows>
-void floatTileOf(int rows, const float* w, const float* x, int cols, float* acc) {
-  if (rows == Rows) return floatTile<Rows>(w, x, cols, acc);
-  if constexpr (Rows > 1) floatTileOf<Rows - 1>(rows, w, x, cols, acc);
+template <typename L, int Rows>
+void floatTileOf(int rows, const typename L::Value* w, const typename L::Value* next, const float* x, int cols,
+                 float* acc) {
+  if (rows == Rows) return floatTile<L, Rows>(w, next, x, cols, acc);
+  if constexpr (Rows > 1) floatTileOf<L, Rows - 1>(rows, w, next, x, cols, acc);
 }
 
 // Rows rowBegin … of the call as panel[chunk][row][kChunk], the last chunk shorter than its place.
@@ -483,42 +486,41 @@ void fillFloatPanel(const LinearArgs& a, int rowBegin, int rows, float* panel) {
   }
 }
 
+// Several groups share a chunk of the panel while it lies in the first-level cache.
 template <typename L>
-void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const float* panel, float* acc,
-                float* wide) {
+void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const float* panel,
+                float* acc) {
   using Value = typename L::Value;
   const int cols = a.w->cols;
   const int tiles = (rows + kTileRows - 1) / kTileRows;
-  for (int g = g0; g < g1; g++) {
-    const Value* group = reinterpret_cast<const Value*>(groupOf(a, g));
-    std::fill_n(acc, kGroupRows * rows, 0.0f);
+  for (int g = g0; g < g1; g += kStreams) {
+    const int groups = std::min(kStreams, g1 - g);
+    std::fill_n(acc, kGroupRows * rows * groups, 0.0f);
     for (int k = 0; k < cols; k += kChunk) {
       const int n = std::min(kChunk, cols - k);
-      const Value* source = group + static_cast<size_t>(kGroupRows) * static_cast<size_t>(k);
-      const float* w;
-      if constexpr (sizeof(Value) == sizeof(float)) {
-        w = source;
-      } else {
-        for (int i = 0; i < kGroupRows * n; i += kLanes) store(wide + i, L::at(source + i));
-        w = wide;
-      }
-      // Tiles of nearly the same size: a small one would leave the FMA units waiting.
-      for (int t = 0; t < tiles; t++) {
-        const int m = rows * t / tiles, end = rows * (t + 1) / tiles;
-        const float* x = panel + static_cast<size_t>(k) * static_cast<size_t>(rows) + kChunk * m;
-        floatTileOf<kTileRows>(end - m, w, x, n, acc + kGroupRows * m);
+      for (int j = 0; j < groups; j++) {
+        const Value* w = reinterpret_cast<const Value*>(groupOf(a, g + j)) + kGroupRows * static_cast<size_t>(k);
+        const Value* next = j + 1 < groups ? reinterpret_cast<const Value*>(groupOf(a, g + j + 1)) + kGroupRows * static_cast<size_t>(k)
+                                           : reinterpret_cast<const Value*>(groupOf(a, g)) + kGroupRows * static_cast<size_t>(k + kChunk);
+        // Tiles of nearly the same size: a small one would leave the FMA units waiting.
+        for (int t = 0; t < tiles; t++) {
+          const int m = rows * t / tiles, end = rows * (t + 1) / tiles;
+          const float* x = panel + static_cast<size_t>(k) * static_cast<size_t>(rows) + kChunk * m;
+          floatTileOf<L, kTileRows>(end - m, w, t == 0 ? next : w, x, n, acc + kGroupRows * (rows * j + m));
+        }
       }
     }
-    for (int m = 0; m < rows; m++) finish(a, rowBegin + m, g, acc + kGroupRows * m);
+    for (int j = 0; j < groups; j++) {
+      for (int m = 0; m < rows; m++) finish(a, rowBegin + m, g + j, acc + kGroupRows * (rows * j + m));
+    }
   }
 }
 
 template <typename L>
 void floatLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   const int most = panelRows(a.w->cols, a.rows, 4);
-  float* wide = reinterpret_cast<float*>(scratch);
-  float* acc = wide + kGroupRows * kChunk;
-  float* panel = acc + kGroupRows * most;
+  float* acc = reinterpret_cast<float*>(scratch);
+  float* panel = acc + kGroupRows * kStreams * most;
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
     switch (rows) {
@@ -528,7 +530,7 @@ void floatLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
       case 4: floatFew<L, 4>(a, row, g0, g1); break;
       default:
         fillFloatPanel(a, row, rows, panel);
-        floatPanel<L>(a, row, rows, g0, g1, panel, acc, wide);
+        floatPanel<L>(a, row, rows, g0, g1, panel, acc);
     }
   }
 }
@@ -562,7 +564,7 @@ size_t linearScratchBytes(const Matrix& w, int maxRows) {
   const size_t acc = sizeof(float) * kGroupRows * kStreams * rows;
   if (!readsInt8(w.format)) {
     const size_t chunks = static_cast<size_t>((w.cols + kChunk - 1) / kChunk);
-    return acc + sizeof(float) * kChunk * (kGroupRows + chunks * rows);
+    return acc + sizeof(float) * kChunk * chunks * rows;
   }
   return acc + sizeof(ActBlock) + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
 }

@@ -26,7 +26,9 @@
 
 #define MILLRACE_VEC static inline __attribute__((always_inline))
 // Before a loop whose count is a constant and whose arrays are to live in registers.
-#if defined(__clang__)
+#if !defined(__AVX2__) && !defined(__ARM_FEATURE_DOTPROD)
+#define MILLRACE_UNROLL
+#elif defined(__clang__)
 #define MILLRACE_UNROLL _Pragma("unroll")
 #else
 #define MILLRACE_UNROLL _Pragma("GCC unroll 16")
