@@ -153,6 +153,8 @@ struct PlanView {
 };
 
 constexpr int kMaxTop = 20;
+// Query rows of a prefill that one thread does together.
+constexpr int kAttendRows = 32;
 
 class Program {
  public:

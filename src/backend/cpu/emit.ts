@@ -12,41 +12,13 @@ import type { Graph, Node, Value, WeightRef } from "../../graph/graph.ts";
 import { outputRows } from "../../graph/shapes.ts";
 import type { CompileOptions, StateGroup } from "../contract.ts";
 import { Arena, type Buffer } from "./arena.ts";
-import type { Instruction, ProgramSpec, Span, Span8 } from "./native.ts";
+import { buffersOf, finish, spanOf, type Draft, type Place, type Place8 } from "./draft.ts";
+import type { ProgramSpec } from "./native.ts";
 import type { CpuWeights } from "./weights.ts";
 
 /** Bytes of logits that the arena holds; more output rows than that are done in several passes. */
 const LOGIT_BYTES = 16 << 20;
 const WIDE: ReadonlySet<string> = new Set(["linear", "linearGate", "expertLinear", "attend", "groupExperts"]);
-
-/** Columns of a buffer of rows: where a value lies. */
-interface Place {
-  readonly kind: "rows";
-  readonly buffer: Buffer;
-  /** Values from a row to the next, and the first column. */
-  readonly stride: number;
-  readonly column: number;
-  readonly width: number;
-}
-/** Int8 rows. */
-interface Place8 {
-  readonly kind: "int8";
-  readonly codes: Buffer;
-  readonly scales: Buffer;
-  readonly sums: Buffer;
-  readonly cols: number;
-}
-
-/** An instruction whose buffers have no addresses yet. */
-type Draft = Omit<Instruction, "x" | "y" | "z" | "t" | "q" | "q2" | "experts"> & {
-  readonly x?: Place;
-  readonly y?: Place;
-  readonly z?: Place;
-  readonly t?: Place;
-  readonly q?: Place8;
-  readonly q2?: Place8;
-  readonly experts?: readonly [Buffer, Buffer, Buffer, Buffer];
-};
 
 type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
 
@@ -556,34 +528,4 @@ class Emitter {
     this.#push(value, { op: "expertLinear", ...product, y: out, parts: this.#parts(node.down), cols: width, experts });
     this.#push(value, { op: "combine", x: out, y: this.#newValue(value), z: shares, cols: width, topK, experts });
   }
-}
-
-function buffersOf(draft: Draft): Buffer[] {
-  const buffers: Buffer[] = [];
-  for (const place of [draft.x, draft.y, draft.z, draft.t]) if (place) buffers.push(place.buffer);
-  for (const place of [draft.q, draft.q2]) if (place) buffers.push(place.codes, place.scales, place.sums);
-  buffers.push(...(draft.experts ?? []));
-  return buffers;
-}
-
-function spanOf(place: Place): Span {
-  return [place.buffer.at + 4 * place.column, place.stride];
-}
-
-function span8Of(place: Place8): Span8 {
-  return [place.codes.at, place.scales.at, place.sums.at, place.cols];
-}
-
-function finish(draft: Draft): Instruction {
-  const { x, y, z, t, q, q2, experts, ...rest } = draft;
-  return {
-    ...rest,
-    ...(x && { x: spanOf(x) }),
-    ...(y && { y: spanOf(y) }),
-    ...(z && { z: spanOf(z) }),
-    ...(t && { t: spanOf(t) }),
-    ...(q && { q: span8Of(q) }),
-    ...(q2 && { q2: span8Of(q2) }),
-    ...(experts && { experts: [experts[0].at, experts[1].at, experts[2].at, experts[3].at] as const }),
-  };
 }
