@@ -399,11 +399,11 @@ function hfMutant(random: Random): Mutant {
     if (file === "header") header = mutated;
     else changed.set(file, mutated);
   }
-  const text = (file: keyof typeof texts): string => withInfinities(JSON.stringify(changed.get(file)));
+  const text = (file: keyof typeof texts): string => withExtremes(JSON.stringify(changed.get(file)));
   return {
     what: `${family}: ${done.join("; ")}`,
     async open() {
-      const head = Buffer.from(withInfinities(JSON.stringify(header)));
+      const head = Buffer.from(withExtremes(JSON.stringify(header)));
       const length = Buffer.alloc(8);
       length.writeBigUInt64LE(BigInt(head.length));
       const bytes = damage(random, new Uint8Array(Buffer.concat([length, head, weights.subarray(headerEnd)])), 8 + head.length);
@@ -422,9 +422,10 @@ function hfMutant(random: Random): Mutant {
   };
 }
 
-/** JSON has no infinity, but its numbers may be too large. */
-function withInfinities(text: string): string {
-  return text.replaceAll('"@+"', "1e999").replaceAll('"@-"', "-1e999");
+/** What JSON.stringify can't write: numbers that are too large, and depth. */
+function withExtremes(text: string): string {
+  const deep = `${'{"type":"Sequence","normalizers":['.repeat(20_000)}${"]}".repeat(20_000)}`;
+  return text.replaceAll('"@+"', "1e999").replaceAll('"@-"', "-1e999").replaceAll('"@deep"', deep);
 }
 
 /** A copy with one value somewhere replaced, removed, or put elsewhere. */
@@ -458,11 +459,8 @@ function hostileJson(random: Random): unknown {
       return random.pick([null, true, false]);
     case 2:
       return random.pick<unknown>([[], {}, [[]], [0], [null], { a: 1 }, ["a", "b"]]);
-    case 3: {
-      let deep: unknown = 1;
-      for (let i = 0; i < 300; i++) deep = i % 2 === 0 ? [deep] : { a: deep };
-      return deep;
-    }
+    case 3:
+      return random.pick(["@deep", { type: "Sequence", normalizers: ["@deep"], pretokenizers: ["@deep"] }]);
     case 4:
       return random.pick(["@+", "@-"]);
     default: {

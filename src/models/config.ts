@@ -118,6 +118,8 @@ export class ConfigReader {
 
 function describe(value: MetaValue): string {
   if (typeof value === "bigint") return String(value);
+  if (isObject(value)) return "an object";
+  if (Array.isArray(value)) return `a list of ${value.length}`;
   const text = ArrayBuffer.isView(value) ? `an array of ${value.length}` : JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

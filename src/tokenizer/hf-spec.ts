@@ -5,6 +5,7 @@
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
+import { checkComponent } from "./component-limits.ts";
 import { flag, isObject, listField, objectField, shown, stringField, wrong } from "./json-fields.ts";
 import { parseMerges } from "./merges.ts";
 import { prependScheme } from "./pre-tokenizer.ts";
@@ -16,6 +17,8 @@ const CONFIG = "tokenizer_config.json";
 const MAX_ID = 1 << 22;
 
 export function hfSpec(tokenizer: MetaObject, config: MetaObject): TokenizerSpec {
+  for (const part of ["normalizer", "pre_tokenizer", "post_processor", "decoder"])
+    checkComponent(tokenizer[part], `${FILE}, ${part}`);
   const added = readAdded(tokenizer);
   const { texts, model } = readModel(objectField(tokenizer, "model", FILE));
   for (const token of added) texts[token.id] = token.content;
