@@ -119,7 +119,7 @@ export class ConfigReader {
 function describe(value: MetaValue): string {
   if (typeof value === "bigint") return String(value);
   if (isObject(value)) return "an object";
-  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (Array.isArray(value) && value.some((x) => typeof x === "object")) return "a list";
   const text = ArrayBuffer.isView(value) ? `an array of ${value.length}` : JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
