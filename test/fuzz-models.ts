@@ -63,9 +63,13 @@ export async function fuzzModels(count: number, options: ModelFuzzOptions): Prom
   const report: ModelFuzzReport = { cases: 0, answered: 0, errors: new Map(), slowestMs: 0, faults: [] };
   const backend = await createCpuBackend({ threads: 2 });
   const shared = keptOpen(backend);
-  const bystander = await assemble(tinyModel("qwen2", "Q8_0", 5, { width: 64, heads: 2, kvHeads: 1, hidden: 96 }), shared, {
-    context: 64,
-  });
+  const bystander = await assemble(
+    tinyModel("qwen2", "Q8_0", 5, { width: 64, heads: 2, kvHeads: 1, hidden: 96 }),
+    shared,
+    {
+      context: 64,
+    },
+  );
   const ask = async (): Promise<string> => {
     const { tokens } = await bystander.generate("Tell me", { maxTokens: 8, temperature: 1, seed: 3 });
     return tokens.join(" ");
@@ -150,7 +154,8 @@ async function answer(mutant: Mutant, backend: Backend, random: Random): Promise
     // Of full length: admitted only when every block has been given back.
     const n = llm.info.context <= CONTEXT ? 4 : 1;
     const maxTokens = n === 4 ? CONTEXT : 4;
-    for (const { tokens } of (await soon(llm.generate(prompt, { ...sampling, n, maxTokens }))).choices) checkIds(llm, tokens);
+    for (const { tokens } of (await soon(llm.generate(prompt, { ...sampling, n, maxTokens }))).choices)
+      checkIds(llm, tokens);
     const stop = new AbortController();
     const aborted = llm.generate(prompt, { ...sampling, maxTokens: 8, signal: stop.signal });
     stop.abort();
@@ -303,11 +308,76 @@ function typeOf(value: MetaValue | undefined): GgufType {
 }
 
 const NUMBERS = [
-  0, 1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 63, 64, 100, 255, 256, 257, 1000, 4096, 65_535, 65_536, 1e6, 2 ** 24 + 1, 2 ** 31 - 1,
-  2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, -1, -2, -255, -(2 ** 31), 0.5, -0.5, 1.5, 1e-45, 1e-30, 1e-9, 1e9, 1e20, 1e38,
-  1e300, Number.MIN_VALUE, Number.MAX_VALUE, Infinity, -Infinity, NaN,
+  0,
+  1,
+  2,
+  3,
+  5,
+  7,
+  8,
+  15,
+  16,
+  17,
+  31,
+  32,
+  63,
+  64,
+  100,
+  255,
+  256,
+  257,
+  1000,
+  4096,
+  65_535,
+  65_536,
+  1e6,
+  2 ** 24 + 1,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32 - 1,
+  2 ** 32,
+  2 ** 53 - 1,
+  2 ** 53,
+  -1,
+  -2,
+  -255,
+  -(2 ** 31),
+  0.5,
+  -0.5,
+  1.5,
+  1e-45,
+  1e-30,
+  1e-9,
+  1e9,
+  1e20,
+  1e38,
+  1e300,
+  Number.MIN_VALUE,
+  Number.MAX_VALUE,
+  Infinity,
+  -Infinity,
+  NaN,
 ];
-const TEXTS = ["", "x", "gpt2", "llama", "bert", "yarn", "linear", "longrope", "none", "default", "qwen2", "{% for", "{% for i in range(999999999) %}x{% endfor %}", "(a+)+$", "(\\p{L}+|a)*b", "\\p{L}{1,99999}", "\u0000", "é".repeat(5000)];
+const TEXTS = [
+  "",
+  "x",
+  "gpt2",
+  "llama",
+  "bert",
+  "yarn",
+  "linear",
+  "longrope",
+  "none",
+  "default",
+  "qwen2",
+  "{% for",
+  "{% for i in range(999999999) %}x{% endfor %}",
+  "(a+)+$",
+  "(\\p{L}+|a)*b",
+  "\\p{L}{1,99999}",
+  "\u0000",
+  "é".repeat(5000),
+];
 
 /** Changes one entry of GGUF metadata; returns what it did. */
 function changeEntry(
@@ -330,7 +400,10 @@ function changeEntry(
     if (shorter === 0) list.length = at;
     else if (shorter === 1) list[at] = list[random.below(list.length)] ?? 0;
     else {
-      list[at] = typeof list[0] === "string" ? random.pick(TEXTS) : random.pick([-1, 0, 1, 2, 3, 4, 5, 6, 7, 2 ** 31 - 1, -(2 ** 31)]);
+      list[at] =
+        typeof list[0] === "string"
+          ? random.pick(TEXTS)
+          : random.pick([-1, 0, 1, 2, 3, 4, 5, 6, 7, 2 ** 31 - 1, -(2 ** 31)]);
     }
     metadata[key] = list;
     return `[${at}] changed (${["cut", "doubled", "replaced"][shorter]})`;
@@ -347,9 +420,15 @@ function changeEntry(
     case 3:
       return set("u64", random.pick([2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]));
     case 4:
-      return set("f64[]", Array.from({ length: random.below(4) }, () => random.pick(NUMBERS)));
+      return set(
+        "f64[]",
+        Array.from({ length: random.below(4) }, () => random.pick(NUMBERS)),
+      );
     case 5:
-      return set("string[]", Array.from({ length: random.below(600) }, () => random.pick(TEXTS.slice(0, -1))));
+      return set(
+        "string[]",
+        Array.from({ length: random.below(600) }, () => random.pick(TEXTS.slice(0, -1))),
+      );
     default:
       return set("f64", random.pick(NUMBERS));
   }
@@ -366,7 +445,11 @@ function damage(random: Random, bytes: Uint8Array, headerBytes: number): Uint8Ar
       const kind = random.below(4);
       for (let i = 0; i < length; i++) bytes[at + i] = kind === 0 ? 0xff : kind === 1 ? 0 : random.below(256);
       if (kind === 3 && at + 4 <= end) {
-        view.setUint32(at & ~3, random.pick([0x7f800000, 0xff800000, 0x7fc00000, 0x7c007c00, 0x7e00fe00, 1, 0x7f7fffff]), true);
+        view.setUint32(
+          at & ~3,
+          random.pick([0x7f800000, 0xff800000, 0x7fc00000, 0x7c007c00, 0x7e00fe00, 1, 0x7f7fffff]),
+          true,
+        );
       }
     }
   }
@@ -385,7 +468,12 @@ function hfMutant(random: Random): Mutant {
   const texts = {
     "config.json": JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as MetaObject,
     "tokenizer.json": tokenizerJson(),
-    "tokenizer_config.json": { bos_token: "<s>", eos_token: "</s>", add_bos_token: true, chat_template: "{{ messages[0].content }}" },
+    "tokenizer_config.json": {
+      bos_token: "<s>",
+      eos_token: "</s>",
+      add_bos_token: true,
+      chat_template: "{{ messages[0].content }}",
+    },
     "generation_config.json": { do_sample: true, temperature: 0.8, top_k: 5, eos_token_id: [1, 2] },
   };
   const weights = readFileSync(join(folder, "model.safetensors"));
@@ -393,7 +481,15 @@ function hfMutant(random: Random): Mutant {
   let header: unknown = JSON.parse(weights.toString("utf8", 8, headerEnd));
   const changed = new Map<string, unknown>(Object.entries(texts));
   for (let changes = 1 + random.below(3); changes > 0; changes--) {
-    const file = random.pick(["config.json", "config.json", "tokenizer.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "header"]);
+    const file = random.pick([
+      "config.json",
+      "config.json",
+      "tokenizer.json",
+      "tokenizer.json",
+      "tokenizer_config.json",
+      "generation_config.json",
+      "header",
+    ]);
     const value = file === "header" ? header : changed.get(file);
     const mutated = changeJson(random, value, (path) => done.push(`${file}${path}`));
     if (file === "header") header = mutated;
@@ -406,7 +502,11 @@ function hfMutant(random: Random): Mutant {
       const head = Buffer.from(withExtremes(JSON.stringify(header)));
       const length = Buffer.alloc(8);
       length.writeBigUInt64LE(BigInt(head.length));
-      const bytes = damage(random, new Uint8Array(Buffer.concat([length, head, weights.subarray(headerEnd)])), 8 + head.length);
+      const bytes = damage(
+        random,
+        new Uint8Array(Buffer.concat([length, head, weights.subarray(headerEnd)])),
+        8 + head.length,
+      );
       const file = await readSafetensors(memorySource("fuzz", bytes));
       return hfArtifact(
         "fuzz",
@@ -471,7 +571,8 @@ function hostileJson(random: Random): unknown {
 }
 
 function tokenizerJson(): Record<string, unknown> {
-  const printable = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  const printable = (byte: number): boolean =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let others = 0;
   const vocab: Record<string, number> = { "<s>": 0, "</s>": 1 };
   for (let byte = 0; byte < 256; byte++)
@@ -489,7 +590,12 @@ function tokenizerJson(): Record<string, unknown> {
     pre_tokenizer: {
       type: "Sequence",
       pretokenizers: [
-        { type: "Split", pattern: { Regex: "\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+|[^\\s\\p{L}\\p{N}]+" }, behavior: "Isolated", invert: false },
+        {
+          type: "Split",
+          pattern: { Regex: "\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+|[^\\s\\p{L}\\p{N}]+" },
+          behavior: "Isolated",
+          invert: false,
+        },
         { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
       ],
     },

@@ -20,7 +20,8 @@ export function checkComponent(component: MetaValue | undefined, where: string):
     const { type, content, replacement, pattern } = value;
     const into = type === "Replace" ? content : replacement;
     const from = isObject(pattern) ? pattern["String"] : undefined;
-    if (typeof into === "string") growth *= Math.max(1, into.length / (typeof from === "string" ? from.length || 1 : 1));
+    if (typeof into === "string")
+      growth *= Math.max(1, into.length / (typeof from === "string" ? from.length || 1 : 1));
     if (growth > MAX_GROWTH) throw new ArtifactError(`${where} makes a text more than ${MAX_GROWTH} times as long`);
     for (const key of Object.keys(value)) visit(value[key], depth + 1);
   };

@@ -32,12 +32,7 @@ const SIZE = {
 export type TinySize = Readonly<typeof SIZE>;
 
 /** `dtype` is that of all matrices; norms, biases and routers are F32. */
-export function tinyModel(
-  family: TinyFamily,
-  dtype: DType,
-  seed: number,
-  size: Partial<TinySize> = {},
-): ModelArtifact {
+export function tinyModel(family: TinyFamily, dtype: DType, seed: number, size: Partial<TinySize> = {}): ModelArtifact {
   const { layers, width, heads, kvHeads, headDim, hidden, experts, expertsUsed, expertHidden } = { ...SIZE, ...size };
   const { vocab, context, window } = { ...SIZE, ...size };
   const random = new Random(seed);
@@ -147,7 +142,11 @@ export function tinyModel(
     "rope.freq_base": 10_000,
   };
   if (family === "mixtral" || family === "qwen3moe") {
-    Object.assign(keys, { expert_count: experts, expert_used_count: expertsUsed, expert_feed_forward_length: expertHidden });
+    Object.assign(keys, {
+      expert_count: experts,
+      expert_used_count: expertsUsed,
+      expert_feed_forward_length: expertHidden,
+    });
   }
   // One window layer, one that sees everything.
   if (family === "gemma3")
