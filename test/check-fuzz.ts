@@ -3,8 +3,11 @@
  * vocabularies and model of ../shared where present, and worst cases for memory; GGUF, safetensors and the JSON beside
  * them. Only ArtifactErrors, none slower than a second, memory within 4 × the header + 16 MiB. Prints PASS.
  *
- * Options: --headers N, --tables N, --large N, --seed S (printed, so that a run can be repeated), --any-time (being slow is
- * no fault).
+ * Then mutated small models of every family are loaded and answer (fuzz-models.ts): only errors of ours that name the
+ * file, the request or memory, within two seconds of processor time, and a model beside them answers as before.
+ *
+ * Options: --headers N, --tables N, --large N, --models N, --model I (only that one), --seed S (printed, so that a run
+ * can be repeated), --any-time (being slow is no fault).
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
