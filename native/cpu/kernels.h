@@ -105,8 +105,8 @@ struct Kernels {
   // Over rows rowBegin … rowEnd − 1 of x (stride ldx) into y (stride ldy); x and y may be the same.
   void (*rmsNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, int groupSize, const float* weight,
                   float weightOffset, float eps, int rowBegin, int rowEnd);
-  void (*layerNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight,
-                    const float* bias, float eps, int rowBegin, int rowEnd);
+  void (*layerNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, const float* bias,
+                    float eps, int rowBegin, int rowEnd);
   // cos and sin [rows, n] of float(position) · frequency (rounded to f32), times magnitude.
   void (*ropeTable)(const int32_t* positions, const float* frequencies, int n, float magnitude, float* cos, float* sin,
                     int rowBegin, int rowEnd);
