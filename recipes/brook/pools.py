@@ -8,17 +8,25 @@ def split(text):
     return [x.strip() for x in text.replace("\n", " ").split(",") if x.strip()]
 
 
-NAMES = split("""Anna, Ben, Clara, David, Emma, Felix, Grace, Hugo, Iris, Jack, Kate, Leo, Mia, Noah, Olga, Paul, Ruth, Sam, Tina,
+NAMES = split(
+    """Anna, Ben, Clara, David, Emma, Felix, Grace, Hugo, Iris, Jack, Kate, Leo, Mia, Noah, Olga, Paul, Ruth, Sam, Tina,
 Victor, Wendy, Yusuf, Zoe, Amir, Bella, Chen, Dana, Eli, Fatima, George, Hana, Ivan, Julia, Karim, Lucy, Maria, Nina, Omar,
 Peter, Rosa, Sara, Tom, Uma, Lin, Ravi, Kofi, Aiko, Mei, Diego, Elena, Alex, Robin, Jonas, Priya, Marta, Luca, Nora, Otto,
 Petra, Samir, Vera, Walter, Yara, Simon, Laura, Martin, Alice, Bob, Charlie, Daniel, Eva, Frank, Helen, Isabel, James, Karen,
-Liam, Monica, Nick, Oscar, Pablo, Rachel, Steve, Teresa, Ursula, Vincent, Will, Xavier, Yvonne, Zach""")
-JOBS = split("""teacher, nurse, baker, pilot, farmer, painter, engineer, doctor, cook, driver, writer, musician, gardener, lawyer,
-carpenter, dentist, librarian, photographer, scientist, tailor, waiter, plumber, actor, singer, student, programmer, designer""")
+Liam, Monica, Nick, Oscar, Pablo, Rachel, Steve, Teresa, Ursula, Vincent, Will, Xavier, Yvonne, Zach"""
+)
+JOBS = split(
+    """teacher, nurse, baker, pilot, farmer, painter, engineer, doctor, cook, driver, writer, musician, gardener, lawyer,
+carpenter, dentist, librarian, photographer, scientist, tailor, waiter, plumber, actor, singer, student, programmer, designer"""
+)
 PETS = split("dog, cat, rabbit, parrot, hamster, horse, turtle, goldfish, pony, canary, guinea pig, kitten, puppy")
-PET_NAMES = split("""Rex, Bella, Max, Luna, Coco, Daisy, Milo, Rocky, Ginger, Pepper, Simba, Lola, Oreo, Toby, Nala, Bruno, Mango,
-Biscuit, Shadow, Ziggy, Peanut, Fluffy, Spot, Whiskers, Hazel, Pip, Olive, Waffles, Socks, Cleo""")
-FEELINGS = split("happy, sad, tired, bored, nervous, lonely, excited, angry, confused, proud, worried, curious, stressed, grateful")
+PET_NAMES = split(
+    """Rex, Bella, Max, Luna, Coco, Daisy, Milo, Rocky, Ginger, Pepper, Simba, Lola, Oreo, Toby, Nala, Bruno, Mango,
+Biscuit, Shadow, Ziggy, Peanut, Fluffy, Spot, Whiskers, Hazel, Pip, Olive, Waffles, Socks, Cleo"""
+)
+FEELINGS = split(
+    "happy, sad, tired, bored, nervous, lonely, excited, angry, confused, proud, worried, curious, stressed, grateful"
+)
 
 # name: (capital, continent, language)
 COUNTRIES = {}
@@ -41,7 +49,11 @@ Bulgaria|Sofia|Europe|Bulgarian;Estonia|Tallinn|Europe|Estonian;Latvia|Riga|Euro
 Slovenia|Ljubljana|Europe|Slovene;Israel|Jerusalem|Asia|Hebrew;Saudi Arabia|Riyadh|Asia|Arabic;Tunisia|Tunis|Africa|Arabic;
 Algeria|Algiers|Africa|Arabic and Berber;Senegal|Dakar|Africa|French;Tanzania|Dodoma|Africa|Swahili and English;
 Uruguay|Montevideo|South America|Spanish;Venezuela|Caracas|South America|Spanish;Ecuador|Quito|South America|Spanish;
-Jamaica|Kingston|North America|English;Malaysia|Kuala Lumpur|Asia|Malay;Mongolia|Ulaanbaatar|Asia|Mongolian;Iraq|Baghdad|Asia|Arabic and Kurdish""".replace("\n", "").split(";"):
+Jamaica|Kingston|North America|English;Malaysia|Kuala Lumpur|Asia|Malay;Mongolia|Ulaanbaatar|Asia|Mongolian;Iraq|Baghdad|Asia|Arabic and Kurdish""".replace(
+    "\n", ""
+).split(
+    ";"
+):
     _c = _row.split("|")
     COUNTRIES[_c[0]] = tuple(_c[1:])
 
@@ -69,36 +81,59 @@ giraffe|mammal|four|leaves from tall trees|in the savannas of Africa|calf;kangar
 panda|mammal|four|bamboo|in the mountain forests of China|cub;seal|mammal|four|fish and squid|along cold coasts|pup;zebra|mammal|four|grass|in the savannas of Africa|foal;
 cow|mammal|four|grass and hay|on farms|calf;pig|mammal|four|roots, grain and vegetables|on farms|piglet;hen|bird|two|grain, seeds and insects|on farms|chick;
 eagle|bird|two|fish, rabbits and other small animals|in mountains and near lakes|eaglet;snake|reptile|no|mice, frogs and eggs|in forests, deserts and grasslands|hatchling;
-crocodile|reptile|four|fish, birds and mammals|in warm rivers|hatchling;salmon|fish|no|insects and small fish|in rivers and the sea|fry;lizard|reptile|four|insects|in warm, dry places|hatchling""".replace("\n", "").split(";"):
+crocodile|reptile|four|fish, birds and mammals|in warm rivers|hatchling;salmon|fish|no|insects and small fish|in rivers and the sea|fry;lizard|reptile|four|insects|in warm, dry places|hatchling""".replace(
+    "\n", ""
+).split(
+    ";"
+):
     _c = _row.split("|")
     ANIMALS[_c[0]] = tuple(_c[1:])
 
-OPPOSITES = [tuple(x.split("/")) for x in split("""hot/cold, big/small, fast/slow, early/late, happy/sad, strong/weak, light/dark,
+OPPOSITES = [
+    tuple(x.split("/"))
+    for x in split(
+        """hot/cold, big/small, fast/slow, early/late, happy/sad, strong/weak, light/dark,
 open/closed, full/empty, clean/dirty, young/old, rich/poor, brave/afraid, loud/quiet, soft/hard, dry/wet, near/far, high/low, thick/thin,
 sweet/sour, safe/dangerous, simple/complicated, sharp/blunt, warm/cool, bright/dim, deep/shallow, wide/narrow, heavy/light, easy/difficult,
 up/down, left/right, day/night, yes/no, in/out, front/back, first/last, always/never, before/after, above/below, inside/outside,
 push/pull, buy/sell, win/lose, begin/end, laugh/cry, love/hate, give/take, remember/forget, arrive/leave, summer/winter, north/south,
 east/west, true/false, good/bad, long/short, tall/short, new/old, right/wrong, polite/rude, awake/asleep, alive/dead, rough/smooth,
 tight/loose, generous/selfish, cheap/expensive, modern/ancient, noisy/silent, beautiful/ugly, ask/answer, build/destroy, increase/decrease,
-morning/evening, friend/enemy, more/less, many/few, same/different, success/failure, question/answer, accept/refuse, enter/exit""")]
-SYNONYMS = [tuple(x.split("/")) for x in split("""big/large, small/tiny, fast/quick, happy/glad, sad/unhappy, angry/furious, tired/weary,
+morning/evening, friend/enemy, more/less, many/few, same/different, success/failure, question/answer, accept/refuse, enter/exit"""
+    )
+]
+SYNONYMS = [
+    tuple(x.split("/"))
+    for x in split(
+        """big/large, small/tiny, fast/quick, happy/glad, sad/unhappy, angry/furious, tired/weary,
 smart/clever, brave/courageous, quiet/silent, rich/wealthy, begin/start, end/finish, easy/simple, hard/difficult, pretty/beautiful,
 funny/amusing, strange/odd, scared/afraid, help/assist, buy/purchase, fix/repair, answer/reply, choose/select, speak/talk, jump/leap,
 shout/yell, look/watch, think/believe, gift/present, trip/journey, house/home, kind/gentle, rude/impolite, calm/peaceful, sure/certain,
 wrong/incorrect, right/correct, whole/entire, strong/powerful, weak/feeble, cold/chilly, hot/boiling, wet/damp, dirty/filthy, clean/spotless,
-bright/shiny, sick/ill, old/ancient, new/modern, famous/well-known, polite/courteous, lucky/fortunate, thin/slim, empty/vacant, safe/secure""")]
-COLORS_OF = [tuple(x.split("/")) for x in split("""the sky on a clear day/blue, grass/green, snow/white, a banana/yellow, a tomato/red, the sea/blue,
+bright/shiny, sick/ill, old/ancient, new/modern, famous/well-known, polite/courteous, lucky/fortunate, thin/slim, empty/vacant, safe/secure"""
+    )
+]
+COLORS_OF = [
+    tuple(x.split("/"))
+    for x in split(
+        """the sky on a clear day/blue, grass/green, snow/white, a banana/yellow, a tomato/red, the sea/blue,
 coal/black, a lemon/yellow, blood/red, chocolate/brown, an orange/orange, a cucumber/green, milk/white, a raven/black, a carrot/orange,
 a sunflower/yellow, a strawberry/red, an emerald/green, a ruby/red, salt/white, a flamingo/pink, an eggplant/purple, a polar bear/white,
-the night sky/black, a pumpkin/orange, spinach/green, a cherry/red, cotton/white, gold/yellow, the sun in a child's drawing/yellow""")]
+the night sky/black, a pumpkin/orange, spinach/green, a cherry/red, cotton/white, gold/yellow, the sun in a child's drawing/yellow"""
+    )
+]
 DAYS = split("Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday")
 MONTHS = split("January, February, March, April, May, June, July, August, September, October, November, December")
 SEASONS = split("spring, summer, autumn, winter")
-NUMBER_WORDS = split("zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen, nineteen, twenty")
+NUMBER_WORDS = split(
+    "zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen, nineteen, twenty"
+)
 ORDINALS = split("first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth")
 
 # (question, short answer, sentence)
-FACTS = [tuple(p.strip() for p in x.split("|")) for x in """How many days are in a week?|Seven|There are seven days in a week.
+FACTS = [
+    tuple(p.strip() for p in x.split("|"))
+    for x in """How many days are in a week?|Seven|There are seven days in a week.
 How many months are in a year?|Twelve|There are twelve months in a year.
 How many hours are in a day?|24|There are 24 hours in a day.
 How many minutes are in an hour?|60|There are 60 minutes in an hour.
@@ -205,7 +240,8 @@ What meal do people eat in the morning?|Breakfast|In the morning people eat brea
 What does a baker make?|Bread|A baker makes bread and cakes.
 Who puts out fires?|Firefighters|Firefighters put out fires.
 Who flies a plane?|A pilot|A pilot flies a plane.
-Who takes care of your teeth?|A dentist|A dentist takes care of your teeth.""".split("\n")]
+Who takes care of your teeth?|A dentist|A dentist takes care of your teeth.""".split("\n")
+]
 
 YES_NO = [tuple(p.strip() for p in x.split("|")) for x in """Is the sky blue?|Yes|On a clear day the sky looks blue.
 Is ice cold?|Yes|Ice is frozen water, so it is cold.
@@ -250,7 +286,11 @@ Is seven an odd number?|Yes|Seven can't be divided evenly by two.
 Is ten an even number?|Yes|Ten can be divided evenly by two.""".split("\n")]
 
 # topic: items (at least 12 each where it can be)
-LISTS = {k.strip(): split(v) for k, v in (row.split(":", 1) for row in """fruits: apple, banana, orange, pear, grape, cherry, strawberry, mango, peach, plum, kiwi, pineapple, melon, lemon
+LISTS = {
+    k.strip(): split(v)
+    for k, v in (
+        row.split(":", 1)
+        for row in """fruits: apple, banana, orange, pear, grape, cherry, strawberry, mango, peach, plum, kiwi, pineapple, melon, lemon
 vegetables: carrot, potato, tomato, cucumber, onion, spinach, broccoli, pepper, lettuce, pumpkin, cabbage, celery, zucchini
 animals: dog, cat, horse, elephant, lion, rabbit, bear, fox, wolf, deer, tiger, monkey, giraffe, zebra
 birds: sparrow, eagle, owl, robin, crow, swan, parrot, pigeon, penguin, duck, goose, seagull, woodpecker
@@ -337,7 +377,11 @@ study tips: make a plan, take short breaks, turn off your phone, explain it to s
 ideas for dinner: pasta with tomato sauce, vegetable curry, roast chicken, fried rice, lentil soup, pizza, fish with potatoes, tacos, mushroom risotto, a big salad, omelet with cheese
 rainy day activities: read a book, bake cookies, play a board game, watch a film, draw a picture, write a letter, build a blanket fort, do a puzzle, listen to music, tidy a drawer
 summer activities: swim in a lake, eat ice cream, have a picnic, ride a bike, camp in a tent, play volleyball, watch the stars, go to the beach, pick berries, fly a kite
-winter activities: build a snowman, drink hot chocolate, go skiing, read by the fire, go ice skating, bake cookies, knit a scarf, feed the birds, go sledding, watch a film""".split("\n"))}
+winter activities: build a snowman, drink hot chocolate, go skiing, read by the fire, go ice skating, bake cookies, knit a scarf, feed the birds, go sledding, watch a film""".split(
+            "\n"
+        )
+    )
+}
 
 JOKES = [tuple(p.strip() for p in x.split("|")) for x in """Why did the bicycle fall over?|It was two-tired.
 What do you call a bear with no teeth?|A gummy bear.
