@@ -1,6 +1,6 @@
 // The linear kernels alone, beside what this processor can do: read bandwidth of memory (or of the last-level cache),
-// and the peak of the instructions that the kernels are made of. Every figure is the best of several interleaved rounds,
-// so that a busy machine or a moved virtual processor doesn't decide it; ratios are what counts.
+// and the peak of the instructions that the kernels are made of. Every figure is the best of several interleaved
+// rounds, so that a busy machine or a moved virtual processor doesn't decide it; ratios are what counts.
 //
 //   bench/kernels/run.sh [format …] [--threads N] [--cols K] [--rows N] [--megabytes M] [--seconds S]
 //
@@ -31,9 +31,7 @@ namespace isa = millrace::MILLRACE_ISA;
 
 namespace {
 
-double wall() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double wall() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 // The thread's own processor time: what other programs take of a core doesn't count.
 double now() {
   timespec t;
@@ -122,28 +120,28 @@ void readBytes(const uint8_t* p, size_t bytes) {
 // compiler would see through them.
 #define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
 #if defined(__AVX2__)
-#define CLOBBERS \
-  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm13", "xmm14", "xmm15"
+#define CLOBBERS                                                                                                      \
+  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm13", "xmm14", \
+      "xmm15"
 #endif
 
 double integerPeak(int bits, int rounds) {
   for (int i = 0; i < rounds; i++) {
 #if defined(__AVX512VNNI__)
 #define DOT(n) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #n "\n"
-    asm volatile(TWELVE(DOT) ::: CLOBBERS);
+    asm volatile(TWELVE(DOT)::: CLOBBERS);
 #elif defined(__AVX2__)
-#define DOT8(n)                             \
-  "vpsignb %%ymm14, %%ymm15, %%ymm13\n"     \
-  "vpmaddubsw %%ymm13, %%ymm15, %%ymm13\n"  \
-  "vpmaddwd %%ymm13, %%ymm15, %%ymm13\n"    \
+#define DOT8(n)                            \
+  "vpsignb %%ymm14, %%ymm15, %%ymm13\n"    \
+  "vpmaddubsw %%ymm13, %%ymm15, %%ymm13\n" \
+  "vpmaddwd %%ymm13, %%ymm15, %%ymm13\n"   \
   "vpaddd %%ymm13, %%ymm" #n ", %%ymm" #n "\n"
 #define DOT4(n) "vpmaddubsw %%ymm14, %%ymm15, %%ymm13\nvpaddw %%ymm13, %%ymm" #n ", %%ymm" #n "\n"
-    if (bits == 8) asm volatile(TWELVE(DOT8) ::: CLOBBERS);
-    else asm volatile(TWELVE(DOT4) ::: CLOBBERS);
+    if (bits == 8) asm volatile(TWELVE(DOT8)::: CLOBBERS);
+    else asm volatile(TWELVE(DOT4)::: CLOBBERS);
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define DOT(n) "sdot v" #n ".4s, v14.16b, v15.4b[0]\n"
-    asm volatile(TWELVE(DOT)::
-                     : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
+    asm volatile(TWELVE(DOT)::: "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
 #else
     return 0;
 #endif
@@ -155,14 +153,13 @@ double fmaPeak(int rounds) {
   for (int i = 0; i < rounds; i++) {
 #if defined(__AVX512VNNI__)
 #define FMA(n) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #n "\n"
-    asm volatile(TWELVE(FMA) ::: CLOBBERS);
+    asm volatile(TWELVE(FMA)::: CLOBBERS);
 #elif defined(__AVX2__)
 #define FMA(n) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #n "\n"
-    asm volatile(TWELVE(FMA) ::: CLOBBERS);
+    asm volatile(TWELVE(FMA)::: CLOBBERS);
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define FMA(n) "fmla v" #n ".4s, v14.4s, v15.4s\n"
-    asm volatile(TWELVE(FMA)::
-                     : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
+    asm volatile(TWELVE(FMA)::: "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
 #else
     return 0;
 #endif
@@ -180,8 +177,8 @@ struct Type {
   const char* name;
   int id;
 };
-constexpr Type kTypes[] = {{"q4_0", 2}, {"q4_1", 3}, {"q8_0", 8}, {"q4_k", 12}, {"q5_k", 13}, {"q6_k", 14},
-                           {"iq4_nl", 20}, {"q2_k", 10}, {"f16", 1}, {"bf16", 30}, {"f32", 0}};
+constexpr Type kTypes[] = {{"q4_0", 2},    {"q4_1", 3},  {"q8_0", 8}, {"q4_k", 12}, {"q5_k", 13}, {"q6_k", 14},
+                           {"iq4_nl", 20}, {"q2_k", 10}, {"f16", 1},  {"bf16", 30}, {"f32", 0}};
 
 // As many copies of one matrix as fill `megabytes`, gone through one after another.
 void benchmark(Team& team, const Type& type, int rows, int cols, const Options& o) {
@@ -201,7 +198,8 @@ void benchmark(Team& team, const Type& type, int rows, int cols, const Options& 
     packRows(type.id, raw.data(), rawRowBytes(type.id, cols), 16, w, 0, row);
     packSeconds += now() - start;
   }
-  for (int c = 1; c < copies; c++) std::memcpy(weights + w.expertBytes * static_cast<size_t>(c), weights, w.expertBytes);
+  for (int c = 1; c < copies; c++)
+    std::memcpy(weights + w.expertBytes * static_cast<size_t>(c), weights, w.expertBytes);
 
   const int most = 512;
   const size_t n = static_cast<size_t>(most) * static_cast<size_t>(cols);
@@ -275,10 +273,12 @@ void benchmark(Team& team, const Type& type, int rows, int cols, const Options& 
     }
   }
   const double read = static_cast<double>(total) / bestRead, macsPeak = peakMacs / bestPeak;
-  std::printf("%-6s %5d x %-5d  %4.0f MB  %d thread%s  read %.1f GB/s  peak %.0f GMAC/s  quantize %.1f Gelem/s  pack %.1f GB/s\n",
-              type.name, rows, cols, static_cast<double>(total) / 1e6, team.size(), team.size() > 1 ? "s" : "", read / 1e9,
-              macsPeak / 1e9, static_cast<double>(n) / quantizeSeconds / 1e9,
-              static_cast<double>(rawRowBytes(type.id, cols)) * rows / packSeconds / 1e9);
+  std::printf(
+      "%-6s %5d x %-5d  %4.0f MB  %d thread%s  read %.1f GB/s  peak %.0f GMAC/s  quantize %.1f Gelem/s  pack %.1f "
+      "GB/s\n",
+      type.name, rows, cols, static_cast<double>(total) / 1e6, team.size(), team.size() > 1 ? "s" : "", read / 1e9,
+      macsPeak / 1e9, static_cast<double>(n) / quantizeSeconds / 1e9,
+      static_cast<double>(rawRowBytes(type.id, cols)) * rows / packSeconds / 1e9);
   for (int m : counts) {
     const double bytes = static_cast<double>(w.expertBytes) / best[m];
     const double macs = static_cast<double>(rows) * cols * m / best[m];

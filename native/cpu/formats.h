@@ -109,9 +109,9 @@ inline bool readsInt8(Format f) { return f >= Format::Q4_0; }
 
 // Activations as int8: codes [T, K] in −127 … 127, one scale for 32 columns, sums of the codes of 16 columns.
 struct Rows8 {
-  int8_t* codes;   // [T, K]
-  float* scales;   // [T, K/32]
-  int32_t* sums;   // [T, K/16]
+  int8_t* codes;  // [T, K]
+  float* scales;  // [T, K/32]
+  int32_t* sums;  // [T, K/16]
 };
 
 }  // namespace millrace

@@ -1,5 +1,5 @@
-// The code books of the IQ formats: published constants of the GGUF format (ggml, I. Kawrakow). Every grid happens to be
-// sorted, so it is stored as a set: one bit for each point of the lattice (as in src/artifact/iq-grids.ts).
+// The code books of the IQ formats: published constants of the GGUF format (ggml, I. Kawrakow). Every grid happens to
+// be sorted, so it is stored as a set: one bit for each point of the lattice (as in src/artifact/iq-grids.ts).
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -32,7 +32,8 @@ void fiveBits(const uint8_t* high, const uint8_t* low, int offset, int8_t* codes
   const uint32_t fifth = read32(high);
   for (int i = 0; i < 16; i++) {
     codes[i] = static_cast<int8_t>(((low[i] & 15) | ((fifth >> i & 1) << 4)) - static_cast<uint32_t>(offset));
-    codes[16 + i] = static_cast<int8_t>(((low[i] >> 4) | ((fifth >> (16 + i) & 1) << 4)) - static_cast<uint32_t>(offset));
+    codes[16 + i] =
+        static_cast<int8_t>(((low[i] >> 4) | ((fifth >> (16 + i) & 1) << 4)) - static_cast<uint32_t>(offset));
   }
 }
 
@@ -211,7 +212,8 @@ void decodeIQ3_S(const uint8_t* p, GeneralBlock& out) {
   }
 }
 
-// Eight weights of IQ1, grid + shift / 8 with a shift of 1 or −1, as code = 8 · grid + shift under an eighth of the scale.
+// Eight weights of IQ1, grid + shift / 8 with a shift of 1 or −1, as code = 8 · grid + shift under an eighth of the
+// scale.
 void shifted(const int8_t (&entry)[8], int shift, int8_t* codes) {
   for (int i = 0; i < 8; i++) codes[i] = static_cast<int8_t>(8 * entry[i] + shift);
 }
@@ -245,14 +247,14 @@ void decodeIQ1_M(const uint8_t* p, GeneralBlock& out) {
 }
 
 constexpr GeneralType kTypes[] = {
-    {6, 32, 22, 32, false, decodeQ5_0},     {7, 32, 24, 32, true, decodeQ5_1},
-    {10, 256, 84, 16, true, decodeQ2_K},    {11, 256, 110, 16, false, decodeQ3_K},
+    {6, 32, 22, 32, false, decodeQ5_0},      {7, 32, 24, 32, true, decodeQ5_1},
+    {10, 256, 84, 16, true, decodeQ2_K},     {11, 256, 110, 16, false, decodeQ3_K},
     {16, 256, 66, 32, false, decodeIQ2_XXS}, {17, 256, 74, 16, false, decodeIQ2_XS},
     {18, 256, 98, 32, false, decodeIQ3_XXS}, {19, 256, 50, 32, false, decodeIQ1_S},
-    {20, 32, 18, 32, false, decodeIQ4_NL},  {21, 256, 110, 32, false, decodeIQ3_S},
-    {22, 256, 82, 16, false, decodeIQ2_S},  {23, 256, 136, 32, false, decodeIQ4_XS},
-    {29, 256, 56, 16, false, decodeIQ1_M},  {34, 256, 54, 32, false, decodeTQ1_0},
-    {35, 256, 66, 32, false, decodeTQ2_0},  {39, 32, 17, 32, false, decodeMXFP4},
+    {20, 32, 18, 32, false, decodeIQ4_NL},   {21, 256, 110, 32, false, decodeIQ3_S},
+    {22, 256, 82, 16, false, decodeIQ2_S},   {23, 256, 136, 32, false, decodeIQ4_XS},
+    {29, 256, 56, 16, false, decodeIQ1_M},   {34, 256, 54, 32, false, decodeTQ1_0},
+    {35, 256, 66, 32, false, decodeTQ2_0},   {39, 32, 17, 32, false, decodeMXFP4},
     {40, 64, 36, 16, false, decodeNVFP4},
 };
 

@@ -1,6 +1,6 @@
-// What a block of each quantised file format means, as the general layout: int8 codes with a float32 scale and, where the
-// format has one, a float32 minimum for every 16 or 32 weights: w = scale · code + min, with scale · code exact. The
-// twin of src/artifact/blocks-*.ts.
+// What a block of each quantised file format means, as the general layout: int8 codes with a float32 scale and, where
+// the format has one, a float32 minimum for every 16 or 32 weights: w = scale · code + min, with scale · code exact.
+// The twin of src/artifact/blocks-*.ts.
 #pragma once
 #include <cstdint>
 

@@ -85,7 +85,8 @@ void packBlock(const uint8_t* p, int row, BlockQ6_K& out) {
     nibblesOf(p + 64 * (s / 4) + 32 * (s % 2), s % 4 / 2 * 4, row, sub.codes);
     for (int h = 0; h < 2; h++) {
       uint32_t high = 0;
-      for (int j = 0; j < 4; j++) high |= (word(p + 128 + 32 * (s / 4), 4 * h + j) >> (s % 4 * 2) & 0x03030303) << (2 * j);
+      for (int j = 0; j < 4; j++)
+        high |= (word(p + 128 + 32 * (s / 4), 4 * h + j) >> (s % 4 * 2) & 0x03030303) << (2 * j);
       setWord(sub.high, 16 * h + row, high);
       sub.scale[h][row] = static_cast<int8_t>(p[192 + 2 * s + h]);
     }
@@ -130,8 +131,8 @@ void packPlain(const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t*
   Value* out = reinterpret_cast<Value*>(group);
   for (int k = 0; k < cols; k++) {
     for (int row = 0; row < rows; row++) {
-      std::memcpy(out + kGroupRows * k + row, raw + static_cast<size_t>(row) * rowBytes + sizeof(Value) * static_cast<size_t>(k),
-                  sizeof(Value));
+      std::memcpy(out + kGroupRows * k + row,
+                  raw + static_cast<size_t>(row) * rowBytes + sizeof(Value) * static_cast<size_t>(k), sizeof(Value));
     }
   }
 }
@@ -158,23 +159,36 @@ const NativeType* nativeType(int ggmlType) {
 void packOneGroup(int ggmlType, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
   if (const GeneralType* type = generalType(ggmlType)) {
     switch (packedFormat(ggmlType)) {
-      case Format::General16: return packGeneral<BlockGeneral16, 2, false>(*type, raw, rowBytes, rows, cols, group);
-      case Format::General16Min: return packGeneral<BlockGeneral16Min, 2, true>(*type, raw, rowBytes, rows, cols, group);
-      case Format::General32: return packGeneral<BlockGeneral32, 1, false>(*type, raw, rowBytes, rows, cols, group);
-      default: return packGeneral<BlockGeneral32Min, 1, true>(*type, raw, rowBytes, rows, cols, group);
+      case Format::General16:
+        return packGeneral<BlockGeneral16, 2, false>(*type, raw, rowBytes, rows, cols, group);
+      case Format::General16Min:
+        return packGeneral<BlockGeneral16Min, 2, true>(*type, raw, rowBytes, rows, cols, group);
+      case Format::General32:
+        return packGeneral<BlockGeneral32, 1, false>(*type, raw, rowBytes, rows, cols, group);
+      default:
+        return packGeneral<BlockGeneral32Min, 1, true>(*type, raw, rowBytes, rows, cols, group);
     }
   }
   switch (packedFormat(ggmlType)) {
-    case Format::F32: return packPlain<uint32_t>(raw, rowBytes, rows, cols, group);
+    case Format::F32:
+      return packPlain<uint32_t>(raw, rowBytes, rows, cols, group);
     case Format::F16:
-    case Format::BF16: return packPlain<uint16_t>(raw, rowBytes, rows, cols, group);
-    case Format::Q4_0: return packGroup<BlockQ4_0>(raw, rowBytes, rows, cols / 32, 18, group);
-    case Format::Q4_1: return packGroup<BlockQ4_1>(raw, rowBytes, rows, cols / 32, 20, group);
-    case Format::Q8_0: return packGroup<BlockQ8_0>(raw, rowBytes, rows, cols / 32, 34, group);
-    case Format::Q4_K: return packGroup<BlockQ4_K>(raw, rowBytes, rows, cols / 256, 144, group);
-    case Format::Q5_K: return packGroup<BlockQ5_K>(raw, rowBytes, rows, cols / 256, 176, group);
-    case Format::Q6_K: return packGroup<BlockQ6_K>(raw, rowBytes, rows, cols / 256, 210, group);
-    default: return;
+    case Format::BF16:
+      return packPlain<uint16_t>(raw, rowBytes, rows, cols, group);
+    case Format::Q4_0:
+      return packGroup<BlockQ4_0>(raw, rowBytes, rows, cols / 32, 18, group);
+    case Format::Q4_1:
+      return packGroup<BlockQ4_1>(raw, rowBytes, rows, cols / 32, 20, group);
+    case Format::Q8_0:
+      return packGroup<BlockQ8_0>(raw, rowBytes, rows, cols / 32, 34, group);
+    case Format::Q4_K:
+      return packGroup<BlockQ4_K>(raw, rowBytes, rows, cols / 256, 144, group);
+    case Format::Q5_K:
+      return packGroup<BlockQ5_K>(raw, rowBytes, rows, cols / 256, 176, group);
+    case Format::Q6_K:
+      return packGroup<BlockQ6_K>(raw, rowBytes, rows, cols / 256, 210, group);
+    default:
+      return;
   }
 }
 
@@ -212,20 +226,33 @@ size_t rawRowBytes(int ggmlType, int cols) {
 size_t packedGroupBytes(Format format, int cols) {
   const size_t n = static_cast<size_t>(cols);
   switch (format) {
-    case Format::F32: return n * kGroupRows * 4;
+    case Format::F32:
+      return n * kGroupRows * 4;
     case Format::F16:
-    case Format::BF16: return n * kGroupRows * 2;
-    case Format::Q4_0: return n / 32 * sizeof(BlockQ4_0);
-    case Format::Q4_1: return n / 32 * sizeof(BlockQ4_1);
-    case Format::Q8_0: return n / 32 * sizeof(BlockQ8_0);
-    case Format::Q4_K: return n / 256 * sizeof(BlockQ4_K);
-    case Format::Q5_K: return n / 256 * sizeof(BlockQ5_K);
-    case Format::Q6_K: return n / 256 * sizeof(BlockQ6_K);
-    case Format::General16: return n / 32 * sizeof(BlockGeneral16);
-    case Format::General16Min: return n / 32 * sizeof(BlockGeneral16Min);
-    case Format::General32: return n / 32 * sizeof(BlockGeneral32);
-    case Format::General32Min: return n / 32 * sizeof(BlockGeneral32Min);
-    case Format::Count: break;
+    case Format::BF16:
+      return n * kGroupRows * 2;
+    case Format::Q4_0:
+      return n / 32 * sizeof(BlockQ4_0);
+    case Format::Q4_1:
+      return n / 32 * sizeof(BlockQ4_1);
+    case Format::Q8_0:
+      return n / 32 * sizeof(BlockQ8_0);
+    case Format::Q4_K:
+      return n / 256 * sizeof(BlockQ4_K);
+    case Format::Q5_K:
+      return n / 256 * sizeof(BlockQ5_K);
+    case Format::Q6_K:
+      return n / 256 * sizeof(BlockQ6_K);
+    case Format::General16:
+      return n / 32 * sizeof(BlockGeneral16);
+    case Format::General16Min:
+      return n / 32 * sizeof(BlockGeneral16Min);
+    case Format::General32:
+      return n / 32 * sizeof(BlockGeneral32);
+    case Format::General32Min:
+      return n / 32 * sizeof(BlockGeneral32Min);
+    case Format::Count:
+      break;
   }
   return 0;
 }
@@ -245,7 +272,8 @@ void packTransposed(int ggmlType, const uint8_t* raw, size_t rowBytes, int cols,
     const int first = group * kGroupRows, n = std::min(kGroupRows, w.rows - first);
     for (int k = 0; k < cols; k++) {
       uint8_t* out = groupAt(w, expert, group) + size * kGroupRows * static_cast<size_t>(firstCol + k);
-      std::memcpy(out, raw + static_cast<size_t>(k) * rowBytes + size * static_cast<size_t>(first), size * static_cast<size_t>(n));
+      std::memcpy(out, raw + static_cast<size_t>(k) * rowBytes + size * static_cast<size_t>(first),
+                  size * static_cast<size_t>(n));
       std::memset(out + size * static_cast<size_t>(n), 0, size * static_cast<size_t>(kGroupRows - n));
     }
   }

@@ -7,9 +7,28 @@
 // At the end + bias, + residual.
 //
 // Every output has its own chain in its own lane, so neither the number of rows nor the range of groups can change its
-// bits. What differs is only how often a weight is unpacked: one row goes straight through (limit: memory bandwidth);
-// for more rows a block is unpacked once into registers and multiplied with each row of the panel (limit: the integer
-// or FMA units). The activations are first laid out as a panel in the order of use, 64 bytes a block and row.
+// bits. What differs is only how often a weight is unpacked. Up to three rows (four of floats): once for all of them,
+// straight from memory, in several streams; limit: memory bandwidth. More rows: a block is unpacked once and multiplied
+// with tiles of rows of a panel, which holds the activations in the order of use, 64 bytes a block and row; limit: the
+// integer or FMA units.
+//
+// Measured by bench/kernels, AVX2 on a Zen 3 at 3.25 GHz (two virtual processors, other work beside), 2048 x 2048,
+// weights beyond the caches; % of probed read bandwidth (27 GB/s one thread, 54 two), % of the bare instructions' peak
+// (166 GMAC/s a thread for codes up to 6 bits, 82 for 8 bits, 52 for FMA):
+//
+//              one row, 1 / 2 threads    8 rows, × one row    512 rows, one thread
+//   Q4_0             86 / 88 %                3.7                113 GMAC/s  68 %
+//   Q4_1             81 / 85 %                3.2                103 GMAC/s  62 %
+//   Q8_0             92 / 91 %                3.7                 57 GMAC/s  69 %
+//   Q4_K             81 / 79 %                3.6                104 GMAC/s  63 %
+//   Q5_K             71 / 68 %                2.9                 99 GMAC/s  60 %
+//   Q6_K             72 / 70 %                3.2                 70 GMAC/s  42 %
+//   F16             101 / 101 %               2.6                 45 GMAC/s  87 %
+//   F32             100 / 101 %               2.1                 40 GMAC/s  77 %
+//
+// A Q4 block of 32 columns and 8 lanes takes 20 vector operations (8 multiplications, 7 additions, and to finish:
+// widen, offset, convert, scale, scale, accumulate), of which this processor does 3.2 a cycle: 133 GMAC/s is what this
+// arithmetic allows, and 8 rows against one can't come below 2.7 where memory is this fast.
 #include "isa/linear.h"
 
 #include <algorithm>
@@ -40,8 +59,8 @@ struct Weights {
 };
 
 // --- Formats: what a block is and how it is unpacked --------------------------------------------------------------
-// kBits: of a code (8: signed). kOffset: taken off a code. kScales: 1, or 2 for a scale per 16 columns. unpack: block b of
-// `part` into slot p.
+// kBits: of a code (8: signed). kOffset: taken off a code. kScales: 1, or 2 for a scale per 16 columns. unpack: block b
+// of `part` into slot p.
 
 template <int Parts>
 MILLRACE_VEC void unpackNibbles(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
@@ -280,7 +299,7 @@ void multiplyFew(const LinearArgs& a, int row, int g0, int g1, const ActBlock* p
 
 // Parts and rows of a tile whose sums stay in registers.
 constexpr int kTileParts = kLanes == 8 ? 2 : 1;
-constexpr int kTileRows8 = 4;
+constexpr int kTileRowsInt = 4;
 
 // Fewer rows than a tile has.
 template <typename L, int Rows>
@@ -295,12 +314,12 @@ MILLRACE_VEC void multiplyRest(const Weights<L::kScales, kTileParts>& w, const A
 template <typename L>
 MILLRACE_VEC void multiplyBlock(const Weights<L::kScales, kTileParts>& w, const ActBlock* x, int rows, float* acc) {
   int m = 0;
-  for (; m + kTileRows8 <= rows; m += kTileRows8) {
+  for (; m + kTileRowsInt <= rows; m += kTileRowsInt) {
     if (kLanes < 16) reload(&w);
-    accumulate<L, kTileParts, kTileRows8>(w, x + m, acc + kGroupRows * m);
+    accumulate<L, kTileParts, kTileRowsInt>(w, x + m, acc + kGroupRows * m);
   }
   if (kLanes < 16) reload(&w);
-  multiplyRest<L, kTileRows8 - 1>(w, x + m, rows - m, acc + kGroupRows * m);
+  multiplyRest<L, kTileRowsInt - 1>(w, x + m, rows - m, acc + kGroupRows * m);
 }
 
 // The rows rowBegin … rowEnd − 1 of a panel times `groups` groups, as many streams of weights as in gemvGroups.
@@ -343,8 +362,8 @@ void multiplyPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, 
   }
 }
 
-constexpr int kFewRows = 16;       // at most: a panel of its own, as the weights come from memory
-constexpr int kMostRows = 128;     // of a panel
+constexpr int kFewRows = 16;          // at most: a panel of its own, as the weights come from memory
+constexpr int kMostRows = 128;        // of a panel
 constexpr int kPanelBytes = 1 << 18;  // a panel stays in L2
 
 int panelRows(int cols, int rows, int bytesPerCol) {
@@ -367,16 +386,24 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   kept = fits ? PanelKey{a.panelKey, a.w->format} : PanelKey{};
   scratch += sizeof(ActBlock);
   float* acc = reinterpret_cast<float*>(scratch);
-  ActBlock* panel = reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * kStreams * static_cast<size_t>(most));
+  ActBlock* panel =
+      reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * kStreams * static_cast<size_t>(most));
   const bool sabotaged = a.rows <= kFewRows && sabotage.load(std::memory_order_relaxed);
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
     if (!filled) fillPanel<L>(a, row, rows, panel);
     switch (rows) {
-      case 1: multiplyFew<L, 1>(a, row, g0, g1, panel); break;
-      case 2: multiplyFew<L, 2>(a, row, g0, g1, panel); break;
-      case 3: multiplyFew<L, 3>(a, row, g0, g1, panel); break;
-      default: multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, sabotaged);
+      case 1:
+        multiplyFew<L, 1>(a, row, g0, g1, panel);
+        break;
+      case 2:
+        multiplyFew<L, 2>(a, row, g0, g1, panel);
+        break;
+      case 3:
+        multiplyFew<L, 3>(a, row, g0, g1, panel);
+        break;
+      default:
+        multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, sabotaged);
     }
   }
 }
@@ -449,8 +476,8 @@ void floatFew(const LinearArgs& a, int row, int g0, int g1) {
 constexpr int kTileRows = kLanes == 16 ? 12 : 6;
 constexpr int kChunk = 256;  // columns of a panel that stay in the first-level cache
 
-// Rows × one group over `cols` columns: w [cols, 16], x [Rows, kChunk], acc [Rows, 16]. Weights are widened once for each
-// tile, by units that the multiplications leave free. `next`: what will be wanted after this, fetched on the way.
+// Rows × one group over `cols` columns: w [cols, 16], x [Rows, kChunk], acc [Rows, 16]. Weights are widened once for
+// each tile, by units that the multiplications leave free. `next`: what will be wanted after this, fetched on the way.
 template <typename L, int Rows>
 void floatTile(const typename L::Value* w, const typename L::Value* next, const float* x, int cols, float* acc) {
   F32 sum[Rows][kParts];
@@ -488,8 +515,7 @@ void fillFloatPanel(const LinearArgs& a, int rowBegin, int rows, float* panel) {
 
 // Several groups share a chunk of the panel while it lies in the first-level cache.
 template <typename L>
-void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const float* panel,
-                float* acc) {
+void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const float* panel, float* acc) {
   using Value = typename L::Value;
   const int cols = a.w->cols;
   const int tiles = (rows + kTileRows - 1) / kTileRows;
@@ -500,8 +526,10 @@ void floatPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, con
       const int n = std::min(kChunk, cols - k);
       for (int j = 0; j < groups; j++) {
         const Value* w = reinterpret_cast<const Value*>(groupOf(a, g + j)) + kGroupRows * static_cast<size_t>(k);
-        const Value* next = j + 1 < groups ? reinterpret_cast<const Value*>(groupOf(a, g + j + 1)) + kGroupRows * static_cast<size_t>(k)
-                                           : reinterpret_cast<const Value*>(groupOf(a, g)) + kGroupRows * static_cast<size_t>(k + kChunk);
+        const Value* next =
+            j + 1 < groups
+                ? reinterpret_cast<const Value*>(groupOf(a, g + j + 1)) + kGroupRows * static_cast<size_t>(k)
+                : reinterpret_cast<const Value*>(groupOf(a, g)) + kGroupRows * static_cast<size_t>(k + kChunk);
         // Tiles of nearly the same size: a small one would leave the FMA units waiting.
         for (int t = 0; t < tiles; t++) {
           const int m = rows * t / tiles, end = rows * (t + 1) / tiles;
@@ -524,10 +552,18 @@ void floatLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
     switch (rows) {
-      case 1: floatFew<L, 1>(a, row, g0, g1); break;
-      case 2: floatFew<L, 2>(a, row, g0, g1); break;
-      case 3: floatFew<L, 3>(a, row, g0, g1); break;
-      case 4: floatFew<L, 4>(a, row, g0, g1); break;
+      case 1:
+        floatFew<L, 1>(a, row, g0, g1);
+        break;
+      case 2:
+        floatFew<L, 2>(a, row, g0, g1);
+        break;
+      case 3:
+        floatFew<L, 3>(a, row, g0, g1);
+        break;
+      case 4:
+        floatFew<L, 4>(a, row, g0, g1);
+        break;
       default:
         fillFloatPanel(a, row, rows, panel);
         floatPanel<L>(a, row, rows, g0, g1, panel, acc);
@@ -539,22 +575,34 @@ void floatLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
 
 void linear(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scratch) {
   switch (a.w->format) {
-    case Format::F32: return floatLinear<PlainF32>(a, groupBegin, groupEnd, scratch);
-    case Format::F16: return floatLinear<PlainF16>(a, groupBegin, groupEnd, scratch);
-    case Format::BF16: return floatLinear<PlainBF16>(a, groupBegin, groupEnd, scratch);
-    case Format::Q4_0: return integerLinear<Q4_0>(a, groupBegin, groupEnd, scratch);
-    case Format::Q4_1: return integerLinear<Q4_1>(a, groupBegin, groupEnd, scratch);
-    case Format::Q8_0: return integerLinear<Q8_0>(a, groupBegin, groupEnd, scratch);
-    case Format::Q4_K: return integerLinear<Q4_K>(a, groupBegin, groupEnd, scratch);
-    case Format::Q5_K: return integerLinear<Q5_K>(a, groupBegin, groupEnd, scratch);
-    case Format::Q6_K: return integerLinear<Q6_K>(a, groupBegin, groupEnd, scratch);
-    case Format::General16: return integerLinear<General<BlockGeneral16, 2, false>>(a, groupBegin, groupEnd, scratch);
+    case Format::F32:
+      return floatLinear<PlainF32>(a, groupBegin, groupEnd, scratch);
+    case Format::F16:
+      return floatLinear<PlainF16>(a, groupBegin, groupEnd, scratch);
+    case Format::BF16:
+      return floatLinear<PlainBF16>(a, groupBegin, groupEnd, scratch);
+    case Format::Q4_0:
+      return integerLinear<Q4_0>(a, groupBegin, groupEnd, scratch);
+    case Format::Q4_1:
+      return integerLinear<Q4_1>(a, groupBegin, groupEnd, scratch);
+    case Format::Q8_0:
+      return integerLinear<Q8_0>(a, groupBegin, groupEnd, scratch);
+    case Format::Q4_K:
+      return integerLinear<Q4_K>(a, groupBegin, groupEnd, scratch);
+    case Format::Q5_K:
+      return integerLinear<Q5_K>(a, groupBegin, groupEnd, scratch);
+    case Format::Q6_K:
+      return integerLinear<Q6_K>(a, groupBegin, groupEnd, scratch);
+    case Format::General16:
+      return integerLinear<General<BlockGeneral16, 2, false>>(a, groupBegin, groupEnd, scratch);
     case Format::General16Min:
       return integerLinear<General<BlockGeneral16Min, 2, true>>(a, groupBegin, groupEnd, scratch);
-    case Format::General32: return integerLinear<General<BlockGeneral32, 1, false>>(a, groupBegin, groupEnd, scratch);
+    case Format::General32:
+      return integerLinear<General<BlockGeneral32, 1, false>>(a, groupBegin, groupEnd, scratch);
     case Format::General32Min:
       return integerLinear<General<BlockGeneral32Min, 1, true>>(a, groupBegin, groupEnd, scratch);
-    case Format::Count: break;
+    case Format::Count:
+      break;
   }
 }
 

@@ -1,16 +1,15 @@
-// Activations to int8, and packed weights back to floats. Plain loops: they are what compilers vectorise well, and
-// without a choice in the rounding they give the same bits on every ISA.
+// Activations to int8, and packed weights back to floats: the same bits on every ISA.
 //
 // quantizeRows, for each 32 columns: amax = max |x|, scale = amax / 127, code = x · (127 / amax) rounded half to even,
 // all in f32 (so code ∈ −127 … 127). A block whose amax is below 1e-30 becomes zeros under a scale of 0. A block that
 // holds an infinity or not-a-number becomes zeros under a scale of not-a-number: every output of that row then is
 // not-a-number, where a saturated code would hide the fault.
-#include <algorithm>
 #include <cstring>
 #include <limits>
 
 #include "half.h"
 #include "isa/linear.h"
+#include "isa/vec.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -23,8 +22,8 @@ int nibbleAt(const uint8_t* codes, int row, int c) {
   return c < 16 ? both & 15 : both >> 4;
 }
 
-// Columns of one row: out = scale · code (+ min), rounded once, as scale · code is exact. Nothing is added where a format
-// has no minimum: −0 stays −0.
+// Columns of one row: out = scale · code (+ min), rounded once, as scale · code is exact. Nothing is added where a
+// format has no minimum: −0 stays −0.
 template <typename Code>
 void widen(float scale, int begin, int end, float* out, Code code) {
   for (int c = begin; c < end; c++) out[c] = scale * static_cast<float>(code(c));
@@ -66,14 +65,15 @@ void widenBlock(Format format, const uint8_t* group, int b, int row, float* out)
     case Format::Q4_K: {
       const BlockQ4_K& q = super(static_cast<BlockQ4_K*>(nullptr));
       const BlockQ4_K::Sub& sub = q.sub[b % 8];
-      return widen(halfToFloat(q.d[row]) * sub.scale[row], -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out,
+      return widen(halfToFloat(q.d[row]) * sub.scale[row],
+                   -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out,
                    [&](int c) { return nibbleAt(sub.codes, row, c); });
     }
     case Format::Q5_K: {
       const BlockQ5_K& q = super(static_cast<BlockQ5_K*>(nullptr));
       const BlockQ5_K::Sub& sub = q.sub[b % 8];
-      return widen(halfToFloat(q.d[row]) * sub.scale[row], -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out,
-                   [&](int c) {
+      return widen(halfToFloat(q.d[row]) * sub.scale[row],
+                   -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out, [&](int c) {
                      return nibbleAt(sub.codes, row, c) | (((sub.high[4 * row + c % 4] >> (c / 4)) & 1) << 4);
                    });
     }
@@ -88,23 +88,24 @@ void widenBlock(Format format, const uint8_t* group, int b, int row, float* out)
       }
       return;
     }
-    case Format::General16: return widenGeneral(block(static_cast<BlockGeneral16*>(nullptr)), 2, false, row, out);
-    case Format::General16Min: return widenGeneral(block(static_cast<BlockGeneral16Min*>(nullptr)), 2, true, row, out);
-    case Format::General32: return widenGeneral(block(static_cast<BlockGeneral32*>(nullptr)), 1, false, row, out);
-    case Format::General32Min: return widenGeneral(block(static_cast<BlockGeneral32Min*>(nullptr)), 1, true, row, out);
+    case Format::General16:
+      return widenGeneral(block(static_cast<BlockGeneral16*>(nullptr)), 2, false, row, out);
+    case Format::General16Min:
+      return widenGeneral(block(static_cast<BlockGeneral16Min*>(nullptr)), 2, true, row, out);
+    case Format::General32:
+      return widenGeneral(block(static_cast<BlockGeneral32*>(nullptr)), 1, false, row, out);
+    case Format::General32Min:
+      return widenGeneral(block(static_cast<BlockGeneral32Min*>(nullptr)), 1, true, row, out);
     case Format::F32:
     case Format::F16:
     case Format::BF16:
-    case Format::Count: break;
+    case Format::Count:
+      break;
   }
 }
 
 void quantizeBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
-  // Magnitudes as integers are in the order of the floats, with infinities and not-a-numbers above all.
-  uint32_t bits[kActBlock];
-  std::memcpy(bits, x, sizeof bits);
-  uint32_t top = 0;
-  for (int i = 0; i < kActBlock; i++) top = std::max(top, bits[i] & 0x7fffffff);
+  const uint32_t top = vec::largestBits32(x);
   const float amax = floatFromBits(top);
   if (!(amax >= 1e-30f) || top >= 0x7f800000) {
     std::memset(codes, 0, kActBlock);
@@ -113,21 +114,7 @@ void quantizeBlock(const float* x, int8_t* codes, float* scale, int32_t* sums) {
     return;
   }
   *scale = amax / 127.0f;
-  const float inverse = 127.0f / amax;
-  int32_t rounded[kActBlock];
-  for (int i = 0; i < kActBlock; i++) {
-    // Adding 1.5 · 2^23 leaves the rounded integer in the lowest bits.
-    const float shifted = x[i] * inverse + 12582912.0f;
-    int32_t pattern;
-    std::memcpy(&pattern, &shifted, sizeof pattern);
-    rounded[i] = pattern - 0x4b400000;
-  }
-  for (int h = 0; h < 2; h++) {
-    int32_t sum = 0;
-    for (int i = 16 * h; i < 16 * (h + 1); i++) sum += rounded[i];
-    sums[h] = sum;
-  }
-  for (int i = 0; i < kActBlock; i++) codes[i] = static_cast<int8_t>(rounded[i]);
+  vec::round32(x, 127.0f / amax, codes, sums);
 }
 
 }  // namespace
@@ -143,8 +130,8 @@ void quantizeRows(const float* x, size_t ldx, int cols, Rows8 out, int rowBegin,
 }
 
 void dequantizeRow(const Matrix& w, int expert, int n, float scale, float* out) {
-  const uint8_t* group = w.data + static_cast<size_t>(expert) * w.expertBytes +
-                         static_cast<size_t>(n / kGroupRows) * w.groupBytes;
+  const uint8_t* group =
+      w.data + static_cast<size_t>(expert) * w.expertBytes + static_cast<size_t>(n / kGroupRows) * w.groupBytes;
   const int row = n % kGroupRows;
   if (readsInt8(w.format)) {
     for (int b = 0; b < w.cols / kActBlock; b++) widenBlock(w.format, group, b, row, out + kActBlock * b);

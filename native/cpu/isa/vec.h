@@ -1,5 +1,6 @@
 // One machine vector: 32-bit lanes (16 in AVX-512, 8 in AVX2, 4 in NEON and scalar) and the dot products of bytes that
-// isa/linear.cpp is written on. A lane is one of the 16 interleaved rows of a packed matrix, so that 16 / kLanes vectors
+// isa/linear.cpp is written on. A lane is one of the 16 interleaved rows of a packed matrix, so that 16 / kLanes
+// vectors
 // ("parts") make a group. isa/lanes.h is its sister for the kernels that want sixteen floats whatever the machine.
 //
 // All of it gives the same bits on every ISA: integers are exact, and fma is fused (the scalar one by way of double,
@@ -42,8 +43,8 @@ MILLRACE_VEC int32_t load32(const void* p) {
   return v;
 }
 
-// What lies at p may have changed, for all that the compiler knows: it must not keep a table in registers that are wanted
-// for sums, and no sum in registers that lies in memory.
+// What lies at p may have changed, for all that the compiler knows: it must not keep a table in registers that are
+// wanted for sums, and no sum in registers that lies in memory.
 MILLRACE_VEC void reload(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
 
 // What follows, for each ISA:
@@ -53,7 +54,8 @@ MILLRACE_VEC void reload(const void* p) { asm volatile("" : : "r"(p) : "memory")
 //   bits<S, M>(b)  every byte (b >> S) & M; to the left where S is negative
 //   signedCodes(b) brings signed bytes into the form that dot<8, …> wants; its dot products then come out too large
 //                  by kSignedOffset · Σx, which the caller takes off by way of `init`
-//   dot<B, n, P, R> sum[r][p] = Σ over 4·n columns of w[.][p] · x_r, exact; w: n × P vectors of codes of B bits without a
+//   dot<B, n, P, R> sum[r][p] = Σ over 4·n columns of w[.][p] · x_r, exact; w: n × P vectors of codes of B bits without
+//   a
 //                  sign, or of signedCodes for B = 8; x_r: 4·n int8 other than −128, `stride` apart, the same for all
 //                  lanes; to which init[r · initStride] is added if HasInit
 
@@ -269,8 +271,8 @@ template <typename F>
 MILLRACE_VEC F32 lanes(F f) {
   return {{f(0), f(1), f(2), f(3)}};
 }
-// a · b is exact in double, and so is its sum with c but for one rounding; the second rounding, to float, goes wrong only
-// where that sum lies half-way between two floats without being exact.
+// a · b is exact in double, and so is its sum with c but for one rounding; the second rounding, to float, goes wrong
+// only where that sum lies half-way between two floats without being exact.
 MILLRACE_VEC float fmaOne(float a, float b, float c) {
   const double product = static_cast<double>(a) * static_cast<double>(b);
   const double sum = product + static_cast<double>(c);
@@ -372,5 +374,62 @@ MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, c
 #endif
 
 constexpr int kParts = 16 / kLanes;
+
+// Of 32 floats: the largest magnitude, as bits (integers in the order of the floats, with infinities and not-a-numbers
+// above all); and x · inverse rounded half to even as bytes, with their sums of 16. |x · inverse| ≤ 127.5.
+#if defined(__AVX2__)
+
+MILLRACE_VEC uint32_t largestBits32(const float* x) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256i top = _mm256_setzero_si256();
+  for (int i = 0; i < 32; i += 8) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
+    top = _mm256_max_epi32(top, _mm256_and_si256(bits, magnitude));
+  }
+  __m128i half = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
+  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(half));
+}
+MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
+  __m256i v[4];
+  for (int i = 0; i < 4; i++) {
+    v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse)));
+  }
+  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+  // Packing goes by halves of a register: words 0 4 1 5 2 6 3 7 are in order.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_permutevar8x32_epi32(bytes, order));
+  const __m256i pairs = _mm256_hadd_epi32(_mm256_add_epi32(v[0], v[1]), _mm256_add_epi32(v[2], v[3]));
+  const __m256i fours = _mm256_hadd_epi32(pairs, pairs);
+  const __m128i both = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(sums), both);
+}
+
+#else
+
+MILLRACE_VEC uint32_t largestBits32(const float* x) {
+  uint32_t top = 0;
+  for (int i = 0; i < 32; i++) {
+    const uint32_t bits = static_cast<uint32_t>(load32(x + i)) & 0x7fffffff;
+    top = bits > top ? bits : top;
+  }
+  return top;
+}
+MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
+  for (int h = 0; h < 2; h++) {
+    int32_t sum = 0;
+    for (int i = 16 * h; i < 16 * (h + 1); i++) {
+      // Adding 1.5 · 2^23 leaves the rounded integer in the lowest bits.
+      const float shifted = x[i] * inverse + 12582912.0f;
+      const int32_t code = load32(&shifted) - 0x4b400000;
+      codes[i] = static_cast<int8_t>(code);
+      sum += code;
+    }
+    sums[h] = sum;
+  }
+}
+
+#endif
 
 }  // namespace millrace::MILLRACE_ISA::vec

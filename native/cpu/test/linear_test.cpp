@@ -1,6 +1,12 @@
 // Packing, dequantising, quantising and linear kernels of every ISA. The oracle is this file's own plain arithmetic on
 // the general layout's values (an exact integer for a block, then fmaf, in the order that isa/linear.cpp promises), and
 // for file formats the float values recorded in test/fixtures/quants. Equality is of bits throughout.
+//
+// Without Node, from the repository's root, for one ISA (one line):
+//   g++ -std=c++20 -O2 -ffp-contract=off -march=native -pthread -DMILLRACE_ISA=avx512vnni
+//     '-DMILLRACE_FOR_EACH_ISA(X)=X(avx512vnni)' -Inative/cpu native/cpu/test/main.cpp native/cpu/test/linear_test.cpp
+//     native/cpu/isa/*.cpp native/cpu/pack*.cpp native/cpu/iq-grids.cpp native/cpu/sabotage.cpp native/cpu/select.cpp
+//     -o /tmp/linear-test && /tmp/linear-test
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -23,10 +29,10 @@ struct FileType {
   int id;
 };
 constexpr FileType kTypes[] = {
-    {"f32", 0},      {"f16", 1},   {"bf16", 30},  {"q4_0", 2},     {"q4_1", 3},   {"q5_0", 6},     {"q5_1", 7},
-    {"q8_0", 8},     {"q2_k", 10}, {"q3_k", 11},  {"q4_k", 12},    {"q5_k", 13},  {"q6_k", 14},    {"iq2_xxs", 16},
-    {"iq2_xs", 17},  {"iq3_xxs", 18}, {"iq1_s", 19}, {"iq4_nl", 20}, {"iq3_s", 21}, {"iq2_s", 22}, {"iq4_xs", 23},
-    {"iq1_m", 29},   {"tq1_0", 34}, {"tq2_0", 35}, {"mxfp4", 39},   {"nvfp4", 40},
+    {"f32", 0},     {"f16", 1},      {"bf16", 30},  {"q4_0", 2},    {"q4_1", 3},   {"q5_0", 6},   {"q5_1", 7},
+    {"q8_0", 8},    {"q2_k", 10},    {"q3_k", 11},  {"q4_k", 12},   {"q5_k", 13},  {"q6_k", 14},  {"iq2_xxs", 16},
+    {"iq2_xs", 17}, {"iq3_xxs", 18}, {"iq1_s", 19}, {"iq4_nl", 20}, {"iq3_s", 21}, {"iq2_s", 22}, {"iq4_xs", 23},
+    {"iq1_m", 29},  {"tq1_0", 34},   {"tq2_0", 35}, {"mxfp4", 39},  {"nvfp4", 40},
 };
 
 // 64-byte aligned bytes.
@@ -70,8 +76,12 @@ std::vector<uint8_t> randomRaw(int type, int rows, int cols, unsigned seed) {
         std::memcpy(p, &x, 4);
         break;
       }
-      case 1: half(p); break;
-      case 30: p[1] = static_cast<uint8_t>(0x3c + random() % 4 + (random() % 2) * 0x80); break;
+      case 1:
+        half(p);
+        break;
+      case 30:
+        p[1] = static_cast<uint8_t>(0x3c + random() % 4 + (random() % 2) * 0x80);
+        break;
       case 3:
       case 7:
       case 12:
@@ -83,16 +93,28 @@ std::vector<uint8_t> randomRaw(int type, int rows, int cols, unsigned seed) {
         half(p + 80);
         half(p + 82);
         break;
-      case 11: half(p + 108); break;
-      case 14: half(p + 208); break;
+      case 11:
+        half(p + 108);
+        break;
+      case 14:
+        half(p + 208);
+        break;
       case 29:  // d's upper bits are the top nibble of the last word
         p[55] = static_cast<uint8_t>((p[55] & 15) | 0x20);
         break;
-      case 34: half(p + 52); break;
-      case 35: half(p + 64); break;
-      case 39: p[0] = static_cast<uint8_t>(118 + random() % 6); break;
-      case 40: break;
-      default: half(p);
+      case 34:
+        half(p + 52);
+        break;
+      case 35:
+        half(p + 64);
+        break;
+      case 39:
+        p[0] = static_cast<uint8_t>(118 + random() % 6);
+        break;
+      case 40:
+        break;
+      default:
+        half(p);
     }
   }
   return raw;
@@ -112,8 +134,8 @@ struct Packed {
     for (int e = 0; e < experts; e++) {
       // In parts, as a loader does it.
       for (int row = 0; row < rows; row += 32) {
-        packRows(type, raw.data() + rowBytes * static_cast<size_t>(e * rows + row), rowBytes, std::min(32, rows - row), w,
-                 e, row);
+        packRows(type, raw.data() + rowBytes * static_cast<size_t>(e * rows + row), rowBytes, std::min(32, rows - row),
+                 w, e, row);
       }
     }
   }
@@ -141,8 +163,8 @@ struct Activations {
 
 // --- The oracle ---------------------------------------------------------------------------------------------------
 
-// What a packed matrix stands for, read back from its blocks: codes (offset taken off), scales and minimums for every 16
-// columns, of one row.
+// What a packed matrix stands for, read back from its blocks: codes (offset taken off), scales and minimums for every
+// 16 columns, of one row.
 struct PlainRow {
   std::vector<int> codes;
   std::vector<float> scales, mins;
@@ -160,12 +182,11 @@ int nibble(const uint8_t* codes, int row, int c) {
   const uint8_t both = codes[64 * (c % 16 / 4) + 4 * row + c % 4];
   return c < 16 ? both & 15 : both >> 4;
 }
-int byte(const uint8_t* codes, int row, int c) {
-  return static_cast<int8_t>(codes[64 * (c / 4) + 4 * row + c % 4]);
-}
+int byte(const uint8_t* codes, int row, int c) { return static_cast<int8_t>(codes[64 * (c / 4) + 4 * row + c % 4]); }
 
 PlainRow plainRow(const Matrix& w, int expert, int n) {
-  const uint8_t* group = w.data + w.expertBytes * static_cast<size_t>(expert) + w.groupBytes * static_cast<size_t>(n / 16);
+  const uint8_t* group =
+      w.data + w.expertBytes * static_cast<size_t>(expert) + w.groupBytes * static_cast<size_t>(n / 16);
   const int r = n % 16;
   PlainRow out{{}, {}, {}, false, false};
   const auto push = [&](float s0, float s1, float m0, float m1) {
@@ -249,7 +270,8 @@ PlainRow plainRow(const Matrix& w, int expert, int n) {
         for (int c = 0; c < 32; c++) out.codes.push_back(byte(q.codes, r, c));
         break;
       }
-      default: break;
+      default:
+        break;
     }
   }
   return out;
@@ -469,7 +491,8 @@ TEST(linearSurvivesExtremesAndManyRows) {
           const PlainRow row = plainRow(packed.w, 0, n);
           for (int i = 0; i < count; i++) {
             const size_t at = static_cast<size_t>(i * cols);
-            if (!same(y[static_cast<size_t>(i * rows + n)], plainInteger(row, x.codes.data() + at, x.scales.data() + at / 32))) {
+            if (!same(y[static_cast<size_t>(i * rows + n)],
+                      plainInteger(row, x.codes.data() + at, x.scales.data() + at / 32))) {
               report(kernels, std::to_string(type).c_str(), "extreme sum", i, n);
               return;
             }
@@ -538,7 +561,8 @@ TEST(quantizeRowsRoundsHalfToEvenAndNeverCrashes) {
         sum[i / 16] += code;
       }
       good = good && sums[2 * b] == sum[0] && sums[2 * b + 1] == sum[1];
-      if (!good) return report(kernels, "quantizeRows", "a block", static_cast<int>(b / 3), static_cast<int>(b % 3 * 32));
+      if (!good)
+        return report(kernels, "quantizeRows", "a block", static_cast<int>(b / 3), static_cast<int>(b % 3 * 32));
     }
   });
 }
