@@ -174,7 +174,8 @@ void Program::planAttention(int index) {
   plan.splits.clear();
   int64_t pieces = 0;
   for (const Sequence& sequence : sequences_) pieces += (sequence.rows + kAttendRows - 1) / kAttendRows;
-  bool few = pieces * group.kvHeads < int64_t{4} * team_->threads();
+  // Tiles are a way to share work; where there is enough of it, or one thread, whole rows cost less.
+  bool few = team_->threads() > 1 && pieces * group.kvHeads < int64_t{4} * team_->threads();
   size_t perTile = static_cast<size_t>(plan.heads) * (group.valueDim + 2);
   size_t tilesLeft = partialFloats_ / perTile;
   int32_t partial = 0;

@@ -127,6 +127,7 @@ class NativeBackend implements CpuBackend {
           `${gib(available)} of memory is free.`,
       );
     }
+    // For developers: closing the program prints where the time of its steps went.
     const timings = process.env["MILLRACE_TIMINGS"] !== undefined;
     const handle = this.#native.compile(this.#team, weights.handle, pool.handle, spec, timings);
     return new NativeProgram(this.#native, handle, graph, lowered, options, pool.groups.length, timings);
