@@ -295,8 +295,8 @@ def corpus(o):
         t0 = last = time.time()
         steps = 0
         while time.time() - t0 < o.seconds:
-            s.run(32)
-            steps += 32
+            s.run(32 if CUDA else 8)
+            steps += 32 if CUDA else 8
             s.cut_loops()
             rows, done = s.ended()
             if rows:
