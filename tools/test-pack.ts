@@ -2,7 +2,7 @@
  * `npm run test:pack`: what a user gets. Packs the package, checks its size and contents, installs it into an empty
  * folder, type-checks a program against its declarations, and runs, on the oldest supported Node line (22) and on this
  * one: `millrace --version`, programs against the public API, and a short answer by the command line, which compiles the addon once (both Nodes at the same time, so that one
- * waits for the other). The model is ../shared's or the built-in one; without either, the answer is left out and said so.
+ * waits for the other). The model is the built-in one, or ../shared's; without either, the answer is left out and said so.
  */
 import { spawn } from "node:child_process";
 import {
@@ -74,7 +74,8 @@ async function main(): Promise<void> {
   if (old !== undefined) nodes.set(`v${NODE_22}`, old);
 
   const shared = resolve("..", "shared", "models", "smollm2-135m-instruct-q4_1.gguf");
-  const model = existsSync(shared) ? shared : builtin.length > 0 ? undefined : null;
+  // Undefined: load() without a model, which finds the other package.
+  const model = builtin.length > 0 ? undefined : existsSync(shared) ? shared : null;
   writeFileSync(join(app, "close.mjs"), closeProgram(model));
   writeFileSync(join(app, "using.mjs"), usingProgram(model));
   const home = join(work, "home");
@@ -128,7 +129,7 @@ console.log(JSON.stringify(text));
 
 /** The built-in model's tarball, where this checkout has one. */
 async function packBuiltinModel(): Promise<string[]> {
-  if (!existsSync("models/package.json")) return [];
+  if (!existsSync("models/brook-q8_0.gguf")) return [];
   const packed = await output("npm", ["pack", "--json", "--pack-destination", work], resolve("models"));
   const [report] = JSON.parse(packed) as { filename: string }[];
   return report === undefined ? [] : [join(work, report.filename)];
