@@ -17,6 +17,8 @@ import {
 } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import { GREEDY } from "../../test/support/program-runner.ts";
+import { Random } from "../../test/support/random.ts";
 import { Engine } from "./engine.ts";
 import type { GenerateWork } from "./request.ts";
 
@@ -152,21 +154,7 @@ function work(
   seed: number,
   stopIds: number[] = [],
 ): GenerateWork {
-  const samplers = Array.from({ length: n }, (_, sampleIndex): SamplerParams => ({
-    temperature: 1,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    biasIds: new Int32Array(),
-    biasValues: new Float32Array(),
-    minTokens: 0,
-    stopIds: new Int32Array(),
-    seed: BigInt(seed),
-    sampleIndex,
-  }));
+  const samplers = Array.from({ length: n }, (_, sampleIndex) => ({ ...GREEDY, seed: BigInt(seed), sampleIndex }));
   return {
     kind: "generate",
     prompt: Int32Array.from(prompt),
@@ -190,21 +178,12 @@ async function collect(engine: Engine, job: GenerateWork, leaveAfter = Number.PO
   return answers;
 }
 
-function random(seed: number): (below: number) => number {
-  let state = (seed * 2654435761) >>> 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
 const ROOMY: Limits = { chunk: 1, sequences: 8, blocks: [400, 400] };
 
 test("random loads give every request the answer that it gets alone, one token a step", async () => {
   for (let seed = 1; seed <= 60; seed++) {
-    const next = random(seed);
+    const draw = new Random(seed);
+    const next = (below: number): number => draw.below(below);
     const jobs = Array.from({ length: 1 + next(8) }, () => {
       const prompt = Array.from({ length: 1 + next(70) }, () => next(VOCAB));
       return work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(VOCAB)] : []);

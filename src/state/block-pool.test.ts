@@ -1,19 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Random } from "../../test/support/random.ts";
 import { BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
 import { BlockPool } from "./block-pool.ts";
 import { type BlockCopy, blocksNeeded, SequenceState } from "./sequence-state.ts";
-
-/** A small generator, so that a failure's seed repeats it. */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0 || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 test("blocks are free, then held, then free again", () => {
   const pool = new BlockPool(3);
@@ -30,7 +20,8 @@ test("blocks are free, then held, then free again", () => {
 
 test("random growth, forks, slides and releases agree with a naive model and stay within blocksNeeded", () => {
   for (let seed = 1; seed <= 200; seed++) {
-    const next = random(seed);
+    const draw = new Random(seed);
+    const next = (below: number): number => draw.below(below);
     const groups: StateGroup[] = [
       { kind: "kv", states: [0] },
       { kind: "window-kv", window: 1 + next(60), states: [1] },

@@ -1,23 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { GREEDY } from "../../../test/support/program-runner.ts";
 import type { SamplerParams } from "../contract.ts";
 import { adjustLogits, gumbel, keptTokens, philox, sampleToken } from "./sample.ts";
 
-const PLAIN: SamplerParams = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  biasIds: new Int32Array(0),
-  biasValues: new Float32Array(0),
-  minTokens: 0,
-  stopIds: new Int32Array(0),
-  seed: 1n,
-  sampleIndex: 0,
-};
+const PLAIN: SamplerParams = { ...GREEDY, temperature: 1, seed: 1n };
 
 test("Philox4x32-10 gives the known answers of its authors (Random123)", () => {
   const hex = (words: readonly number[]): string => words.map((word) => word.toString(16).padStart(8, "0")).join(" ");
