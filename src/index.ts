@@ -11,7 +11,7 @@ export type { Llm, LlmInfo } from "./engine/llm.ts";
 export { load, type LoadEvent, type LoadOptions } from "./engine/load.ts";
 export type { Perplexity, PerplexityOptions } from "./engine/perplexity.ts";
 export type { FinishReason } from "./engine/request.ts";
-export type { ChatMessage } from "./tokenizer/chat-template.ts";
+export type { ChatMessage } from "./chat/chat-template.ts";
 export type { DetokenizerStream, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 export {
   ArtifactError,

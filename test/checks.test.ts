@@ -7,21 +7,25 @@ import { GREEDY, MODEL } from "./support/greedy-paths.ts";
 import { missing } from "./support/shared.ts";
 
 function check(name: string, ...args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(import.meta.dirname, name), ...args], {
-    encoding: "utf8",
-  });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [path.join(import.meta.dirname, "../checks", name), ...args],
+    {
+      encoding: "utf8",
+    },
+  );
   assert.equal(status, 0, `${stdout}\n${stderr}`);
   return stdout;
 }
 
 test("check:exact finds no mismatch, over families, formats and ISA paths", () => {
-  assert.match(check("check-exact.ts", "--steps", "1", "--only", "kv q8"), /\nmismatches: 0\nPASS\n$/);
+  assert.match(check("exact.ts", "--steps", "1", "--only", "kv q8"), /\nmismatches: 0\nPASS\n$/);
 });
 
 test("check:exact finds a planted fault", () => {
-  assert.match(check("check-exact.ts", "--sabotage", "--only", "Q4_"), /PASS: the planted fault was found\n$/);
+  assert.match(check("exact.ts", "--sabotage", "--only", "Q4_"), /PASS: the planted fault was found\n$/);
 });
 
 test("check:model agrees with transformers' records", { skip: missing(MODEL, GREEDY) }, () => {
-  assert.match(check("check-model.ts", "--quick"), /\nPASS\n$/);
+  assert.match(check("model.ts", "--quick"), /\nPASS\n$/);
 });

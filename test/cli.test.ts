@@ -12,7 +12,7 @@ const MAIN = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
 const MODEL = fileURLToPath(new URL("../../shared/models/smollm2-135m-instruct-q4_1.gguf", import.meta.url));
 const options = { skip: existsSync(MODEL) ? false : `${MODEL} isn't here`, concurrency: 2, timeout: 120_000 };
 
-const BUILTIN = fileURLToPath(new URL("../models/brook-q8_0.gguf", import.meta.url));
+const BUILTIN = fileURLToPath(new URL("../builtin/brook-q8_0.gguf", import.meta.url));
 
 interface Outcome {
   readonly code: number | null;

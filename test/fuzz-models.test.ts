@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fuzzModels } from "./fuzz-models.ts";
+import { fuzzModels } from "../checks/fuzz-models.ts";
 
 // A small share of check:fuzz; also what `npm run test:sanitize -- test/fuzz-models.test.ts` runs.
 test("mutated models answer or give an error that says why, and harm nobody beside them", async () => {

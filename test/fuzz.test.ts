@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 // A small share of check:fuzz, in a process of its own: the memory bound is measured with a small young generation.
 test("hostile model files give ArtifactErrors, and take little memory", async () => {
-  const script = join(import.meta.dirname, "check-fuzz.ts");
+  const script = join(import.meta.dirname, "../checks/fuzz.ts");
   const share = ["--headers", "2000", "--tables", "500", "--large", "8", "--models", "0", "--any-time"];
   const { stdout } = await promisify(execFile)(process.execPath, ["--max-semi-space-size=1", script, ...share]);
   assert.match(stdout, /\nPASS\n$/, stdout);

@@ -19,6 +19,7 @@ const ROOMS = [
   "program",
   "compress",
   "engine",
+  "chat",
   "decode",
   "state",
   "models",

@@ -7,7 +7,7 @@ import { modelGraph } from "../src/models/models.ts";
 import { asGguf } from "./support/as-gguf.ts";
 import { openBackends } from "./support/backends.ts";
 import { openParityCase, type ParityCase, parityFamilies, runParity } from "./support/parity.ts";
-import { ProgramRunner } from "./support/program-runner.ts";
+import { ProgramRunner } from "../src/backend/program-runner.ts";
 
 const LIMIT = 1e-3;
 const backends = await openBackends();

@@ -129,8 +129,8 @@ console.log(JSON.stringify(text));
 
 /** The built-in model's tarball, where this checkout has one. */
 async function packBuiltinModel(): Promise<string[]> {
-  if (!existsSync("models/brook-q8_0.gguf")) return [];
-  const packed = await output("npm", ["pack", "--json", "--pack-destination", work], resolve("models"));
+  if (!existsSync("builtin/brook-q8_0.gguf")) return [];
+  const packed = await output("npm", ["pack", "--json", "--pack-destination", work], resolve("builtin"));
   const [report] = JSON.parse(packed) as { filename: string }[];
   return report === undefined ? [] : [join(work, report.filename)];
 }

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import test, { after } from "node:test";
-import { GREEDY, ProgramRunner, type Feed, type Outputs } from "../../test/support/program-runner.ts";
+import { GREEDY, ProgramRunner, type Feed, type Outputs } from "./program-runner.ts";
 import { openIsas } from "../../test/support/backends.ts";
 import { TensorMaker } from "../../test/support/memory-artifact.ts";
 import { Random } from "../../test/support/random.ts";

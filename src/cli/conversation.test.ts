@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { ChatMessage } from "../tokenizer/chat-template.ts";
+import type { ChatMessage } from "../chat/chat-template.ts";
 import { fitConversation } from "./conversation.ts";
 
 const say = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });

@@ -2,7 +2,7 @@
  * A conversation that grows and may outgrow the context: then its oldest whole turns (a question and its answer) are
  * dropped; the system line and the newest question stay.
  */
-import type { ChatMessage } from "../tokenizer/chat-template.ts";
+import type { ChatMessage } from "../chat/chat-template.ts";
 
 export interface Fitted {
   readonly messages: readonly ChatMessage[];

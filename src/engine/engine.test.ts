@@ -17,7 +17,7 @@ import {
 } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { GREEDY } from "../../test/support/program-runner.ts";
+import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
 import { Engine } from "./engine.ts";
 import type { GenerateWork } from "./request.ts";

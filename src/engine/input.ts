@@ -5,7 +5,7 @@
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { RequestError } from "../errors.ts";
-import type { ChatMessage, ChatTemplate } from "../tokenizer/chat-template.ts";
+import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { AnswerOptions } from "./answer.ts";
 

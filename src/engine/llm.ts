@@ -3,7 +3,7 @@
  * holds no policy of its own.
  */
 import type { KvType } from "../backend/contract.ts";
-import type { ChatMessage } from "../tokenizer/chat-template.ts";
+import type { ChatMessage } from "../chat/chat-template.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Answer } from "./answer.ts";
 import type { EngineClient } from "./client.ts";

@@ -1,7 +1,7 @@
 /**
  * Text ↔ token ids. `createTokenizer` reads what a GGUF file or a Hugging Face folder says about its tokenizer
  * (gguf-spec.ts, hf-spec.ts) and puts the parts together: added tokens → normalizer → pre-tokenizer → byte-pair
- * merging, and back. Chat templates are in chat-template.ts; files are read by artifact/.
+ * merging, and back. Chat templates are chat/'s; files are read by artifact/.
  */
 import type { TokenizerSource } from "../artifact/artifact.ts";
 import { createAddedTokenMatcher } from "./added-tokens.ts";

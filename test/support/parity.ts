@@ -11,7 +11,7 @@ import { readSafetensors } from "../../src/artifact/safetensors.ts";
 import type { Backend } from "../../src/backend/contract.ts";
 import { optimize } from "../../src/graph/passes.ts";
 import { modelGraph } from "../../src/models/models.ts";
-import { ProgramRunner } from "./program-runner.ts";
+import { ProgramRunner } from "../../src/backend/program-runner.ts";
 
 const FOLDER = path.join(import.meta.dirname, "../fixtures/parity");
 

@@ -6,14 +6,14 @@ import test, { after } from "node:test";
 import { Worker } from "node:worker_threads";
 
 import { TensorMaker } from "../../../test/support/memory-artifact.ts";
-import { GREEDY, ProgramRunner, type Feed } from "../../../test/support/program-runner.ts";
+import { GREEDY, ProgramRunner, type Feed } from "../program-runner.ts";
 import type { ModelArtifact, Tensor } from "../../artifact/artifact.ts";
 import type { DType } from "../../artifact/dtype.ts";
 import { fileSource } from "../../artifact/node-file.ts";
 import { ArtifactError, MemoryError, NativeError, UnsupportedError } from "../../errors.ts";
 import { GraphBuilder } from "../../graph/builder.ts";
 import type { Graph, Value, WeightRef } from "../../graph/graph.ts";
-import { groupStates } from "../../state/groups.ts";
+import { groupStates } from "../groups.ts";
 import type { Backend, Program, StepPlan } from "../contract.ts";
 import { cpuIsas, createCpuBackend } from "./backend.ts";
 
@@ -434,7 +434,7 @@ test("a worker thread has the addon for itself, and may end while a step runs", 
   const source = `
     import { parentPort } from "node:worker_threads";
     import { TensorMaker } from ${JSON.stringify(new URL("../../../test/support/memory-artifact.ts", import.meta.url).href)};
-    import { ProgramRunner } from ${JSON.stringify(new URL("../../../test/support/program-runner.ts", import.meta.url).href)};
+    import { ProgramRunner } from ${JSON.stringify(new URL("../program-runner.ts", import.meta.url).href)};
     import { GraphBuilder } from ${JSON.stringify(new URL("../../graph/builder.ts", import.meta.url).href)};
     import { createCpuBackend } from ${JSON.stringify(new URL("./backend.ts", import.meta.url).href)};
     const backend = await createCpuBackend({ threads: 2 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { GREEDY } from "../../../test/support/program-runner.ts";
+import { GREEDY } from "../program-runner.ts";
 import type { SamplerParams } from "../contract.ts";
 import { adjustLogits, gumbel, keptTokens, philox, sampleToken } from "./sample.ts";
 

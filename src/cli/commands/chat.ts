@@ -5,7 +5,7 @@ import { millraceHome } from "../../artifact/node-home.ts";
 import type { GenerateOptions } from "../../engine/input.ts";
 import type { Llm } from "../../engine/llm.ts";
 import { MillraceError } from "../../errors.ts";
-import type { ChatMessage } from "../../tokenizer/chat-template.ts";
+import type { ChatMessage } from "../../chat/chat-template.ts";
 import { generateOptions } from "../answer-flags.ts";
 import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";

@@ -1,6 +1,6 @@
 /**
  * Mutates model files and reads them: whatever the bytes, a reader gives a model or an ArtifactError, within a second
- * and within 4 × the header + 16 MiB of memory. `check-fuzz.ts` runs all of it, `fuzz.test.ts` a small share.
+ * and within 4 × the header + 16 MiB of memory. `fuzz.ts` runs all of it, `fuzz.test.ts` a small share.
  */
 import process from "node:process";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";

@@ -21,8 +21,8 @@ import { assemble } from "../src/engine/assemble.ts";
 import type { Llm } from "../src/engine/llm.ts";
 import { MillraceError } from "../src/errors.ts";
 import { Random } from "./fuzz-artifacts.ts";
-import { parityFamilies } from "./support/parity.ts";
-import { TINY_FAMILIES, tinyModel, type TinySize } from "./support/tiny-models.ts";
+import { parityFamilies } from "../test/support/parity.ts";
+import { TINY_FAMILIES, tinyModel, type TinySize } from "../test/support/tiny-models.ts";
 
 /** Processor time of a whole case, from the bytes to the last token, on all threads. */
 const SLOWEST_MS = 2000;
@@ -463,7 +463,7 @@ function damage(random: Random, bytes: Uint8Array, headerBytes: number): Uint8Ar
 
 function hfMutant(random: Random): Mutant {
   const family = random.pick(parityFamilies());
-  const folder = join(import.meta.dirname, "fixtures/parity", family);
+  const folder = join(import.meta.dirname, "../test/fixtures/parity", family);
   const done: string[] = [];
   const texts = {
     "config.json": JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as MetaObject,

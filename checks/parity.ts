@@ -4,8 +4,8 @@
  *
  * npm run check:parity [-- FAMILY ...]
  */
-import { openBackends } from "./support/backends.ts";
-import { openParityCase, parityFamilies, runParity, SCHEDULES, type Schedule } from "./support/parity.ts";
+import { openBackends } from "../test/support/backends.ts";
+import { openParityCase, parityFamilies, runParity, SCHEDULES, type Schedule } from "../test/support/parity.ts";
 
 const LIMIT = 1e-3;
 const wanted = process.argv.slice(2);

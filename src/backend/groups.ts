@@ -2,7 +2,7 @@
  * State groups: layers whose states have equal kind and shape share one pool of blocks and one block table a
  * sequence, so that a model of thirty equal layers has one table and Gemma has two.
  */
-import type { StateGroup } from "../backend/contract.ts";
+import type { StateGroup } from "./contract.ts";
 import type { Graph } from "../graph/graph.ts";
 
 export function groupStates(graph: Graph): StateGroup[] {

@@ -12,9 +12,9 @@ import { gunzipSync } from "node:zlib";
 
 import { builtinModelPath } from "../src/artifact/node-builtin.ts";
 import { type ChatMessage, type Llm, load } from "../src/index.ts";
-import { type Check, listItems, loops, right } from "./support/builtin-judges.ts";
-import { progress } from "./support/progress.ts";
-import { sharedFile } from "./support/shared.ts";
+import { type Check, listItems, loops, right } from "../test/support/builtin-judges.ts";
+import { progress } from "../test/support/progress.ts";
+import { sharedFile } from "../test/support/shared.ts";
 
 interface Question {
   readonly set: "first" | "list" | "json" | "sum" | "self";

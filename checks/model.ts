@@ -11,10 +11,18 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { load } from "../src/index.ts";
-import { GREEDY, type GreedyPath, MODEL, type Step, stepsOf, type Summary, summarise } from "./support/greedy-paths.ts";
-import { peerMissing, peerSteps } from "./support/peer-steps.ts";
-import { progress } from "./support/progress.ts";
-import { missing, readJsonLines, sharedFile } from "./support/shared.ts";
+import {
+  GREEDY,
+  type GreedyPath,
+  MODEL,
+  type Step,
+  stepsOf,
+  type Summary,
+  summarise,
+} from "../test/support/greedy-paths.ts";
+import { peerMissing, peerSteps } from "../test/support/peer-steps.ts";
+import { progress } from "../test/support/progress.ts";
+import { missing, readJsonLines, sharedFile } from "../test/support/shared.ts";
 
 const PERPLEXITY = "models/smollm2-135m-instruct-q4_1.wikitext-2-valid.json";
 const TEXT = "data/text/wikitext-2-valid.txt";

@@ -18,7 +18,7 @@ import { describeGguf } from "../src/artifact/gguf-artifact.ts";
 import { openGguf, writeGguf } from "../src/artifact/node-gguf.ts";
 import { byteAlphabet } from "../src/tokenizer/byte-alphabet.ts";
 import { createTokenizer, type Tokenizer } from "../src/tokenizer/tokenizer.ts";
-import { hashIds, randomText } from "./random-text.ts";
+import { hashIds, randomText } from "../test/random-text.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SHARED = resolve(ROOT, "../shared");

@@ -12,12 +12,12 @@ import type { DType } from "../src/artifact/dtype.ts";
 import { openArtifact } from "../src/artifact/node-open.ts";
 import { type CpuBackend, cpuIsas, createCpuBackend } from "../src/backend/cpu/backend.ts";
 import type { KvType } from "../src/backend/contract.ts";
-import { MODEL } from "./support/greedy-paths.ts";
-import { progress } from "./support/progress.ts";
-import { Random } from "./support/random.ts";
-import { sharedFile } from "./support/shared.ts";
-import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "./support/tiny-models.ts";
-import { randomJobs, runJobs, type WorkloadShape } from "./support/workload.ts";
+import { MODEL } from "../test/support/greedy-paths.ts";
+import { progress } from "../test/support/progress.ts";
+import { Random } from "../test/support/random.ts";
+import { sharedFile } from "../test/support/shared.ts";
+import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "../test/support/tiny-models.ts";
+import { randomJobs, runJobs, type WorkloadShape } from "../test/support/workload.ts";
 
 interface Case {
   readonly name: string;

@@ -2,7 +2,7 @@
  * Drives a backend's Program directly, without engine and scheduler: a few sequences with block tables of their own,
  * whose blocks lie scattered over the pool, so that no test passes by contiguity.
  */
-import type { ModelArtifact } from "../../src/artifact/artifact.ts";
+import type { ModelArtifact } from "../artifact/artifact.ts";
 import {
   BLOCK_TOKENS,
   type Backend,
@@ -12,9 +12,9 @@ import {
   type SamplerParams,
   type StepPlan,
   type StepResult,
-} from "../../src/backend/contract.ts";
-import type { Graph } from "../../src/graph/graph.ts";
-import { groupStates } from "../../src/state/groups.ts";
+} from "./contract.ts";
+import type { Graph } from "../graph/graph.ts";
+import { groupStates } from "./groups.ts";
 
 interface BlockTable {
   readonly ids: Int32Array;
