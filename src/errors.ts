@@ -55,6 +55,15 @@ export class NativeError extends MillraceError {
   }
 }
 
+/** A step that gave no result. `unrun`: an earlier step in flight failed or was cancelled, and this one never began. */
+export class StepError extends MillraceError {
+  readonly reason: "failed" | "cancelled" | "unrun";
+  constructor(reason: StepError["reason"], message: string, options?: ErrorOptions) {
+    super("ERR_STEP", message, options);
+    this.reason = reason;
+  }
+}
+
 /** Throws when a condition that our own code guarantees does not hold. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`Millrace defect: ${message}`);

@@ -1,26 +1,48 @@
 /**
- * The contract between the engine and a backend. Weights, pools and programs have lives of their own: programs
- * share weights and pools. A step's plan and result are plain data in typed arrays, which the caller owns and
- * reuses; a backend reads the first `count` entries and keeps no reference after `run` has settled.
+ * The contract between the engine and a backend. Weights, pools and programs have lives of their own: programs share
+ * weights and a pool. A step is one value that goes in and one that comes out: a plan is plain data in typed arrays,
+ * which the caller owns and reuses (`run` copies it); a result has arrays of its own. Effects of steps, pool reads and
+ * pool writes follow the order in which they were submitted, over all programs of a pool.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
-import type { Graph, StateSpec } from "../graph/graph.ts";
+import type { Graph } from "../graph/graph.ts";
 
 export type KvType = "f16" | "f32" | "q8";
 
-/** Positions in a block of a kv state. */
+/** Places in a block of a kv state. */
 export const BLOCK_TOKENS = 16;
-/** Positions in a KV tile, at absolute borders: the unit in which attention is accumulated. */
+/** Places in a KV tile, at absolute borders: the unit in which attention is accumulated. */
 export const TILE_TOKENS = 128;
-/** The most alternatives that a sample reports (`topLogprobs`). */
+/** The most alternatives that a sample or a log-probability reports. */
 export const MAX_TOP_LOGPROBS = 20;
+/** Steps of a pool whose samples can still be named by a reference. */
+export const REMEMBERED_STEPS = 4;
 
-/** Layers of equal kind and shape share a pool of blocks and a block table. */
-export interface StateGroup {
-  readonly kind: StateSpec["kind"];
+/**
+ * Layers of equal kind and shape share a pool of blocks and a block table. States are known by name: two graphs that
+ * name the same state share it.
+ */
+export type StateGroup = KvGroup;
+
+/** `kv`: keys and values of all positions. `window-kv`: of the last `window` positions, the row's own included. */
+export interface KvGroup {
+  readonly kind: "kv" | "window-kv";
+  readonly states: readonly string[];
+  readonly kvHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
   readonly window?: number;
-  /** Indices into `graph.states`. */
-  readonly states: readonly number[];
+  readonly type: KvType;
+}
+
+/** A graph bound to a backend: what the kernels round stands in `graph`, which weights and groups it reads is settled. */
+export interface Lowered {
+  /** As the model file wrote it. */
+  readonly plain: Graph;
+  /** For `inspect`, for the oracle, and for `compile`. */
+  readonly graph: Graph;
+  readonly source: ModelArtifact;
+  readonly groups: readonly StateGroup[];
 }
 
 export interface LoadProgress {
@@ -31,46 +53,57 @@ export interface LoadProgress {
 export interface UploadOptions {
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;
+  /** Weights of the same (source, tensors) are taken from there instead of being loaded again. It must outlive these. */
+  readonly base?: Weights;
 }
 
+/** How large a step may be. A plan beyond one of these is refused. */
 export interface CompileOptions {
-  /** The most tokens, sequences, and output rows (samples, logprobs, logits together) that one step may hold. */
-  readonly maxTokens: number;
+  readonly stepTokens: number;
   readonly maxSequences: number;
+  /** Output rows: samples, log-probabilities and rows of named outputs together. */
   readonly maxOutputs: number;
   /** Sampler slots 0 … samplerSlots − 1. */
   readonly samplerSlots: number;
+  /** Listed slots of all rows together (tree drafts). */
+  readonly maxListed: number;
+  /** Moves, and block copies, of a step. */
+  readonly maxMoves: number;
+  readonly maxCopies: number;
+  /** Names of the graph's values that plans may ask for; `logits` is one. */
+  readonly outputs: readonly string[];
 }
 
 export interface Backend {
   readonly name: string;
-  /** Backend, ISA path, KV type, kernel version: what a request's tokens may depend on ("cpu-avx2-f16-k1"). */
-  profile(kv: KvType): string;
-  /** Streams the weights that `graph` names into the backend's own layout. */
-  upload(artifact: ModelArtifact, graph: Graph, options?: UploadOptions): Promise<Weights>;
+  /** Backend, ISA path, KV types, kernel version: what a request's tokens may depend on ("cpu-avx2-f16-k1"). */
+  profile(groups: readonly StateGroup[]): string;
+  /** Optimises the graph and writes into it what this backend rounds. Reads no weights. */
+  lower(graph: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered;
+  /** Streams the weights that the graphs name into the backend's own layout, each once. */
+  upload(lowered: readonly Lowered[], options?: UploadOptions): Promise<Weights>;
   /** Bytes of one block of a group. */
-  blockBytes(graph: Graph, group: StateGroup, kv: KvType): number;
+  blockBytes(group: StateGroup): number;
   /** A pool of `blocks[g]` zeroed blocks for each group g. */
-  allocate(graph: Graph, groups: readonly StateGroup[], blocks: readonly number[], kv: KvType): Pool;
-  compile(graph: Graph, weights: Weights, pool: Pool, options: CompileOptions): Program;
+  allocate(groups: readonly StateGroup[], blocks: readonly number[]): Promise<Pool>;
+  compile(lowered: Lowered, weights: Weights, pool: Pool, options: CompileOptions): Promise<Program>;
   /** Frees threads. Weights, pools and programs must be closed before. */
   close(): Promise<void>;
 }
 
 export interface Weights {
-  /** Bytes held in the backend's layout. */
+  /** Bytes held in the backend's layout, those of its base aside. */
   readonly bytes: number;
   close(): void;
 }
 
 export interface Pool {
-  readonly kv: KvType;
   readonly groups: readonly StateGroup[];
   readonly blocks: readonly number[];
   readonly bytes: number;
-  /** A block's bytes, in the pool's own layout (swap, transfer). Never while a step runs. */
-  read(group: number, block: number): Uint8Array;
-  write(group: number, block: number, bytes: Uint8Array): void;
+  /** The bytes of some blocks, one after another, in the pool's own layout (swap, transfer). */
+  read(group: number, blocks: Int32Array): Promise<Uint8Array>;
+  write(group: number, blocks: Int32Array, bytes: Uint8Array): Promise<void>;
   close(): void;
 }
 
@@ -93,7 +126,10 @@ export interface SamplerParams {
   /** Added to the logits before all else: pairs (id, bias). −Infinity forbids a token. */
   readonly biasIds: Int32Array;
   readonly biasValues: Float32Array;
-  /** Tokens that can't be sampled while the answer has fewer than `minTokens` tokens. */
+  /**
+   * Tokens that can't be sampled while the answer has fewer than `minTokens` tokens. Where a mask leaves nothing else,
+   * they can.
+   */
   readonly minTokens: number;
   readonly stopIds: Int32Array;
   /** 64 bits. */
@@ -102,67 +138,136 @@ export interface SamplerParams {
   readonly sampleIndex: number;
 }
 
-/** One step over a ragged batch: the new tokens of all sequences lie one after another. */
+/** A sampler slot begins (again): at an answer's start, or in its middle after a preemption or in a fork. */
+export interface SamplerOpening {
+  readonly slot: number;
+  readonly params: SamplerParams;
+  /** Counted for the repetition penalty. */
+  readonly prompt: Int32Array;
+  /** The answer's ids so far: counted for all penalties and for `minTokens`. */
+  readonly answer: Int32Array;
+}
+
+/** `-1 - reference`, where `references[2r], references[2r + 1]` are (step id, sample). */
+export type IdOrReference = number;
+
+/**
+ * One step over a ragged batch: the new tokens of all sequences lie one after another. The first `…Count` entries of
+ * each list count. In this order happen: closings, openings, commits; moves, then block copies; the rows; the samples.
+ */
 export interface StepPlan {
+  /** Rises from step to step of a pool, whatever the program. */
+  id: number;
+
   tokenCount: number;
   sequenceCount: number;
-  /** `[T]` token ids. A negative entry −1−i stands for sample i of the program's previous step. */
+  /** `[T]` token ids or references. */
   readonly tokens: Int32Array;
-  /** `[T]` absolute positions. */
+  /** `[T]` absolute positions: rotation, learned positions, noise. */
   readonly positions: Int32Array;
-  /** `[S + 1]`: sequence s has the rows `queryStarts[s] … queryStarts[s + 1] − 1`, at consecutive positions. */
+  /** `[T]` where the row's K and V are written: slot p lies in entry p / 16 of the block table. Equal unless drafted. */
+  readonly slots: Int32Array;
+  /** `[T]` the row sees the slots 0 … seen − 1 of its sequence; those may be written by this step, also by later rows. */
+  readonly seen: Int32Array;
+  /**
+   * Then it sees the slots `listed[listStarts[t]] … listed[listStarts[t + 1] − 1]` in this order: a tree's ancestors and
+   * the row itself. A key's place in all that (slot p < seen is place p, the i-th listed one place seen + i) decides tile,
+   * lane and window. The row's own place, from which a window counts, is the last one, or its slot where slot < seen − 1.
+   * With `listedCount` 0 no row lists any, and `listStarts` isn't read.
+   */
+  listedCount: number;
+  readonly listStarts: Int32Array;
+  readonly listed: Int32Array;
+  /** `[S + 1]`: sequence s has the rows `queryStarts[s] … queryStarts[s + 1] − 1`. */
   readonly queryStarts: Int32Array;
-  /** For each group: `[S, stride]` block ids; entry p / 16 holds position p. −1 where freed (behind a window). */
+  /** For each group: `[S, stride]` block ids. −1 where freed (behind a window). */
   readonly blockTables: readonly { readonly ids: Int32Array; readonly stride: number }[];
-  /** Block copies, done before all else: triples (group, from, to). */
+
+  /** K and V of a slot, moved: (group, from block, from offset, to block, to offset). No target is a source or twice. */
+  moveCount: number;
+  readonly moves: Int32Array;
+  /** Block copies: (group, from, to). No target is a source or twice. */
   copyCount: number;
   readonly copies: Int32Array;
 
-  /** Samples: the row that is sampled, the sampler slot, how many alternatives to report (0 …  20). */
+  referenceCount: number;
+  /** Pairs (step id, sample) of earlier steps, of any program of the pool. */
+  readonly references: Int32Array;
+
+  closeCount: number;
+  readonly closes: Int32Array;
+  readonly opens: readonly SamplerOpening[];
+  /** Pairs (slot, id or reference): the answer has one token more. */
+  commitCount: number;
+  readonly commits: Int32Array;
+
+  /** Samples: the row that is sampled, the sampler slot, how many alternatives to report (0 … 20). */
   sampleCount: number;
   readonly sampleRows: Int32Array;
   readonly sampleSlots: Int32Array;
   readonly sampleTop: Int32Array;
-  /** Log-probabilities of given ids: `logprob` of token `logprobIds[i]` after row `logprobRows[i]`. */
+  /** 1: a mask will come through the handle. */
+  readonly sampleMasked: Int32Array;
+  /**
+   * Rows of this step whose tokens count for a sample as its answer's, beside what its slot has: a drafted path. Sample i:
+   * `counted[countStarts[i]] … counted[countStarts[i + 1] − 1]`. With `countedCount` 0 `countStarts` isn't read.
+   */
+  countedCount: number;
+  readonly countStarts: Int32Array;
+  readonly counted: Int32Array;
+
+  /** Log-probability of token `logprobIds[i]` after row `logprobRows[i]`, with `logprobTop[i]` alternatives. */
   logprobCount: number;
   readonly logprobRows: Int32Array;
   readonly logprobIds: Int32Array;
-  /** Rows whose whole logits are wanted. */
-  logitCount: number;
-  readonly logitRows: Int32Array;
+  readonly logprobTop: Int32Array;
+
+  /** For each of the program's named outputs: the rows of which it is wanted. */
+  readonly outputs: readonly { count: number; readonly rows: Int32Array }[];
 }
 
-/**
- * Log-probabilities are of the model's own distribution: temperature 1, before bias, penalties and cuts. The arrays
- * may be longer than what the step asked for.
- */
+/** A sample that has no id: its mask was dropped, or every token is forbidden. */
+export const NO_SAMPLE = -1;
+/** A sample whose logits hold something that is not finite. */
+export const NOT_FINITE = -2;
+
+/** Log-probabilities are of the model's own distribution: temperature 1, before bias, penalties, masks and cuts. */
 export interface StepResult {
-  /** `[sampleCount]`. */
+  /** `[sampleCount]`: a token id, NO_SAMPLE or NOT_FINITE. */
   readonly sampleIds: Int32Array;
   readonly sampleLogprobs: Float32Array;
   /** `[sampleCount, MAX_TOP_LOGPROBS]`, most likely first. */
   readonly topIds: Int32Array;
   readonly topLogprobs: Float32Array;
-  /** `[logprobCount]`. */
+  /** `[logprobCount]`; alternatives `[logprobCount, MAX_TOP_LOGPROBS]`, empty where no row asked for any. */
   readonly logprobs: Float32Array;
-  /** `[logitCount, vocabSize]`. */
-  readonly logits: Float32Array;
+  readonly logprobTopIds: Int32Array;
+  readonly logprobTopLogprobs: Float32Array;
+  /** For each named output `[rows, width]`. */
+  readonly outputs: readonly Float32Array[];
+}
+
+/** A step in flight. */
+export interface StepHandle {
+  /**
+   * Rejects with StepError where the step failed, was cancelled, or comes back unrun because an earlier one did: then the
+   * KV that it would write is undefined, and every sampler slot that it names is closed.
+   */
+  readonly result: Promise<StepResult>;
+  /** Delivers a sample's mask, once: bit i of word i / 32 allows token i. "drop": the sample isn't wanted any more. */
+  mask(sample: number, mask: Uint32Array | "drop"): void;
+  /** A request: the step may complete all the same. */
+  cancel(): void;
 }
 
 export interface Program {
-  readonly graph: Graph;
-  /** The lowered graph, for `inspect` and for the oracle. */
-  readonly lowered: Graph;
+  readonly lowered: Lowered;
+  readonly pool: Pool;
   /**
-   * Opens a sampler slot for an answer. `history` are the prompt's ids (for the repetition penalty); tokens
-   * that the slot samples are counted by the backend.
+   * Submits a step. Two may be in flight: the second runs after the first. A plan that breaks the rules above rejects
+   * the result and changes nothing. The native backends don't block the event loop (the reference does).
    */
-  openSampler(slot: number, params: SamplerParams, history: Int32Array): void;
-  closeSampler(slot: number): void;
-  /**
-   * Runs one step; one at a time. The arrays of the result are filled when the promise resolves; they are the
-   * program's own and hold until the next `run`. Doesn't block the event loop (the reference does).
-   */
-  run(plan: StepPlan): Promise<StepResult>;
-  close(): void;
+  run(plan: StepPlan): StepHandle;
+  /** Cancels what is in flight. */
+  close(): Promise<void>;
 }

@@ -1,20 +1,48 @@
 /**
  * State groups: layers whose states have equal kind and shape share one pool of blocks and one block table a
- * sequence, so that a model of thirty equal layers has one table and Gemma has two.
+ * sequence, so that a model of thirty equal layers has one table and Gemma has two. Several graphs share what they
+ * call by the same name.
  */
-import type { StateGroup } from "./contract.ts";
-import type { Graph } from "../graph/graph.ts";
+import { invariant } from "../errors.ts";
+import type { Graph, StateSpec } from "../graph/graph.ts";
+import type { KvType, StateGroup } from "./contract.ts";
 
-export function groupStates(graph: Graph): StateGroup[] {
-  const groups = new Map<string, { kind: StateGroup["kind"]; window?: number; states: number[] }>();
-  for (const [index, state] of graph.states.entries()) {
-    const key = [state.kind, state.kvHeads, state.keyDim, state.valueDim, state.window ?? 0].join();
-    const group = groups.get(key);
-    if (group) group.states.push(index);
-    else {
-      const window = state.window === undefined ? {} : { window: state.window };
-      groups.set(key, { kind: state.kind, ...window, states: [index] });
+/** The groups that hold all states of the graphs. */
+export function groupStates(graphs: readonly Graph[], type: KvType): StateGroup[] {
+  const specs = new Map<string, StateSpec>();
+  for (const { states, name } of graphs) {
+    for (const state of states) {
+      const same = specs.get(state.name);
+      invariant(same === undefined || shapeOf(same) === shapeOf(state), `${name} has another state "${state.name}"`);
+      specs.set(state.name, state);
     }
   }
-  return [...groups.values()];
+  const groups = new Map<string, StateSpec[]>();
+  for (const state of specs.values()) {
+    const group = groups.get(shapeOf(state));
+    if (group) group.push(state);
+    else groups.set(shapeOf(state), [state]);
+  }
+  return [...groups.values()].map((members) => {
+    const [{ kind, kvHeads, keyDim, valueDim, window } = invalid()] = members;
+    const states = members.map(({ name }) => name);
+    return { kind, states, kvHeads, keyDim, valueDim, type, ...(window === undefined ? {} : { window }) };
+  });
+}
+
+/** Where a state lies: its group, and which of the group's layers it is. */
+export function findState(groups: readonly StateGroup[], name: string): { readonly group: number; readonly layer: number } {
+  for (const [group, { states }] of groups.entries()) {
+    const layer = states.indexOf(name);
+    if (layer >= 0) return { group, layer };
+  }
+  throw new Error(`Millrace defect: no group holds the state "${name}"`);
+}
+
+function shapeOf({ kind, kvHeads, keyDim, valueDim, window = 0 }: StateSpec): string {
+  return [kind, kvHeads, keyDim, valueDim, window].join();
+}
+
+function invalid(): never {
+  throw new Error("Millrace defect: a state group without states");
 }
