@@ -1,45 +1,83 @@
 /**
- * Drives a backend's Program directly, without engine and scheduler: a few sequences with block tables of their own,
- * whose blocks lie scattered over the pool, so that no test passes by contiguity.
+ * Drives Programs directly, without engine and scheduler: a few sequences with block tables of their own, whose blocks
+ * lie scattered over the pool, so that no test passes by contiguity. Sampler slots, block copies and moves are asked for
+ * between steps and go into the next plan. Several programs can share the sequences, each with its own length of them.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
+import { invariant } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
 import {
   BLOCK_TOKENS,
   type Backend,
+  type CompileOptions,
   type KvType,
-  type Pool,
+  type Lowered,
   type Program,
   type SamplerParams,
-  type StepPlan,
+  type StepHandle,
   type StepResult,
 } from "./contract.ts";
-import type { Graph } from "../graph/graph.ts";
 import { groupStates } from "./groups.ts";
+import { RunnerMemory } from "./runner-memory.ts";
+import { StepPlanBuffer } from "./step-plan.ts";
 
-interface BlockTable {
-  readonly ids: Int32Array;
-  readonly stride: number;
-}
-
-export interface RunnerOptions {
+export interface RunnerOptions extends Partial<CompileOptions> {
   readonly kv: KvType;
-  /** Positions of each sequence. */
+  /** Places of each sequence, those of its drafts included. */
   readonly context: number;
   readonly sequences?: number;
-  readonly samplerSlots?: number;
 }
 
-/** A sequence's next tokens; a negative one −1−i is sample i of the step before. */
+/** A sample of an earlier step, of any program of the pool. */
+export interface SampleReference {
+  readonly step: number;
+  readonly sample: number;
+}
+
+/** A token id, or the sample that will be one. */
+export type Token = number | SampleReference;
+
+/** A sequence's next tokens. */
 export interface Feed {
   readonly sequence: number;
-  readonly tokens: readonly number[];
+  readonly tokens: readonly Token[];
+  /**
+   * The tokens are a drafted tree: each one's parent among them, or −1 for a child of the sequence's last token. Its
+   * slots lie behind its deepest place, and the sequence doesn't grow until `accept`.
+   */
+  readonly parents?: readonly number[];
+  /** Every row sees all of the feed's rows, those behind it too. */
+  readonly span?: boolean;
 }
 
+/** What is wanted of the step's rows (all feeds' tokens one after another). */
 export interface Outputs {
-  /** Rows of the step (all feeds' tokens one after another). */
   readonly logits?: readonly number[];
-  readonly samples?: readonly { readonly row: number; readonly slot: number; readonly top?: number }[];
-  readonly logprobs?: readonly { readonly row: number; readonly id: number }[];
+  /** Other named outputs. */
+  readonly named?: Readonly<Record<string, readonly number[]>>;
+  readonly samples?: readonly SampleWish[];
+  readonly logprobs?: readonly { readonly row: number; readonly id: number; readonly top?: number }[];
+}
+
+export interface SampleWish {
+  readonly row: number;
+  readonly slot: number;
+  readonly top?: number;
+  readonly masked?: boolean;
+  /** Rows whose tokens count as the answer's. */
+  readonly counted?: readonly number[];
+}
+
+export interface RunnerResult extends StepResult {
+  /** The output `logits`. */
+  readonly logits: Float32Array;
+}
+
+/** A step in flight. */
+export interface RunnerHandle extends Omit<StepHandle, "result"> {
+  /** The step's id, for references. */
+  readonly id: number;
+  readonly result: Promise<RunnerResult>;
 }
 
 export const GREEDY: SamplerParams = {
@@ -60,90 +98,125 @@ export const GREEDY: SamplerParams = {
 
 export class ProgramRunner {
   readonly program: Program;
+  readonly memory: RunnerMemory;
+  readonly #outputs: readonly string[];
   readonly #lengths: number[];
-  readonly #tables: readonly BlockTable[];
-  readonly #pool: Pool;
-  readonly #close: () => void;
-  #copies: number[] = [];
+  readonly #plan: StepPlanBuffer;
+  /** For each sequence: the first slot of the tree that was fed last. */
+  readonly #treeSlots = new Map<number, number>();
+  #changes: ((plan: StepPlanBuffer) => void)[] = [];
 
-  private constructor(
-    program: Program,
-    pool: Pool,
-    sequences: number,
-    tables: readonly BlockTable[],
-    close: () => void,
-  ) {
+  private constructor(program: Program, memory: RunnerMemory, options: CompileOptions, context: number) {
     this.program = program;
-    this.#pool = pool;
-    this.#lengths = Array.from({ length: sequences }, () => 0);
-    this.#tables = tables;
-    this.#close = close;
+    this.memory = memory;
+    this.#outputs = options.outputs;
+    this.#lengths = memory.join();
+    this.#plan = new StepPlanBuffer({ ...options, groups: memory.pool.groups.length, context });
   }
 
+  /** One program, lowered by the backend from a plain graph. */
   static async create(
     backend: Backend,
     artifact: ModelArtifact,
     graph: Graph,
     options: RunnerOptions,
   ): Promise<ProgramRunner> {
-    const { kv, context, sequences = 1, samplerSlots = 1 } = options;
-    const groups = groupStates(graph);
-    const stride = Math.ceil(context / BLOCK_TOKENS);
-    const blocks = groups.map(() => sequences * stride);
-    const weights = await backend.upload(artifact, graph);
-    const pool = backend.allocate(graph, groups, blocks, kv);
-    const limits = { maxTokens: sequences * context, maxSequences: sequences, maxOutputs: sequences * context };
-    const program = backend.compile(graph, weights, pool, { ...limits, samplerSlots });
-    const tables = blocks.map((count) => ({ ids: scattered(count), stride }));
-    return new ProgramRunner(program, pool, sequences, tables, () => {
-      program.close();
-      pool.close();
-      weights.close();
-    });
+    const lowered = backend.lower(graph, artifact, groupStates([graph], options.kv));
+    const [runner] = await ProgramRunner.open(backend, [lowered], options);
+    invariant(runner !== undefined, "no program for a graph");
+    return runner;
   }
 
-  /** One step; the result's arrays are copies. */
-  async step(feeds: readonly Feed[], outputs: Outputs): Promise<StepResult> {
-    const { logits = [], samples = [], logprobs = [] } = outputs;
-    const starts = [0];
-    const positions: number[] = [];
-    const firsts = feeds.map(({ sequence }) => this.#lengths[sequence] ?? 0);
-    for (const { sequence, tokens } of feeds) {
-      const from = this.#lengths[sequence] ?? 0;
-      positions.push(...tokens.map((_, i) => from + i));
-      this.#lengths[sequence] = from + tokens.length;
-      starts.push(positions.length);
+  /** Programs over one pool, lowered for the same groups. Weights are shared as far as the backend can. */
+  static async open(backend: Backend, lowered: readonly Lowered[], options: RunnerOptions): Promise<ProgramRunner[]> {
+    const { context, sequences = 1 } = options;
+    const groups = lowered[0]?.groups ?? [];
+    const stride = Math.ceil(context / BLOCK_TOKENS);
+    const weights = await backend.upload(lowered);
+    const pool = await backend.allocate(
+      groups,
+      groups.map(() => sequences * stride),
+    );
+    const memory = new RunnerMemory(pool, weights, sequences, stride);
+    const compileOptions: CompileOptions = {
+      stepTokens: sequences * context,
+      maxSequences: sequences,
+      maxOutputs: sequences * context,
+      samplerSlots: 1,
+      maxListed: 4096,
+      maxMoves: 64 * Math.max(1, groups.length),
+      maxCopies: sequences * stride * Math.max(1, groups.length),
+      outputs: ["logits"],
+      ...options,
+    };
+    const runners: ProgramRunner[] = [];
+    for (const one of lowered) {
+      const program = await backend.compile(one, weights, pool, compileOptions);
+      runners.push(new ProgramRunner(program, memory, compileOptions, context));
     }
-    const plan: StepPlan = {
-      tokenCount: positions.length,
-      sequenceCount: feeds.length,
-      tokens: Int32Array.from(feeds.flatMap(({ tokens }) => tokens)),
-      positions: Int32Array.from(positions),
-      queryStarts: Int32Array.from(starts),
-      blockTables: this.#tables.map((table, group) => this.#tableFor(table, group, feeds, firsts)),
-      copyCount: this.#copies.length / 3,
-      copies: Int32Array.from(this.#copies),
-      sampleCount: samples.length,
-      sampleRows: Int32Array.from(samples, ({ row }) => row),
-      sampleSlots: Int32Array.from(samples, ({ slot }) => slot),
-      sampleTop: Int32Array.from(samples, ({ top = 0 }) => top),
-      logprobCount: logprobs.length,
-      logprobRows: Int32Array.from(logprobs, ({ row }) => row),
-      logprobIds: Int32Array.from(logprobs, ({ id }) => id),
-      logitCount: logits.length,
-      logitRows: Int32Array.from(logits),
-    };
-    this.#copies = [];
-    const result = await this.program.run(plan);
-    const width = this.program.graph.vocabSize;
+    return runners;
+  }
+
+  /** One step, awaited. */
+  step(feeds: readonly Feed[], outputs: Outputs = {}): Promise<RunnerResult> {
+    return this.submit(feeds, outputs).result;
+  }
+
+  /** Submits one step: what was asked for since the last one, then the feeds. */
+  submit(feeds: readonly Feed[], outputs: Outputs = {}): RunnerHandle {
+    const plan = this.#plan;
+    plan.clear();
+    plan.id = this.memory.nextStep();
+    for (const change of this.#changes) change(plan);
+    this.#changes = [];
+    this.memory.takeCopies(plan);
+    for (const feed of feeds) this.#feed(plan, feed);
+    this.#want(plan, outputs);
+    const handle = this.program.run(plan);
+    const logits = this.#outputs.indexOf("logits");
     return {
-      sampleIds: result.sampleIds.slice(0, samples.length),
-      sampleLogprobs: result.sampleLogprobs.slice(0, samples.length),
-      topIds: result.topIds.slice(),
-      topLogprobs: result.topLogprobs.slice(),
-      logprobs: result.logprobs.slice(0, logprobs.length),
-      logits: result.logits.slice(0, logits.length * width),
+      id: plan.id,
+      result: handle.result.then((result) => ({ ...result, logits: result.outputs[logits] ?? new Float32Array(0) })),
+      mask: (sample, mask) => handle.mask(sample, mask),
+      cancel: () => handle.cancel(),
     };
+  }
+
+  /** How many tokens of a sequence this program has computed. */
+  length(sequence: number): number {
+    return this.#lengths[sequence] ?? 0;
+  }
+
+  /** Opens a sampler slot with the next step. */
+  open(slot: number, params: Partial<SamplerParams>, prompt: readonly number[], answer: readonly number[] = []): void {
+    const ids = { prompt: Int32Array.from(prompt), answer: Int32Array.from(answer) };
+    this.#changes.push((plan) => plan.addOpen({ slot, params: { ...GREEDY, ...params }, ...ids }));
+  }
+
+  /** Closes a sampler slot with the next step. */
+  closeSlot(slot: number): void {
+    this.#changes.push((plan) => plan.addClose(slot));
+  }
+
+  /** A slot's answer has one token more, from the next step on. */
+  commit(slot: number, token: Token): void {
+    this.#changes.push((plan) => plan.addCommit(slot, idOf(plan, token)));
+  }
+
+  /** The nodes of the tree that was fed last become the sequence's next tokens: K and V move with the next step. */
+  accept(sequence: number, nodes: readonly number[]): void {
+    const first = this.#treeSlots.get(sequence);
+    invariant(first !== undefined, `sequence ${sequence} was fed no tree`);
+    const length = this.length(sequence);
+    const moves = nodes.map((node, i) => ({ from: first + node, to: length + i }));
+    this.#changes.push((plan) => this.memory.addMoves(plan, sequence, moves));
+    this.#lengths[sequence] = length + nodes.length;
+  }
+
+  /** A sequence goes on after its first `length` tokens. */
+  truncate(sequence: number, length: number): void {
+    invariant(length <= this.length(sequence), "a sequence can't be truncated to more than it has");
+    this.#lengths[sequence] = length;
   }
 
   /** All sequences begin anew; their old keys stay in the pool as rubbish. */
@@ -151,54 +224,65 @@ export class ProgramRunner {
     this.#lengths.fill(0);
   }
 
-  /** Sequence `to` goes on where `from` stands: its blocks are copied by the next step. */
+  /** Sequence `to` goes on where `from` stands, in all programs: its blocks are copied by the next step. */
   fork(from: number, to: number): void {
-    this.#eachBlock(from, to, (group, source, target) => this.#copies.push(group, source, target));
+    this.memory.fork(from, to);
   }
 
   /** The same by the pool's bytes, at once: as a swap out and in would do it. */
-  transfer(from: number, to: number): void {
-    this.#eachBlock(from, to, (group, source, target) =>
-      this.#pool.write(group, target, this.#pool.read(group, source)),
-    );
+  transfer(from: number, to: number): Promise<void> {
+    return this.memory.transfer(from, to);
   }
 
-  close(): void {
-    this.#close();
+  /** Closes the program; the last one of a pool closes pool and weights. */
+  async close(): Promise<void> {
+    await this.program.close();
+    this.memory.leave();
   }
 
-  #eachBlock(from: number, to: number, visit: (group: number, source: number, target: number) => void): void {
-    const length = this.#lengths[from] ?? 0;
-    this.#lengths[to] = length;
-    for (const [group, { ids, stride }] of this.#tables.entries()) {
-      for (let i = 0; i * BLOCK_TOKENS < length; i++)
-        visit(group, ids[from * stride + i] ?? -1, ids[to * stride + i] ?? -1);
+  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false }: Feed): void {
+    const length = this.length(sequence);
+    plan.addSequence(this.memory.tables(sequence, length));
+    const ids = tokens.map((token) => idOf(plan, token));
+    if (parents !== undefined) {
+      this.#tree(plan, sequence, ids, parents);
+      return;
+    }
+    if (span) for (const [i, id] of ids.entries()) plan.addRow(id, length + i, length + i, length + ids.length);
+    else plan.addRows(ids, length);
+    this.#lengths[sequence] = length + ids.length;
+  }
+
+  #tree(plan: StepPlanBuffer, sequence: number, ids: readonly number[], parents: readonly number[]): void {
+    const length = this.length(sequence);
+    const paths: number[][] = [];
+    for (const node of ids.keys()) {
+      const parent = parents[node] ?? -1;
+      invariant(parent < node, "a tree's parents come before their children");
+      paths.push([...(paths[parent] ?? []), node]);
+    }
+    const first = length + Math.max(...paths.map((path) => path.length));
+    this.#treeSlots.set(sequence, first);
+    for (const [node, id] of ids.entries()) {
+      const path = paths[node] ?? [];
+      plan.addRow(id, length + path.length - 1, first + node, length);
+      for (const ancestor of path) plan.addListed(first + ancestor);
     }
   }
 
-  /** The sequences' rows of a group's table; blocks wholly behind a window are given as freed. */
-  #tableFor({ ids, stride }: BlockTable, group: number, feeds: readonly Feed[], firsts: readonly number[]): BlockTable {
-    const window = this.#pool.groups[group]?.window ?? Infinity;
-    const out = new Int32Array(feeds.length * stride);
-    feeds.forEach(({ sequence }, i) => {
-      const own = ids.slice(sequence * stride, (sequence + 1) * stride);
-      const seen = (firsts[i] ?? 0) - window + 1;
-      out.set(
-        own.map((block, b) => ((b + 1) * BLOCK_TOKENS <= seen ? -1 : block)),
-        i * stride,
-      );
-    });
-    return { ids: out, stride };
+  #want(plan: StepPlanBuffer, { logits = [], named = {}, samples = [], logprobs = [] }: Outputs): void {
+    for (const { row, slot, top, masked, counted = [] } of samples) {
+      plan.addSample(row, slot, top, masked);
+      for (const counts of counted) plan.addCounted(counts);
+    }
+    for (const { row, id, top } of logprobs) plan.addLogprob(row, id, top);
+    for (const [name, rows] of Object.entries({ logits, ...named })) {
+      const output = this.#outputs.indexOf(name);
+      for (const row of rows) plan.addOutput(output, row);
+    }
   }
 }
 
-/** 0 … count − 1 in an order that is neither rising nor falling. */
-function scattered(count: number): Int32Array {
-  let step = Math.floor(count * 0.618) | 1;
-  while (gcd(step, count) > 1) step += 1;
-  return Int32Array.from({ length: count }, (_, i) => (i * step + 1) % count);
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
+function idOf(plan: StepPlanBuffer, token: Token): number {
+  return typeof token === "number" ? token : plan.addReference(token.step, token.sample);
 }
