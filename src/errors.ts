@@ -55,6 +55,13 @@ export class NativeError extends MillraceError {
   }
 }
 
+/** The model ran, and what it gave can't be used: this request alone ends. */
+export class ModelError extends MillraceError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_MODEL", message, options);
+  }
+}
+
 /** A step that gave no result. `unrun`: an earlier step in flight failed or was cancelled, and this one never began. */
 export class StepError extends MillraceError {
   readonly reason: "failed" | "cancelled" | "unrun";

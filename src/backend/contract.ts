@@ -194,6 +194,7 @@ export interface StepPlan {
   /** Pairs (step id, sample) of earlier steps, of any program of the pool. */
   readonly references: Int32Array;
 
+  /** Closing a slot that is not open does nothing. */
   closeCount: number;
   readonly closes: Int32Array;
   readonly opens: readonly SamplerOpening[];

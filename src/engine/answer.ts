@@ -1,12 +1,13 @@
 /**
- * An answer under way: awaited it gives the whole result, iterated it gives parts as they come. The work starts
- * when the Answer is made, so that answers asked for together share a batch.
+ * An answer under way: awaited it gives the whole result, iterated it gives parts as they come. The work starts when the
+ * Answer is made, so that answers asked for together share a batch, and goes on whether or not anybody looks.
  */
+import type { TextPart } from "../chat/reasoning.ts";
+import { MillraceError, RequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { EngineClient, WorkStream } from "./client.ts";
+import type { EngineClient, FinishReason, GenerateWish, ScoredToken, Work, WorkEvent, WorkHandle } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type OutputOptions, OutputProcessor } from "./output.ts";
-import type { FinishReason, GenerateWork, SampledToken } from "./request.ts";
 
 export interface Usage {
   readonly promptTokens: number;
@@ -25,12 +26,8 @@ export interface Timings {
   readonly tokensPerSecond: number;
 }
 
-export interface TokenLogprob {
-  readonly id: number;
-  readonly logprob: number;
-  /** The most likely tokens at this place, as many as `logprobs` asked for. */
-  readonly top: readonly { readonly id: number; readonly logprob: number }[];
-}
+/** A token's log-probability, and the most likely tokens at its place, as many as were asked for. */
+export type TokenLogprob = ScoredToken;
 
 export interface Choice {
   readonly index: number;
@@ -48,6 +45,8 @@ export interface Choice {
 export interface Generation extends Choice {
   readonly choices: readonly Choice[];
   readonly promptTokens: readonly number[];
+  /** For each token of the prompt but the first, where `promptLogprobs` was asked for. */
+  readonly promptLogprobs?: readonly TokenLogprob[];
   readonly usage: Usage;
   readonly timings: Timings;
   /** The seed that was used: given again, it gives the same answer. */
@@ -59,18 +58,19 @@ export type AnswerPart =
   | { readonly type: "reasoning"; readonly index: number; readonly text: string }
   | { readonly type: "finish"; readonly index: number; readonly finishReason: FinishReason };
 
-export interface AnswerOptions extends OutputOptions {
-  readonly work: GenerateWork;
+/** A generation as the engine and the output processor need it. */
+export interface AnswerRequest extends OutputOptions {
+  readonly work: Work & { readonly generate: GenerateWish };
   readonly seed: bigint;
   readonly logprobs: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** One of the n texts while it grows. */
-class Draft {
+class Growing {
   readonly index: number;
   readonly output: OutputProcessor;
-  readonly tokens: SampledToken[] = [];
+  readonly tokens: ScoredToken[] = [];
   finish: FinishReason | undefined;
 
   constructor(index: number, output: OutputProcessor) {
@@ -79,13 +79,14 @@ class Draft {
   }
 
   choice(logprobs: boolean): Choice {
+    if (this.finish === undefined) throw new Error("Millrace defect: an answer ended without its last token");
     return {
       index: this.index,
       text: this.output.text,
       ...(this.output.reasoning === "" ? {} : { reasoning: this.output.reasoning }),
       tokens: this.tokens.map(({ id }) => id),
-      finishReason: this.finish ?? "length",
-      ...(logprobs ? { logprobs: this.tokens.map(({ id, logprob, top }) => ({ id, logprob, top })) } : {}),
+      finishReason: this.finish,
+      ...(logprobs ? { logprobs: this.tokens } : {}),
     };
   }
 }
@@ -95,18 +96,22 @@ class Draft {
  * for await (const part of llm.chat(messages)) if (part.type === "text") process.stdout.write(part.text);
  * const { text } = await llm.chat(messages);
  */
-export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation> {
+export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
+  readonly [Symbol.toStringTag] = "Answer";
   readonly #parts: EventQueue<AnswerPart>;
   readonly #result: Promise<Generation>;
-  readonly #leave = new AbortController();
+  #handle: WorkHandle | undefined;
+  #iterated = false;
 
-  constructor(client: EngineClient, tokenizer: Tokenizer, options: AnswerOptions) {
-    this.#parts = new EventQueue(() => this.#leave.abort(new Error("the iteration was left")));
-    const signal = options.signal ? AbortSignal.any([options.signal, this.#leave.signal]) : this.#leave.signal;
-    // What can never run throws here and now.
-    this.#result = this.#run(client.submit(options.work, signal), tokenizer, options);
+  /** What `prepare` throws, a wrong option say, is what the answer rejects with. */
+  constructor(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest) {
+    this.#parts = new EventQueue(() => this.#cancel(new MillraceError("ERR_LEFT", "the iteration was left")));
+    this.#result = this.#run(client, tokenizer, prepare);
     // Whoever iterates meets the error there; whoever awaits meets it in `then`.
-    this.#result.catch(() => undefined);
+    this.#result.then(
+      () => this.#parts.end(),
+      (error: unknown) => this.#parts.end({ error }),
+    );
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- an answer is awaited for its result, as a query builder is
@@ -117,65 +122,99 @@ export class Answer implements AsyncIterable<AnswerPart>, PromiseLike<Generation
     return this.#result.then(onFulfilled, onRejected);
   }
 
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Generation | B> {
+    return this.#result.catch(onRejected);
+  }
+
+  finally(onFinally?: (() => void) | null): Promise<Generation> {
+    return this.#result.finally(onFinally);
+  }
+
+  /** Parts come once: a second iteration throws RequestError. Leaving it early ends the work. */
   [Symbol.asyncIterator](): AsyncIterator<AnswerPart> {
+    if (this.#iterated) throw new RequestError("this answer is iterated already; its parts come once, await it for the whole");
+    this.#iterated = true;
     return this.#parts;
   }
 
-  async #run(events: WorkStream, tokenizer: Tokenizer, options: AnswerOptions): Promise<Generation> {
-    const { work, seed, logprobs } = options;
-    const drafts = work.samplers.map((_, i) => new Draft(i, new OutputProcessor(tokenizer, options)));
-    const start = performance.now();
-    let first = start;
-    try {
-      let open = drafts.length;
-      for await (const event of events) {
-        if (event.type !== "token") continue;
-        const draft = drafts[event.token.index];
-        if (!draft || draft.finish) continue;
-        if (first === start) first = performance.now();
-        if (!this.#take(draft, event.token)) continue;
-        open -= 1;
-        if (open === 0) break;
-        // Behind a stop string the engine would go on.
-        events.endAnswer(draft.index);
-      }
-    } catch (error) {
-      this.#parts.end({ error });
-      throw error;
-    }
-    this.#parts.end();
-    const end = performance.now();
-    const [head, ...rest] = drafts.map((draft) => draft.choice(logprobs));
-    if (!head) throw new Error("Millrace defect: an answer without a choice");
-    const completionTokens = drafts.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    const promptTokens = work.prompt.length;
-    return {
-      ...head,
-      choices: [head, ...rest],
-      promptTokens: [...work.prompt],
-      usage: { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens },
-      timings: {
-        firstTokenMs: first - start,
-        totalMs: end - start,
-        promptTokensPerSecond: rate(promptTokens, first - start),
-        tokensPerSecond: rate(completionTokens - drafts.length, end - first),
-      },
-      seed,
-    };
+  #cancel(error: unknown): void {
+    this.#handle?.cancel(error);
   }
 
-  /** Adds a token to a draft; true where it was the last. */
-  #take(draft: Draft, token: SampledToken): boolean {
-    const { index, output } = draft;
-    draft.tokens.push(token);
-    // A stop token ends the text and is no part of it.
-    const parts = token.finish === "stop" ? [] : output.push(token.id);
-    if (token.finish) parts.push(...output.end());
-    for (const part of parts) this.#parts.push({ ...part, index });
-    draft.finish = output.stopped ? "stop" : token.finish;
-    if (draft.finish) this.#parts.push({ type: "finish", index, finishReason: draft.finish });
-    return draft.finish !== undefined;
+  async #run(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest): Promise<Generation> {
+    const request = prepare();
+    const { work, signal } = request;
+    signal?.throwIfAborted();
+    const answers = work.generate.samplers.map((_, i) => new Growing(i, new OutputProcessor(tokenizer, request)));
+    const promptLogprobs: TokenLogprob[] = [];
+    const start = performance.now();
+    let first: number | undefined;
+    await new Promise<void>((resolve, reject) => {
+      const handle = client.submit(work, (event) => {
+        if (event.type === "end") {
+          signal?.removeEventListener("abort", onAbort);
+          if (event.error === undefined) resolve();
+          // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a signal's reason may be anything
+          else reject(event.error);
+        } else if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
+        else if (event.type === "tokens") {
+          first ??= performance.now();
+          this.#take(answers, event, handle);
+        }
+      });
+      const onAbort = (): void => handle.cancel(signal?.reason);
+      this.#handle = handle;
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+    return summarise(request, answers, promptLogprobs, { start, first: first ?? start, end: performance.now() });
   }
+
+  /** Adds tokens to an answer, as far as it goes. */
+  #take(answers: readonly Growing[], event: WorkEvent & { readonly type: "tokens" }, handle: WorkHandle): void {
+    const answer = answers[event.answer];
+    if (answer === undefined || answer.finish !== undefined) return;
+    const { index, output } = answer;
+    for (const [i, token] of event.tokens.entries()) {
+      answer.tokens.push(token);
+      const finish = i + 1 === event.tokens.length ? event.finish : undefined;
+      // A stop token ends the text and is no part of it.
+      const parts: TextPart[] = finish === "stop" ? [] : output.push(token.id);
+      if (finish !== undefined) parts.push(...output.end());
+      for (const part of parts) this.#parts.push({ ...part, index });
+      answer.finish = output.stopped ? "stop" : finish;
+      if (answer.finish === undefined) continue;
+      this.#parts.push({ type: "finish", index, finishReason: answer.finish });
+      // Behind a stop string the engine would go on.
+      if (finish === undefined || output.stopped) handle.endAnswer(index);
+      return;
+    }
+  }
+}
+
+function summarise(
+  { work, seed, logprobs }: AnswerRequest,
+  answers: readonly Growing[],
+  promptLogprobs: readonly TokenLogprob[],
+  { start, first, end }: { readonly start: number; readonly first: number; readonly end: number },
+): Generation {
+  const [head, ...rest] = answers.map((answer) => answer.choice(logprobs));
+  if (head === undefined) throw new Error("Millrace defect: an answer without a choice");
+  const completionTokens = answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const promptTokens = work.prompt.length;
+  return {
+    ...head,
+    choices: [head, ...rest],
+    promptTokens: [...work.prompt],
+    ...(work.score === undefined ? {} : { promptLogprobs }),
+    usage: { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens },
+    timings: {
+      firstTokenMs: first - start,
+      totalMs: end - start,
+      promptTokensPerSecond: rate(promptTokens, first - start),
+      tokensPerSecond: rate(completionTokens - answers.length, end - first),
+    },
+    seed,
+  };
 }
 
 function rate(tokens: number, ms: number): number {

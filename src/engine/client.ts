@@ -1,24 +1,95 @@
 /**
- * EngineClient: how everything above the engine asks for work. In-process it is the Engine itself; a worker
- * thread or another Millrace over HTTP can stand behind it just as well, so work and events are plain data.
+ * EngineClient: how everything above the engine asks for work. In process it is the Engine itself; a worker thread or
+ * another Millrace over HTTP can stand behind it just as well, so work and events are plain data.
  */
-import type { SampledToken, Score, Work } from "./request.ts";
+import type { SamplerParams } from "../backend/contract.ts";
+
+/** What is wanted of token ids: answers to them, what the model makes of them, or both. */
+export interface Work {
+  readonly prompt: Int32Array;
+  readonly generate?: GenerateWish;
+  readonly score?: ScoreWish;
+  /** Higher goes first; equal ones in order of arrival. Default 0. */
+  readonly priority?: number;
+}
+
+/** n answers, one for each of the samplers. */
+export interface GenerateWish {
+  /** The most tokens of an answer; prompt + maxTokens fits the context. */
+  readonly maxTokens: number;
+  readonly samplers: readonly SamplerParams[];
+  readonly stopIds: Int32Array;
+  /** Alternatives to report with each token. */
+  readonly topLogprobs: number;
+}
+
+/** The log-probability of each token of the prompt but the first, or the logits after each. */
+export interface ScoreWish {
+  readonly want: "logprobs" | "logits";
+  /** Alternatives to report with each log-probability. */
+  readonly topLogprobs: number;
+}
+
+export type FinishReason = "stop" | "length";
+
+/** A token with its log-probability under the model's own distribution, and the likeliest ones at its place. */
+export interface ScoredToken {
+  readonly id: number;
+  readonly logprob: number;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
 
 export type WorkEvent =
-  | { readonly type: "token"; readonly token: SampledToken }
-  | { readonly type: "score"; readonly score: Score };
+  /** An answer goes on; `finish` stands where these are its last tokens. */
+  | {
+      readonly type: "tokens";
+      readonly answer: number;
+      readonly tokens: readonly ScoredToken[];
+      readonly finish?: FinishReason;
+    }
+  /** The prompt's tokens from index `first` on (`logprobs`), or the logits after them, the receiver's own. */
+  | { readonly type: "logprobs"; readonly first: number; readonly tokens: readonly ScoredToken[] }
+  | { readonly type: "logits"; readonly first: number; readonly rows: readonly Float32Array[] }
+  /** The last event: all is done, or an error says why not. */
+  | { readonly type: "end"; readonly error?: unknown };
 
-export interface WorkStream extends AsyncIterable<WorkEvent> {
+export interface WorkHandle {
   /** Ends one of the n answers: no more of its tokens come. */
   endAnswer(index: number): void;
+  /** Takes the work out of the engine; its last event is `end` with this error. Nothing happens where it has ended. */
+  cancel(error: unknown): void;
+}
+
+/** A moment of the engine. */
+export interface EngineStats {
+  readonly running: number;
+  readonly waiting: number;
+  readonly steps: number;
+  /** For each state group. */
+  readonly blocks: readonly { readonly size: number; readonly used: number }[];
+}
+
+/** What a step was. */
+export interface StepRecord {
+  readonly id: number;
+  readonly sequences: number;
+  readonly tokens: number;
+  readonly samples: number;
+  /** Requests taken out of memory to make room in it. */
+  readonly preempted: number;
+  /** From its submission to its result; steps in flight overlap. */
+  readonly ms: number;
 }
 
 export interface EngineClient {
   /**
-   * Queues work at once and gives its events as they come, once. Leaving the iteration early, or `signal`, takes the
-   * work out of the engine. Throws RequestError where it can never run, and the signal's reason when aborted.
+   * Queues work. Its events come by `listen`, never before `submit` has returned; what can't be done is refused by an
+   * `end` with a RequestError.
    */
-  submit(work: Work, signal?: AbortSignal): WorkStream;
+  submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle;
+  stats(): EngineStats;
+  /** Tells of each step, until the function that it returns is called. */
+  watch(listen: (record: StepRecord) => void): () => void;
   /** Ends all work and frees the memory. */
   close(): Promise<void>;
 }

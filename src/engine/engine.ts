@@ -1,67 +1,102 @@
 /**
- * The engine: the step loop between a scheduler and a program. It owns no policy (scheduler.ts) and no
- * arithmetic (the backend); it opens sampler slots, runs steps one after another while there is work, and hands
- * events to whoever submitted. A step that fails ends the requests that it was for, not the engine.
+ * The engine: the loop between a scheduler and a program. It owns no policy (scheduler.ts) and no arithmetic (the
+ * backend); it keeps up to two steps in flight while there is work, and tells whoever submitted what became of it. A step
+ * that fails ends the requests that it was for, not the engine.
  */
-import type { Pool, Program } from "../backend/contract.ts";
-import { MillraceError } from "../errors.ts";
+import type { CompileOptions, Program, StepHandle, StepPlan } from "../backend/contract.ts";
+import { StepPlanBuffer } from "../backend/step-plan.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
+import { MillraceError, RequestError, StepError } from "../errors.ts";
 import { BlockPool } from "../state/block-pool.ts";
 import type { GroupMemory } from "../state/sequence-state.ts";
-import type { EngineClient, WorkEvent, WorkStream } from "./client.ts";
-import { EventQueue } from "./event-queue.ts";
-import { Request, type Work } from "./request.ts";
-import { FirstComeScheduler, type Scheduler } from "./scheduler.ts";
-import type { StepLimits } from "./step-plan.ts";
+import type { EngineClient, EngineStats, StepRecord, Work, WorkEvent, WorkHandle } from "./client.ts";
+import type { Policy } from "./policies/policy.ts";
+import { Request } from "./request.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { StepLimits } from "./share.ts";
+import { Generate } from "./work/generate.ts";
+import type { WorkKind } from "./work/kind.ts";
+import { Score } from "./work/score.ts";
+
+export interface EngineParts {
+  readonly program: Program;
+  readonly limits: StepLimits;
+  readonly vocabSize: number;
+  readonly policy: Policy;
+  readonly drafter?: Drafter | undefined;
+}
+
+interface InFlight {
+  readonly handle: StepHandle;
+  readonly record: Omit<StepRecord, "ms" | "preempted">;
+  readonly began: number;
+}
 
 export class Engine implements EngineClient {
   readonly #program: Program;
   readonly #scheduler: Scheduler;
   readonly #memory: readonly GroupMemory[];
-  readonly #sinks = new Map<Request, EventQueue<WorkEvent>>();
-  /** Requests that have ended; their sampler slots are closed between steps. */
-  readonly #ended: Request[] = [];
+  readonly #depth: number;
+  readonly #vocabSize: number;
+  readonly #watchers = new Set<(record: StepRecord) => void>();
+  readonly #inFlight: InFlight[] = [];
+  #steps = 0;
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor(
-    program: Program,
-    pool: Pool,
-    limits: StepLimits,
-    makeScheduler: (limits: StepLimits, memory: readonly GroupMemory[]) => Scheduler = (l, m) =>
-      new FirstComeScheduler(l, m),
-  ) {
+  constructor({ program, limits, vocabSize, policy, drafter }: EngineParts) {
+    const { groups, blocks } = program.pool;
     this.#program = program;
-    this.#memory = pool.groups.map((group, g) => ({ group, pool: new BlockPool(pool.blocks[g] ?? 0) }));
-    this.#scheduler = makeScheduler(limits, this.#memory);
+    this.#depth = limits.depth;
+    this.#vocabSize = vocabSize;
+    this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
+    const context = limits.context + 2 * limits.maxDraft;
+    const plan = new StepPlanBuffer({ ...compileOptions(limits, groups.length), groups: groups.length, context });
+    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter });
   }
 
-  /** Blocks that somebody holds, over all groups; zero whenever the engine is idle. */
-  get usedBlocks(): number {
-    return this.#memory.reduce((sum, { pool }) => sum + pool.used, 0);
-  }
-
-  submit(work: Work, signal?: AbortSignal): WorkStream {
-    if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
-    signal?.throwIfAborted();
-    const request = new Request(work);
-    this.#scheduler.add(request);
-    const onAbort = (): void => {
-      this.#remove(request);
-      queue.end({ error: signal?.reason });
+  submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
+    const tell = (event: WorkEvent): void => {
+      try {
+        listen(event);
+      } catch (error) {
+        request.failure = asError(error);
+      }
     };
-    const queue = new EventQueue<WorkEvent>(() => this.#remove(request));
-    this.#sinks.set(request, queue);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const request: Request = new Request(work, tell, this.#kindsOf(work));
+    try {
+      if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
+      if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
+      this.#scheduler.add(request);
+    } catch (error) {
+      request.status = "ended";
+      queueMicrotask(() => listen({ type: "end", error }));
+    }
     // A turn of the microtask queue, so that calls made together are in the first step together.
-    this.#loop ??= Promise.resolve()
-      .then(() => this.#run())
-      .finally(() => {
-        this.#loop = undefined;
-      });
+    if (request.status === "waiting") this.#loop ??= Promise.resolve().then(() => this.#run());
     return {
-      [Symbol.asyncIterator]: () => withCleanup(queue, () => signal?.removeEventListener("abort", onAbort)),
-      endAnswer: (index) => this.#scheduler.endAnswer(request, index),
+      endAnswer: (index) => {
+        const sequence = request.sequences[index];
+        if (request.status === "ended" || sequence === undefined || sequence.finished) return;
+        if (this.#scheduler.endAnswer(sequence)) this.#end(request);
+        else this.#cancelDead();
+      },
+      cancel: (error) => this.#end(request, error),
     };
+  }
+
+  stats(): EngineStats {
+    return {
+      running: this.#scheduler.running.length,
+      waiting: this.#scheduler.waiting.length,
+      steps: this.#steps,
+      blocks: this.#memory.map(({ pool: { size, used } }) => ({ size, used })),
+    };
+  }
+
+  watch(listen: (record: StepRecord) => void): () => void {
+    this.#watchers.add(listen);
+    return () => this.#watchers.delete(listen);
   }
 
   /** Resolves when no work is left. */
@@ -71,75 +106,101 @@ export class Engine implements EngineClient {
 
   async close(): Promise<void> {
     this.#closed = true;
+    const { waiting, running } = this.#scheduler;
     const error = new MillraceError("ERR_CLOSED", "the model was closed while it answered");
-    for (const [request, queue] of this.#sinks) {
-      this.#remove(request);
-      queue.end({ error });
-    }
+    for (const request of [...running, ...waiting]) this.#end(request, error);
+    for (const { handle } of this.#inFlight) handle.cancel();
     await this.idle();
   }
 
+  #kindsOf({ generate, score }: Work): WorkKind[] {
+    const kinds: WorkKind[] = [];
+    if (score !== undefined) kinds.push(new Score(score, OUTPUTS.indexOf("logits"), this.#vocabSize));
+    if (generate !== undefined) kinds.push(new Generate(generate));
+    return kinds;
+  }
+
   async #run(): Promise<void> {
+    let failed = false;
     for (;;) {
-      const plan = this.#scheduler.schedule();
-      if (!plan) {
-        // Between the last step and here somebody may have left; nothing of them must stay.
-        this.#closeSamplers();
-        return;
+      while (!failed && this.#inFlight.length < this.#depth && this.#launch());
+      const oldest = this.#inFlight[0];
+      if (oldest === undefined) {
+        if (failed) failed = false;
+        else if (this.#scheduler.running.length + this.#scheduler.waiting.length === 0) break;
+        else this.#unblock();
+        continue;
       }
-      try {
-        for (const { work, slots } of this.#scheduler.admitted) {
-          if (work.kind !== "generate") continue;
-          for (const [i, params] of work.samplers.entries()) {
-            this.#program.openSampler(slots[i] ?? 0, params, work.prompt);
-          }
-        }
-        this.#dispatch(await this.#program.run(plan));
-      } catch (error) {
-        this.#scheduler.update(undefined);
-        for (const [request, queue] of this.#sinks) {
-          if (request.status !== "running") continue;
-          this.#remove(request);
-          queue.end({ error });
-        }
-      }
-      this.#closeSamplers();
+      const outcome = await oldest.handle.result.catch(asError);
+      this.#inFlight.shift();
+      this.#steps += 1;
+      // What was planned upon a step that failed comes back unrun; then all is planned anew.
+      failed ||= outcome instanceof Error;
+      const { flight, ended } = this.#scheduler.update(outcome);
+      for (const request of ended) this.#tellEnd(request, request.failure);
+      const record = { ...oldest.record, preempted: flight.preempted, ms: performance.now() - oldest.began };
+      for (const watcher of this.#watchers) watcher(record);
+      this.#cancelDead();
     }
+    this.#loop = undefined;
   }
 
-  #dispatch(result: Awaited<ReturnType<Program["run"]>>): void {
-    for (const event of this.#scheduler.update(result)) {
-      const queue = this.#sinks.get(event.request);
-      if (event.type === "token") queue?.push({ type: "token", token: event.token });
-      else if (event.type === "score") queue?.push({ type: "score", score: event.score });
-      else {
-        queue?.end();
-        this.#forget(event.request);
-      }
-    }
+  /** Submits the next step; false where there is nothing to do now. */
+  #launch(): boolean {
+    // Where a preemption gave its memory to nobody, the second try may start somebody else.
+    const plan: StepPlan | undefined = this.#scheduler.schedule() ?? this.#scheduler.schedule();
+    if (plan === undefined) return false;
+    const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples } = plan;
+    const began = performance.now();
+    const handle = this.#program.run(plan);
+    // Met in #run when its turn comes; until then nobody waits for it.
+    handle.result.catch(() => undefined);
+    this.#inFlight.push({ handle, record: { id, sequences, tokens, samples }, began });
+    return true;
   }
 
-  #remove(request: Request): void {
+  /** There is work, none of it can go on, and nothing is in flight that could change that: the first one is refused. */
+  #unblock(): void {
+    const { running, waiting } = this.#scheduler;
+    const stuck = running[0] ?? waiting[0];
+    if (stuck) this.#end(stuck, new MillraceError("ERR_MEMORY", "the KV memory can't hold this request beside the others"));
+  }
+
+  /** The oldest step is for nobody any more: it need not be waited for. */
+  #cancelDead(): void {
+    if (this.#scheduler.flights.isOldestDead) this.#inFlight[0]?.handle.cancel();
+  }
+
+  #end(request: Request, error?: unknown): void {
+    if (request.status === "ended") return;
     this.#scheduler.remove(request);
-    this.#forget(request);
+    this.#tellEnd(request, error);
+    this.#cancelDead();
   }
 
-  #forget(request: Request): void {
-    if (this.#sinks.delete(request)) this.#ended.push(request);
-  }
-
-  #closeSamplers(): void {
-    for (const { work, slots } of this.#ended.splice(0)) {
-      if (work.kind === "generate") for (const slot of slots) this.#program.closeSampler(slot);
-    }
+  #tellEnd({ listen }: Request, error: unknown): void {
+    listen(error === undefined ? { type: "end" } : { type: "end", error });
   }
 }
 
-/** The queue's own iteration, with `cleanup` once it has ended in whatever way. */
-async function* withCleanup<T>(queue: EventQueue<T>, cleanup: () => void): AsyncGenerator<T, void, undefined> {
-  try {
-    yield* queue;
-  } finally {
-    cleanup();
-  }
+/** The named outputs of the engine's programs. */
+const OUTPUTS = ["logits"] as const;
+
+/** How large the steps of an engine with these limits may be. */
+export function compileOptions(limits: StepLimits, groups: number): CompileOptions {
+  const { stepTokens, maxSequences, maxOutputs, maxListed, maxDraft } = limits;
+  return {
+    stepTokens,
+    maxSequences,
+    maxOutputs,
+    samplerSlots: maxSequences,
+    maxListed,
+    maxMoves: groups * maxSequences * maxDraft,
+    maxCopies: groups * maxSequences,
+    outputs: OUTPUTS,
+  };
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new StepError("failed", String(error));
 }

@@ -1,108 +1,97 @@
 /**
- * What the engine works on. A request is token ids and what is wanted of them; it has one sequence while its
- * prompt is computed and then one for each of its n answers. A sequence has `length` known tokens of which
- * `computed` are in the KV cache: every step lets `computed` catch up, and that one rule covers prefill, chunked
- * prefill, decode and whatever comes later.
+ * What the engine works on. A request is a group of sequences over one prompt, one for each answer; while its prompt is
+ * computed, one of them does it for all. A sequence has known tokens, of which `computed` are in the KV cache, and every
+ * step lets `computed` catch up: that one rule covers prefill, chunked prefill, decode, drafts, and the way back after a
+ * preemption.
  */
-import type { SamplerParams } from "../backend/contract.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
+import type { Work, WorkEvent } from "./client.ts";
+import type { WorkKind } from "./work/kind.ts";
 
-export type FinishReason = "stop" | "length";
-
-/** n answers to a prompt. */
-export interface GenerateWork {
-  readonly kind: "generate";
-  readonly prompt: Int32Array;
-  /** The most tokens of an answer; prompt + maxTokens fits the context. */
-  readonly maxTokens: number;
-  /** One a wanted answer. */
-  readonly samplers: readonly SamplerParams[];
-  readonly stopIds: ReadonlySet<number>;
-  /** Alternatives to report with each token. */
-  readonly topLogprobs: number;
+/** A sample of a step in flight. */
+export interface SampleReference {
+  readonly step: number;
+  readonly sample: number;
 }
-
-/** What the model makes of given tokens: the log-probability of each but the first, or all logits. */
-export interface ScoreWork {
-  readonly kind: "score";
-  readonly prompt: Int32Array;
-  readonly want: "logprobs" | "logits";
-}
-
-export type Work = GenerateWork | ScoreWork;
-
-/** A token that an answer got, with its log-probability under the model's own distribution. */
-export interface SampledToken {
-  readonly index: number;
-  readonly id: number;
-  readonly logprob: number;
-  readonly top: readonly { readonly id: number; readonly logprob: number }[];
-  /** Set on an answer's last token. */
-  readonly finish?: FinishReason;
-}
-
-/** Logits after row `row`, or the log-probability of the token after it. */
-export interface Score {
-  readonly row: number;
-  readonly logprob?: number;
-  /** `[vocabSize]`, the receiver's own copy. */
-  readonly logits?: Float32Array;
-}
-
-export type EngineEvent =
-  | { readonly type: "token"; readonly request: Request; readonly token: SampledToken }
-  | { readonly type: "score"; readonly request: Request; readonly score: Score }
-  /** All answers are finished, or all rows scored. */
-  | { readonly type: "done"; readonly request: Request };
 
 export class Sequence {
   readonly request: Request;
   /** Which of the request's answers. */
   readonly index: number;
-  readonly slot: number;
+  /** `[capacity]`, of which the first `length` are known. */
   readonly tokens: Int32Array;
   length: number;
+  /** Samples of steps in flight: the tokens behind the known ones. */
+  readonly coming: SampleReference[] = [];
+  /** Tokens whose keys and values are in memory; and those that steps in flight will have put there. */
   computed = 0;
-  /** Nobody wants more of it; the step in flight still uses its blocks. */
-  ended = false;
-  state: SequenceState;
+  planned = 0;
+  /** Its memory; without one it waits: to be admitted, or to be forked off the sequence that computes the prompt. */
+  state: SequenceState | undefined;
+  /** The sampler slot that it holds, −1: none; whether it is open, and how many of the answer's tokens it counts. */
+  slot = -1;
+  isOpen = false;
+  committed = 0;
+  /** The last step that names its memory. */
+  lastStep = 0;
+  /** A draft of it is in flight: what follows depends on more than a sample's id. */
+  isDrafted = false;
+  finished = false;
 
-  constructor(request: Request, index: number, slot: number, state: SequenceState, capacity: number) {
+  constructor(request: Request, index: number) {
     this.request = request;
     this.index = index;
-    this.slot = slot;
-    this.state = state;
-    this.tokens = new Int32Array(capacity);
+    this.tokens = new Int32Array(request.capacity);
     this.tokens.set(request.work.prompt);
     this.length = request.work.prompt.length;
   }
 
-  /** Tokens that the next step may compute. */
+  /** Tokens that are known or coming. */
+  get reach(): number {
+    return this.length + this.coming.length;
+  }
+
+  /** Rows that the next step may compute. An answer's last possible token needs none. */
   get pending(): number {
-    return this.length - this.computed;
+    const { capacity, work } = this.request;
+    const end = work.generate === undefined ? this.reach : Math.min(this.reach, capacity - 1);
+    return Math.max(0, end - this.planned);
   }
 }
 
 export class Request {
   readonly work: Work;
-  /** Running sequences; empty while it waits and once it has ended. */
-  readonly sequences: Sequence[] = [];
-  /** Sampler slots held, one an answer. */
-  slots: readonly number[] = [];
-  /** Blocks reserved for it, a number a state group. */
-  reserved: readonly number[] = [];
+  readonly listen: (event: WorkEvent) => void;
+  readonly kinds: readonly WorkKind[];
+  /** One for each answer; a score alone has one, too. */
+  readonly sequences: readonly Sequence[];
   status: "waiting" | "running" | "ended" = "waiting";
+  /** The most blocks that it may come to need, for each state group. */
+  need: readonly number[] = [];
+  /** Of the prompt: a score that was told already. */
+  scored = 0;
+  /** Set by a kind of work: the request can't go on. */
+  failure: Error | undefined;
 
-  constructor(work: Work) {
+  constructor(work: Work, listen: (event: WorkEvent) => void, kinds: readonly WorkKind[]) {
     this.work = work;
-  }
-
-  get answers(): number {
-    return this.work.kind === "generate" ? this.work.samplers.length : 1;
+    this.listen = listen;
+    this.kinds = kinds;
+    const answers = work.generate?.samplers.length ?? 1;
+    this.sequences = Array.from({ length: answers }, (_, index) => new Sequence(this, index));
   }
 
   /** Positions that one sequence of the request may come to hold. */
   get capacity(): number {
-    return this.work.prompt.length + (this.work.kind === "generate" ? this.work.maxTokens : 0);
+    return this.work.prompt.length + (this.work.generate?.maxTokens ?? 0);
+  }
+
+  get unfinished(): readonly Sequence[] {
+    return this.sequences.filter(({ finished }) => !finished);
+  }
+
+  /** Answers that wait to be forked off the sequence that computes the prompt for all. */
+  get unforked(): readonly Sequence[] {
+    return this.sequences.filter(({ finished, state }) => !finished && state === undefined);
   }
 }

@@ -1,304 +1,214 @@
 /**
- * The scheduler: which tokens the next step computes, and what its samples mean. Pure: no clock, randomness,
- * I/O or backend inside, so that tests and simulators drive the very code that serves. This one is first come,
- * first served: a request is admitted when the blocks that it may come to need are free (so nothing is ever
- * preempted), else it and all behind it wait. Another policy is another class.
+ * The scheduler: which rows the next step computes, in whose memory, and what becomes of its result. Mechanism only: who
+ * is served is a Policy's business (policies/), what outputs mean is a kind of work's (work/). Pure: no clock, randomness,
+ * I/O or backend inside. Several steps may be in flight: `planned` runs ahead of `computed`, tokens that are still to come
+ * are references, and memory is given back with the last step that names it (flights.ts).
  */
-import { MAX_TOP_LOGPROBS, type StepPlan, type StepResult } from "../backend/contract.ts";
-import { RequestError } from "../errors.ts";
-import { type BlockCopy, blocksNeeded, type GroupMemory, SequenceState } from "../state/sequence-state.ts";
-import { type EngineEvent, type FinishReason, type Request, type SampledToken, Sequence } from "./request.ts";
-import { type StepLimits, StepPlanBuffer } from "./step-plan.ts";
+import type { StepPlan, StepResult } from "../backend/contract.ts";
+import type { StepPlanBuffer } from "../backend/step-plan.ts";
+import { invariant, StepError } from "../errors.ts";
+import { releaseBlocks, SequenceState } from "../state/sequence-state.ts";
+import { Flights, SamplerSlots } from "./flights.ts";
+import { placeDraft } from "./placed-draft.ts";
+import type { SchedulerView } from "./policies/policy.ts";
+import type { Request, Sequence } from "./request.ts";
+import { addShare, type Flight, isLive, needOf, type SchedulerOptions, type Share } from "./share.ts";
 
-export interface Scheduler {
-  /** Queues a request; throws RequestError where it can never run. */
-  add(request: Request): void;
-  /** Takes a request out, whatever its status; its memory is free when no step in flight uses it. */
-  remove(request: Request): void;
-  /** Ends one answer of a running request; the others go on. */
-  endAnswer(request: Request, index: number): void;
-  /** The next step, or undefined where there is nothing to do. The plan holds until the next `schedule()`. */
-  schedule(): StepPlan | undefined;
-  /** Takes in the result of the step that `schedule()` gave; a step that failed has none. */
-  update(result: StepResult | undefined): EngineEvent[];
-  /** Requests admitted by the last `schedule()`: their sampler slots must be opened before the step runs. */
-  readonly admitted: readonly Request[];
-  /** Requests running or waiting. */
-  readonly size: number;
-}
-
-/** A sequence's part in the step in flight. */
-interface Share {
-  readonly sequence: Sequence;
-  readonly count: number;
-  /** Index of its first sample, logprob or logits row in the plan; −1: none. */
-  readonly output: number;
-}
-
-export class FirstComeScheduler implements Scheduler {
-  readonly #limits: StepLimits;
-  readonly #memory: readonly GroupMemory[];
+export class Scheduler implements SchedulerView {
+  readonly waiting: Request[] = [];
+  readonly running: Request[] = [];
+  readonly flights = new Flights();
+  readonly memory: SchedulerView["memory"];
+  readonly stepTokens: number;
+  readonly #options: SchedulerOptions;
   readonly #plan: StepPlanBuffer;
-  readonly #waiting: Request[] = [];
-  #running: Request[] = [];
-  #admitted: Request[] = [];
-  /** Blocks that are promised to running requests, by group. */
-  readonly #reserved: number[];
-  readonly #freeSlots: number[];
-  #inFlight: Share[] | undefined;
-  /** Requests removed while a step in flight still used their blocks. */
-  readonly #leaving: Request[] = [];
-  readonly #copies: BlockCopy[] = [];
+  readonly #slots: SamplerSlots;
+  #lastStep = 0;
+  /** Requests that lost their memory in the step that is being made, or in one that came to nothing. */
+  #preempted = 0;
 
-  constructor(limits: StepLimits, memory: readonly GroupMemory[]) {
-    this.#limits = limits;
-    this.#memory = memory;
-    this.#plan = new StepPlanBuffer(limits, memory.length);
-    this.#reserved = memory.map(() => 0);
-    this.#freeSlots = Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);
+  constructor(options: SchedulerOptions) {
+    this.memory = options.groups.map(({ pool }) => pool);
+    this.stepTokens = options.limits.stepTokens;
+    this.#options = options;
+    this.#plan = options.plan;
+    this.#slots = new SamplerSlots(options.limits.maxSequences);
   }
 
-  get admitted(): readonly Request[] {
-    return this.#admitted;
-  }
-
-  get size(): number {
-    return this.#running.length + this.#waiting.length;
-  }
-
+  /** Queues a request; throws RequestError where it could not even run alone. */
   add(request: Request): void {
-    const { maxSequences, context } = this.#limits;
-    if (request.answers > maxSequences) {
-      throw new RequestError(
-        `${request.answers} answers were asked for, and the engine runs ${maxSequences} sequences at once; ` +
-          "ask for fewer (n) or raise maxSequences",
-      );
-    }
-    if (request.capacity > context) {
-      throw new RequestError(
-        `the request needs ${request.capacity} positions (prompt and answer), the context has ${context}`,
-      );
-    }
-    for (const [g, { pool, group }] of this.#memory.entries()) {
-      const need = this.#need(request)[g] ?? 0;
-      if (need > pool.size) {
-        throw new RequestError(
-          `the request needs ${need} KV blocks of 16 positions (${group.kind}), the whole cache has ${pool.size}; ` +
-            "lower maxTokens or n, or raise kvBytes",
-        );
-      }
-    }
-    this.#waiting.push(request);
+    request.need = needOf(request, this.#options.limits, this.#options.groups);
+    this.waiting.push(request);
   }
 
+  /** Takes a request out, whatever its status; its memory is free when no step in flight uses it. */
   remove(request: Request): void {
-    if (request.status === "waiting") {
-      const at = this.#waiting.indexOf(request);
-      if (at >= 0) this.#waiting.splice(at, 1);
-      request.status = "ended";
-    } else if (request.status === "running") {
-      request.status = "ended";
-      this.#running = this.#running.filter((other) => other !== request);
-      if (this.#inFlight) this.#leaving.push(request);
-      else this.#release(request);
-    }
+    for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
+    request.status = "ended";
+    for (const sequence of request.sequences) this.#drop(sequence);
   }
 
-  endAnswer(request: Request, index: number): void {
-    const sequence = request.sequences.find((one) => one.index === index);
-    if (!sequence) return;
-    if (this.#inFlight) sequence.ended = true;
-    else this.#end(sequence);
+  /** Ends one answer; the others go on. True where it was the last. */
+  endAnswer(sequence: Sequence): boolean {
+    sequence.finished = true;
+    const { unforked, unfinished } = sequence.request;
+    // Others may still need the prompt that it computes for them.
+    if (sequence.state === undefined || unforked.length === 0) this.#drop(sequence);
+    return unfinished.length === 0;
   }
 
+  /** The next step, or undefined where there is nothing to do now. The plan holds until the next call. */
   schedule(): StepPlan | undefined {
-    this.#admit();
-    const plan = this.#plan;
-    const { maxTokens, maxOutputs, maxSequences } = this.#limits;
-    plan.clear();
-    plan.copyBlocks(this.#copies);
-    this.#copies.length = 0;
+    const mayAdmit = this.#preempted === 0;
+    this.#preempted = 0;
+    if (mayAdmit) this.#admit();
+    const id = this.#lastStep + 1;
     const shares: Share[] = [];
-    const sequences = this.#running.flatMap((request) => request.sequences);
-    // Whoever needs one token gets it first: a long prompt slows others down, but never stops them.
-    for (const sequence of sequences) {
-      if (sequence.pending === 1 && plan.tokenCount < maxTokens) shares.push(this.#share(sequence, 1));
-    }
-    for (const sequence of sequences) {
-      if (sequence.pending === 1) continue;
-      let count = Math.min(sequence.pending, maxTokens - plan.tokenCount);
-      // Every row of a score is an output; those that samples may need are kept back.
-      if (sequence.request.work.kind === "score") {
-        count = Math.min(count, maxOutputs - maxSequences - plan.logprobCount - plan.logitCount);
-      }
-      if (count > 0) shares.push(this.#share(sequence, count));
+    this.#plan.clear();
+    for (const request of this.running) this.#fork(request);
+    for (const { sequence, rows } of this.#options.policy.turns(this)) {
+      this.#share(sequence as Sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
-    this.#inFlight = shares;
-    return plan;
+    for (const slot of this.#slots.takeClosing()) this.#plan.addClose(slot);
+    this.#lastStep = this.#plan.id = id;
+    this.flights.push({ id, shares, preempted: this.#preempted });
+    return this.#plan;
   }
 
-  update(result: StepResult | undefined): EngineEvent[] {
-    const events: EngineEvent[] = [];
-    for (const { sequence, count, output } of this.#inFlight ?? []) {
-      if (sequence.request.status === "ended" || !result) continue;
-      if (sequence.ended) {
-        this.#end(sequence);
+  /**
+   * Takes in what became of the oldest step in flight; gives that step, and the requests that have ended by it. After an
+   * error all steps in flight must be taken in before the next `schedule()`.
+   */
+  update(outcome: StepResult | Error): { readonly flight: Flight; readonly ended: readonly Request[] } {
+    const flight = this.flights.shift();
+    invariant(flight !== undefined, "no step is in flight");
+    for (const share of flight.shares) {
+      const live = isLive(share);
+      if (live && wasNotRun(outcome)) {
+        this.#rewind(share);
         continue;
       }
-      const first = sequence.computed;
-      sequence.computed += count;
-      sequence.state.slide(sequence.computed);
-      if (output < 0) continue;
-      if (sequence.request.work.kind === "score") this.#readScores(sequence, first, count, output, result, events);
-      else this.#readSamples(sequence, output, result, events);
+      if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
+      else if (live) this.#settle(share, outcome as StepResult);
+      releaseBlocks(share.ops.held);
     }
-    this.#inFlight = undefined;
-    for (const request of this.#leaving.splice(0)) this.#release(request);
-    for (const request of this.#running.filter(({ sequences }) => sequences.length === 0)) {
-      this.remove(request);
-      events.push({ type: "done", request });
-    }
-    return events;
+    this.flights.settle(flight.id);
+    const ended = this.running.filter(({ failure, unfinished }) => failure !== undefined || unfinished.length === 0);
+    for (const request of ended) this.remove(request);
+    return { flight, ended };
   }
 
-  #need(request: Request): number[] {
-    const { work, capacity, answers } = request;
-    return this.#memory.map(({ group }) =>
-      blocksNeeded(group, work.prompt.length, capacity, answers, this.#limits.maxTokens),
-    );
+  /** Takes a running request's memory; it waits again, and computes anew what it knows. */
+  preempt(request: Request): void {
+    this.#preempted += 1;
+    for (const sequence of request.sequences) this.#drop(sequence);
+    this.running.splice(this.running.indexOf(request), 1);
+    this.waiting.unshift(request);
+    request.status = "waiting";
   }
 
   #admit(): void {
-    this.#admitted = [];
-    for (;;) {
-      const request = this.#waiting[0];
-      if (!request || request.answers > this.#freeSlots.length) return;
-      const need = this.#need(request);
-      const fits = this.#memory.every(({ pool }, g) => (this.#reserved[g] ?? 0) + (need[g] ?? 0) <= pool.size);
-      if (!fits) return;
-      this.#waiting.shift();
-      for (const [g, blocks] of need.entries()) this.#reserved[g] = (this.#reserved[g] ?? 0) + blocks;
-      request.reserved = need;
-      request.slots = this.#freeSlots.splice(this.#freeSlots.length - request.answers);
+    for (const chosen of [...this.#options.policy.admit(this)]) {
+      const request = chosen as Request;
+      const answers = request.unfinished;
+      const [first] = answers;
+      invariant(first !== undefined && request.status === "waiting", "a request is admitted that does not wait");
+      if (answers.length > this.#slots.free) return;
+      for (const answer of answers) answer.slot = this.#slots.take();
+      first.state = new SequenceState(this.#options.groups);
       request.status = "running";
-      const state = new SequenceState(this.#memory);
-      request.sequences.push(new Sequence(request, 0, request.slots[0] ?? 0, state, request.capacity));
-      this.#running.push(request);
-      this.#admitted.push(request);
+      this.waiting.splice(this.waiting.indexOf(request), 1);
+      this.running.push(request);
     }
   }
 
-  #share(sequence: Sequence, count: number): Share {
-    const { work } = sequence.request;
-    sequence.state.grow(sequence.computed + count);
-    const row = this.#plan.addRows(sequence, count);
-    let output = -1;
-    if (work.kind === "score") {
-      for (let i = 0; i < count; i++) {
-        const next = sequence.tokens[sequence.computed + i + 1];
-        const last = sequence.computed + i + 1 === sequence.length;
-        if (work.want === "logprobs" && (last || next === undefined)) continue;
-        const at = work.want === "logits" ? this.#plan.addLogits(row + i) : this.#plan.addLogprob(row + i, next ?? 0);
-        if (output < 0) output = at;
-      }
-      // A score of one token has no log-probability; its sequence ends all the same.
-      if (output < 0) output = 0;
-    } else if (sequence.computed + count === sequence.length) {
-      // The prompt's last row is sampled once for each answer, an answer's last row once.
-      const slots = this.#isPrompt(sequence) ? sequence.request.slots : [sequence.slot];
-      for (const slot of slots) {
-        const at = this.#plan.addSample(row + count - 1, slot, work.topLogprobs);
-        if (output < 0) output = at;
-      }
+  /** Once the prompt is in memory, the other answers get theirs of it. */
+  #fork(request: Request): void {
+    const prompt = request.work.prompt.length;
+    const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
+    if (parent?.state === undefined) return;
+    for (const answer of request.unforked) {
+      answer.state = parent.state.fork(prompt);
+      if (answer.state === undefined) return;
+      answer.computed = answer.planned = prompt;
     }
-    return { sequence, count, output };
+    if (parent.finished) this.#drop(parent);
   }
 
-  #isPrompt(sequence: Sequence): boolean {
-    return sequence.length === sequence.request.work.prompt.length;
+  /** Adds a sequence's rows to the step, as many as fit. */
+  #share(sequence: Sequence, rows: number, step: number, shares: Share[]): void {
+    const { request, planned, state } = sequence;
+    const { unforked } = request;
+    if (state === undefined || sequence.isDrafted || (sequence.finished && unforked.length === 0)) return;
+    // The prompt is computed once for all answers, which are forked off where it ends.
+    const end = unforked.length > 0 ? request.work.prompt.length - planned : sequence.pending;
+    let count = Math.min(rows, end, sequence.pending, this.stepTokens - this.#plan.tokenCount);
+    const { drafter, limits } = this.#options;
+    const room = limits.maxOutputs - this.#plan.outputCount;
+    for (const kind of request.kinds) count = kind.fit(sequence, count, room);
+    if (count <= 0) return;
+    let draft = drafter && placeDraft(drafter, sequence, count, this.#plan, limits);
+    if (draft !== undefined && !state.grow(draft.slots)) draft = undefined;
+    if (draft === undefined && !this.#makeRoom(sequence, state, planned + count, shares)) return;
+    shares.push(addShare(this.#plan, step, sequence, state, count, draft));
   }
 
-  #readScores(
-    sequence: Sequence,
-    first: number,
-    count: number,
-    output: number,
-    result: StepResult,
-    events: EngineEvent[],
-  ): void {
-    const { request } = sequence;
-    const logits = request.work.kind === "score" && request.work.want === "logits";
-    for (let i = 0; i < count; i++) {
-      const row = first + i;
-      if (logits) {
-        const { vocabSize } = this.#limits;
-        const at = (output + i) * vocabSize;
-        events.push({ type: "score", request, score: { row, logits: result.logits.slice(at, at + vocabSize) } });
-      } else if (row + 1 < sequence.length) {
-        events.push({ type: "score", request, score: { row, logprob: result.logprobs[output + i] ?? Number.NaN } });
-      }
+  /** Blocks for the first `length` tokens, if need be those of somebody whom the policy names. */
+  #makeRoom(sequence: Sequence, state: SequenceState, length: number, shares: readonly Share[]): boolean {
+    while (!state.grow(length)) {
+      // What a preemption gives back may still be in use by a step in flight: one at a time.
+      if (this.flights.isReleasing) return false;
+      const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
+      const victim = this.#options.policy.victim(this, sequence, candidates) as Request | undefined;
+      if (victim !== undefined) this.preempt(victim);
+      if (victim === undefined || victim === sequence.request) return false;
     }
-    if (sequence.pending === 0) this.#end(sequence);
+    return true;
   }
 
-  #readSamples(sequence: Sequence, output: number, result: StepResult, events: EngineEvent[]): void {
-    const { request } = sequence;
-    const answers = [sequence];
-    if (this.#isPrompt(sequence)) {
-      for (const [index, slot] of request.slots.entries()) {
-        if (index === 0) continue;
-        const state = sequence.state.fork(sequence.computed, this.#copies);
-        const answer = new Sequence(request, index, slot, state, request.capacity);
-        answer.computed = sequence.computed;
-        answers.push(answer);
-        request.sequences.push(answer);
-      }
+  #settle({ sequence, state, first, count, draft, takers }: Share, result: StepResult): void {
+    sequence.computed = first + count;
+    let taken: readonly number[] = [];
+    for (const take of takers) {
+      const nodes = take(result);
+      if (nodes.length > 0) taken = nodes;
     }
-    for (const [i, answer] of answers.entries()) {
-      const token = this.#take(answer, output + i, result);
-      events.push({ type: "token", request, token });
-      if (token.finish) this.#end(answer);
+    if (draft !== undefined) {
+      sequence.isDrafted = false;
+      sequence.computed += taken.length;
+      sequence.planned = sequence.computed;
+      state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
+    }
+    state.slide(sequence.computed);
+    // Who has nothing left to compute, and nothing to come, has ended.
+    if (sequence.reach === sequence.computed) sequence.finished = true;
+    if (sequence.finished && sequence.request.unforked.length === 0) this.#drop(sequence);
+  }
+
+  /** A step that never ran is as if it had not been planned. The backend has closed the sampler slots that it names. */
+  #rewind({ sequence, state, ops }: Share): void {
+    state.restoreOps(ops);
+    sequence.planned = sequence.computed;
+    sequence.isDrafted = false;
+    for (const answer of [sequence, ...sequence.request.unforked]) {
+      answer.coming.length = 0;
+      answer.isOpen = false;
     }
   }
 
-  /** Appends sample `at` of the step to an answer. */
-  #take(answer: Sequence, at: number, result: StepResult): SampledToken {
-    const { work } = answer.request;
-    const id = result.sampleIds[at] ?? 0;
-    answer.tokens[answer.length] = id;
-    answer.length += 1;
-    let finish: FinishReason | undefined;
-    if (work.kind === "generate" && work.stopIds.has(id)) finish = "stop";
-    else if (answer.length === answer.request.capacity) finish = "length";
-    const top: { id: number; logprob: number }[] = [];
-    const wanted = work.kind === "generate" ? work.topLogprobs : 0;
-    for (let i = 0; i < wanted; i++) {
-      const from = at * MAX_TOP_LOGPROBS + i;
-      top.push({ id: result.topIds[from] ?? 0, logprob: result.topLogprobs[from] ?? Number.NaN });
-    }
-    const token = { index: answer.index, id, logprob: result.sampleLogprobs[at] ?? Number.NaN, top };
-    return finish ? { ...token, finish } : token;
+  /** The one path on which a sequence's slot and memory become free. */
+  #drop(sequence: Sequence): void {
+    const { state, slot, isOpen, lastStep } = sequence;
+    if (slot >= 0) this.#slots.giveBack(slot, isOpen);
+    sequence.slot = -1;
+    sequence.isOpen = sequence.isDrafted = false;
+    sequence.coming.length = sequence.computed = sequence.planned = 0;
+    sequence.state = undefined;
+    if (state !== undefined) this.flights.whenDone(lastStep, () => state.release());
   }
+}
 
-  /** The one path by which a sequence's blocks become free, together with #release. */
-  #end(sequence: Sequence): void {
-    const { sequences } = sequence.request;
-    sequences.splice(sequences.indexOf(sequence), 1);
-    this.#dropCopies(sequence);
-    sequence.state.release();
-  }
-
-  #release(request: Request): void {
-    for (let last = request.sequences.at(-1); last; last = request.sequences.at(-1)) this.#end(last);
-    for (const [g, blocks] of request.reserved.entries()) this.#reserved[g] = (this.#reserved[g] ?? 0) - blocks;
-    request.reserved = [];
-    this.#freeSlots.push(...request.slots);
-  }
-
-  /** A copy into a block that is about to be free must not run: the block may have a new owner by then. */
-  #dropCopies(sequence: Sequence): void {
-    const kept = this.#copies.filter(({ group, to }) => !sequence.state.table(group).includes(to));
-    this.#copies.splice(0, this.#copies.length, ...kept);
-  }
+function wasNotRun(outcome: StepResult | Error): boolean {
+  return outcome instanceof StepError && outcome.reason !== "failed";
 }

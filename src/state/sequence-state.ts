@@ -1,9 +1,11 @@
 /**
- * What one sequence remembers: a block table for each state group. It grows as positions are computed, forks
- * copy-on-write, frees behind a window, and gives everything back by one path (`release`). The tables' order is
- * that of the groups.
+ * What one sequence remembers: a block table for each state group. It grows as rows are planned, forks copy-on-write,
+ * frees behind a window, gives back what a rejected draft took, and everything by one path (`release`). What must be
+ * moved or copied before its next rows waits here, and holds its sources until then. The tables' order is that of the
+ * groups.
  */
 import { BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
+import { invariant } from "../errors.ts";
 import type { BlockPool } from "./block-pool.ts";
 
 /** A group with its pool: the memory that sequences are made of. */
@@ -12,14 +14,27 @@ export interface GroupMemory {
   readonly pool: BlockPool;
 }
 
-/** A block whose bytes must be copied before the next step: (group, from, to). */
-export interface BlockCopy {
-  readonly group: number;
-  readonly from: number;
-  readonly to: number;
+/** A block of a pool. */
+export interface HeldBlock {
+  readonly pool: BlockPool;
+  readonly block: number;
 }
 
-/** A block table: entry p / 16 holds position p; −1 where freed. */
+/** (group, from, to). */
+export type BlockCopy = readonly [group: number, from: number, to: number];
+/** (group, from block, from offset, to block, to offset). */
+export type SlotMove = readonly [group: number, block: number, offset: number, toBlock: number, toOffset: number];
+
+/** What a step must do to memory before a sequence's rows, and the blocks that it reads: held until it is done. */
+export interface MemoryOps {
+  readonly copies: readonly BlockCopy[];
+  readonly moves: readonly SlotMove[];
+  readonly held: readonly HeldBlock[];
+}
+
+const NOTHING: MemoryOps = { copies: [], moves: [], held: [] };
+
+/** A block table: entry p / 16 holds slot p; −1 where freed. */
 class BlockTable {
   readonly ids: number[] = [];
   /** Entries before this one are freed. */
@@ -28,90 +43,150 @@ class BlockTable {
 
 export class SequenceState {
   readonly #memory: readonly GroupMemory[];
-  readonly #tables: BlockTable[];
+  readonly #tables: readonly BlockTable[];
+  #pending: MemoryOps = NOTHING;
 
   constructor(memory: readonly GroupMemory[]) {
     this.#memory = memory;
     this.#tables = memory.map(() => new BlockTable());
   }
 
-  /** The block ids of a group, by position / 16. */
-  table(group: number): readonly number[] {
-    return this.#tables[group]?.ids ?? [];
+  /** The block ids of each group, by slot / 16. */
+  get tables(): readonly (readonly number[])[] {
+    return this.#tables.map(({ ids }) => ids);
   }
 
-  /** Makes room for the positions 0 … length − 1. */
-  grow(length: number): void {
+  /** Makes room for the slots 0 … length − 1; false, and nothing is taken, where a pool has too few blocks. */
+  grow(length: number): boolean {
     const entries = Math.ceil(length / BLOCK_TOKENS);
-    for (const [index, { pool }] of this.#memory.entries()) {
-      const table = this.#tables[index];
-      if (!table) continue;
-      while (table.ids.length < entries) table.ids.push(pool.allocate());
+    const fits = this.#memory.every(({ pool }, g) => entries - this.#table(g).ids.length <= pool.free);
+    if (!fits) return false;
+    for (const [g, { pool }] of this.#memory.entries()) {
+      const { ids } = this.#table(g);
+      while (ids.length < entries) ids.push(pool.allocate());
     }
+    return true;
   }
 
   /**
-   * A second sequence with the same first `length` positions. Full blocks are shared; a last block that is
-   * partly filled is copied, and the copy is added to `copies`.
+   * A second sequence with the same first `length` positions; undefined where a pool has no block left. Full blocks are
+   * shared; a last block that is partly filled is copied before the child's first rows.
    */
-  fork(length: number, copies: BlockCopy[]): SequenceState {
-    const child = new SequenceState(this.#memory);
+  fork(length: number): SequenceState | undefined {
+    invariant(this.#pending === NOTHING, "a sequence is forked before its moves are done");
     const full = Math.floor(length / BLOCK_TOKENS);
-    for (const [index, { pool }] of this.#memory.entries()) {
-      const from = this.#tables[index];
-      const to = child.#tables[index];
-      if (!from || !to) continue;
+    const partial = length % BLOCK_TOKENS > 0;
+    if (partial && this.#memory.some(({ pool }) => pool.free === 0)) return undefined;
+    const child = new SequenceState(this.#memory);
+    const copies: BlockCopy[] = [];
+    const held: HeldBlock[] = [];
+    for (const [g, { pool }] of this.#memory.entries()) {
+      const from = this.#table(g);
+      const to = child.#table(g);
       to.first = from.first;
-      for (const [entry, block] of from.ids.entries()) {
-        if (entry < from.first) to.ids.push(-1);
-        else if (entry < full) {
-          pool.share(block);
-          to.ids.push(block);
-        } else if (entry * BLOCK_TOKENS < length) {
-          const copy = pool.allocate();
-          copies.push({ group: index, from: block, to: copy });
-          to.ids.push(copy);
-        }
+      for (const block of from.ids.slice(0, full)) {
+        if (block >= 0) pool.share(block);
+        to.ids.push(block);
+      }
+      const last = from.ids[full];
+      if (!partial) continue;
+      invariant(last !== undefined && last >= 0, `a fork at ${length}, where nothing is`);
+      const copy = pool.allocate();
+      pool.share(last);
+      copies.push([g, last, copy]);
+      held.push({ pool, block: last });
+      to.ids.push(copy);
+    }
+    child.#pending = { copies, moves: [], held };
+    return child;
+  }
+
+  /** Keeps the slots 0 … length − 1, after what lies in the slots `from` has been moved to the slots before `length`. */
+  accept(from: readonly number[], length: number): void {
+    invariant(this.#pending === NOTHING, "a draft is accepted before the last one's moves are done");
+    const moves: SlotMove[] = [];
+    for (const g of this.#memory.keys()) {
+      from.forEach((slot, i) => {
+        const to = length - from.length + i;
+        moves.push([g, this.#block(g, slot), slot % BLOCK_TOKENS, this.#block(g, to), to % BLOCK_TOKENS]);
+      });
+    }
+    const entries = Math.ceil(length / BLOCK_TOKENS);
+    const sources = new Set(moves.map(([g, block]) => `${g} ${block}`));
+    const held: HeldBlock[] = [];
+    for (const [g, { pool }] of this.#memory.entries()) {
+      for (const block of this.#table(g).ids.splice(entries)) {
+        if (sources.has(`${g} ${block}`)) held.push({ pool, block });
+        else if (block >= 0) pool.release(block);
       }
     }
-    return child;
+    if (moves.length > 0) this.#pending = { copies: [], moves, held };
+  }
+
+  /** What must happen before the next rows; the caller releases what is held when that is done. */
+  takeOps(): MemoryOps {
+    const ops = this.#pending;
+    this.#pending = NOTHING;
+    return ops;
+  }
+
+  /** Gives back ops that were taken and not done. */
+  restoreOps(ops: MemoryOps): void {
+    if (ops.copies.length + ops.moves.length > 0) this.#pending = ops;
   }
 
   /** Frees the blocks that no query at `position` or later can see. */
   slide(position: number): void {
-    for (const [index, { group, pool }] of this.#memory.entries()) {
-      const table = this.#tables[index];
-      if (!table || group.window === undefined) continue;
+    for (const [g, { group, pool }] of this.#memory.entries()) {
+      if (group.window === undefined) continue;
+      const table = this.#table(g);
       const firstVisible = Math.max(0, position - group.window + 1);
       const end = Math.min(Math.floor(firstVisible / BLOCK_TOKENS), table.ids.length);
       for (; table.first < end; table.first += 1) {
-        pool.release(table.ids[table.first] ?? 0);
+        pool.release(table.ids[table.first] ?? -1);
         table.ids[table.first] = -1;
       }
     }
   }
 
   release(): void {
-    for (const [index, { pool }] of this.#memory.entries()) {
-      const table = this.#tables[index];
-      if (!table) continue;
+    releaseBlocks(this.takeOps().held);
+    for (const [g, { pool }] of this.#memory.entries()) {
+      const table = this.#table(g);
       for (const block of table.ids) if (block >= 0) pool.release(block);
       table.ids.length = 0;
       table.first = 0;
     }
   }
+
+  #table(group: number): BlockTable {
+    const table = this.#tables[group];
+    invariant(table !== undefined, `there is no state group ${group}`);
+    return table;
+  }
+
+  #block(group: number, slot: number): number {
+    const block = this.#table(group).ids[Math.floor(slot / BLOCK_TOKENS)];
+    invariant(block !== undefined && block >= 0, `slot ${slot} of group ${group} has no block`);
+    return block;
+  }
+}
+
+export function releaseBlocks(held: readonly HeldBlock[]): void {
+  for (const { pool, block } of held) pool.release(block);
 }
 
 /**
- * The most blocks of a group that `n` answers over one prompt hold at once, where a step adds at most
- * `chunk` positions to a sequence. Full prompt blocks are shared by the answers.
+ * The most blocks of a group that `n` answers over one prompt hold at once, where at most `ahead` positions of a
+ * sequence are planned beyond what is confirmed. Full prompt blocks are shared by the answers.
  */
-export function blocksNeeded(group: StateGroup, prompt: number, total: number, n: number, chunk: number): number {
+export function blocksNeeded(group: StateGroup, prompt: number, total: number, n: number, ahead: number): number {
   const all = Math.ceil(total / BLOCK_TOKENS);
   if (group.window !== undefined) {
-    const live = Math.ceil((group.window + chunk) / BLOCK_TOKENS) + 1;
-    return n * Math.min(all, live);
+    const live = Math.ceil((group.window + ahead) / BLOCK_TOKENS) + 1;
+    // A fork's source is held until its copy is done.
+    return n * Math.min(all, live) + (n > 1 ? 1 : 0);
   }
   const shared = Math.floor(prompt / BLOCK_TOKENS);
-  return shared + n * (all - shared);
+  return shared + n * (all - shared) + (n > 1 ? 1 : 0);
 }

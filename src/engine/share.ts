@@ -1,0 +1,119 @@
+/**
+ * A sequence's share of a step: its rows in the plan, and what is remembered of them until the step is done.
+ */
+import type { StepResult } from "../backend/contract.ts";
+import type { StepPlanBuffer } from "../backend/step-plan.ts";
+import { RequestError } from "../errors.ts";
+import { blocksNeeded, type GroupMemory, type MemoryOps, type SequenceState } from "../state/sequence-state.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
+import type { PlacedDraft } from "./placed-draft.ts";
+import type { Policy } from "./policies/policy.ts";
+import type { Request, Sequence } from "./request.ts";
+import type { Taken } from "./work/kind.ts";
+
+export interface StepLimits {
+  /** Rows of a step: the largest prefill chunk. */
+  readonly stepTokens: number;
+  readonly maxSequences: number;
+  /** Output rows of a step. More than maxSequences: the rest is for scores and drafts. */
+  readonly maxOutputs: number;
+  /** Listed slots of a step's drafted rows together. */
+  readonly maxListed: number;
+  /** Nodes of a draft; 0: none. */
+  readonly maxDraft: number;
+  /** Positions of a sequence. */
+  readonly context: number;
+  /** Steps in flight. */
+  readonly depth: number;
+}
+
+export interface SchedulerOptions {
+  readonly policy: Policy;
+  readonly limits: StepLimits;
+  readonly groups: readonly GroupMemory[];
+  /** Filled anew for each step. */
+  readonly plan: StepPlanBuffer;
+  readonly drafter?: Drafter | undefined;
+}
+
+export interface Share {
+  readonly sequence: Sequence;
+  /** The sequence's memory when the step was planned: another one by now, and the share is void. */
+  readonly state: SequenceState;
+  readonly first: number;
+  readonly count: number;
+  readonly draft: PlacedDraft | undefined;
+  /** What takes in the outputs, one for each kind of work that asked for some. */
+  readonly takers: readonly ((result: StepResult) => Taken)[];
+  readonly ops: MemoryOps;
+}
+
+/** A step in flight. */
+export interface Flight {
+  readonly id: number;
+  readonly shares: Share[];
+  readonly preempted: number;
+}
+
+/** Whether somebody still waits for a share's result. */
+export function isLive({ sequence, state }: Share): boolean {
+  return sequence.state === state && sequence.request.status === "running";
+}
+
+/** Adds the next `count` rows of a sequence, and a draft behind them; its memory has grown already. */
+export function addShare(
+  plan: StepPlanBuffer,
+  step: number,
+  sequence: Sequence,
+  state: SequenceState,
+  count: number,
+  draft: PlacedDraft | undefined,
+): Share {
+  const { planned: first, length, tokens, coming, request } = sequence;
+  plan.addSequence(state.tables);
+  const row = plan.tokenCount;
+  plan.addRows(tokens.subarray(first, Math.min(first + count, length)), first);
+  for (const { step: from, sample } of coming.slice(Math.max(0, first - length), first + count - length)) {
+    plan.addRow(plan.addReference(from, sample), first + plan.tokenCount - row);
+  }
+  draft?.addRows(plan);
+  const ops = state.takeOps();
+  for (const copy of ops.copies) plan.addCopy(...copy);
+  for (const move of ops.moves) plan.addMove(...move);
+  const takers: Share["takers"][number][] = [];
+  for (const kind of request.kinds) {
+    const take = kind.ask({ step, sequence, first, count, row, draft: draft?.tree }, plan);
+    if (take !== undefined) takers.push(take);
+  }
+  sequence.planned = first + count;
+  sequence.lastStep = step;
+  sequence.isDrafted = draft !== undefined;
+  return { sequence, state, first, count, draft, takers, ops };
+}
+
+/** The most blocks of each group that a request may need; throws RequestError where it could not even run alone. */
+export function needOf(request: Request, limits: StepLimits, groups: readonly GroupMemory[]): readonly number[] {
+  const { stepTokens, maxSequences, context, depth, maxDraft } = limits;
+  const answers = request.sequences.length;
+  if (answers > maxSequences) {
+    throw new RequestError(
+      `${answers} answers were asked for, and the engine runs ${maxSequences} sequences at once; ` +
+        "ask for fewer (n) or raise maxSequences",
+    );
+  }
+  if (request.capacity > context) {
+    throw new RequestError(
+      `the request needs ${request.capacity} positions (prompt and answer), the context has ${context}`,
+    );
+  }
+  return groups.map(({ pool, group }) => {
+    const most = request.capacity + 2 * maxDraft;
+    const prompt = request.work.prompt.length;
+    const need = blocksNeeded(group, prompt, most, answers, depth * stepTokens + 2 * maxDraft);
+    if (need <= pool.size) return need;
+    throw new RequestError(
+      `the request needs ${need} KV blocks of 16 positions (${group.kind}), the whole cache has ${pool.size}; ` +
+        "lower maxTokens or n, or raise kvBytes",
+    );
+  });
+}

@@ -1,0 +1,126 @@
+/**
+ * Answers to a prompt. At an answer's last token, and at each node of a draft that may follow it, a sample is drawn; the
+ * answer goes on along the nodes that equal the samples, so a plain step is a draft without nodes. The prompt's last row
+ * is sampled once for each of the n answers.
+ */
+import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/contract.ts";
+import type { StepPlanBuffer } from "../../backend/step-plan.ts";
+import { pathTo, verify } from "../../decode/speculative/draft-tree.ts";
+import { ModelError, invariant } from "../../errors.ts";
+import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
+import type { Sequence } from "../request.ts";
+import type { Rows, Taken, WorkKind } from "./kind.ts";
+
+const NONE: Taken = [];
+
+export class Generate implements WorkKind {
+  readonly #wish: GenerateWish;
+  readonly #stopIds: ReadonlySet<number>;
+
+  constructor(wish: GenerateWish) {
+    this.#wish = wish;
+    this.#stopIds = new Set(wish.stopIds);
+  }
+
+  fit(sequence: Sequence, count: number, room: number): number {
+    const samples = sequence.planned + count < sequence.reach ? 0 : 1 + sequence.request.unforked.length;
+    return samples <= room ? count : count - 1;
+  }
+
+  ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
+    const { sequence, step, draft } = rows;
+    const end = rows.first + rows.count;
+    const answers = [sequence, ...sequence.request.unforked].filter(({ reach, finished }) => reach === end && !finished);
+    if (answers.length === 0) return undefined;
+    const row = rows.row + rows.count - 1;
+    const samples = answers.map((answer) => {
+      this.#count(answer, plan);
+      const sample = plan.addSample(row, answer.slot, this.#wish.topLogprobs);
+      answer.coming.push({ step, sample });
+      return { answer, sample };
+    });
+    if (draft !== undefined && draft.tokens.length > 0) {
+      const [root] = samples;
+      invariant(root !== undefined && samples.length === 1, "a draft where answers still share a prompt");
+      for (const node of draft.tokens.keys()) {
+        plan.addSample(row + 1 + node, sequence.slot, this.#wish.topLogprobs);
+        for (const before of pathTo(draft, node)) plan.addCounted(row + 1 + before);
+      }
+      return (result) => {
+        const path = verify(draft, (node) => result.sampleIds[root.sample + 1 + node] ?? NOT_FINITE);
+        const taken = this.#take(sequence, [root.sample, ...path.map((node) => root.sample + 1 + node)], result);
+        return path.slice(0, taken - 1);
+      };
+    }
+    return (result) => {
+      for (const { answer, sample } of samples) if (!answer.finished) this.#take(answer, [sample], result);
+      return NONE;
+    };
+  }
+
+  /** Sees to it that the answer's sampler slot is open and counts its tokens, the last one included. */
+  #count(answer: Sequence, plan: StepPlanBuffer): void {
+    const { slot, index, length, tokens, coming, request } = answer;
+    const prompt = request.work.prompt.length;
+    if (!answer.isOpen) {
+      const params = this.#wish.samplers[index];
+      invariant(params !== undefined, `there is no answer ${index}`);
+      plan.addOpen({ slot, params, prompt: request.work.prompt, answer: tokens.slice(prompt, length) });
+      answer.isOpen = true;
+      answer.committed = length - prompt;
+    }
+    for (; prompt + answer.committed < length; answer.committed++) {
+      plan.addCommit(slot, tokens[prompt + answer.committed] ?? -1);
+    }
+    for (; prompt + answer.committed < length + coming.length; answer.committed++) {
+      const reference = coming[prompt + answer.committed - length];
+      invariant(reference !== undefined, "a token is neither known nor coming");
+      plan.addCommit(slot, plan.addReference(reference.step, reference.sample));
+    }
+  }
+
+  /** Appends samples of the step to an answer, as far as it goes; gives how many. */
+  #take(answer: Sequence, samples: readonly number[], result: StepResult): number {
+    const { request } = answer;
+    answer.coming.shift();
+    const tokens: ScoredToken[] = [];
+    let finish: FinishReason | undefined;
+    for (const sample of samples) {
+      const id = result.sampleIds[sample] ?? NOT_FINITE;
+      if (id < 0) {
+        request.failure = new ModelError(
+          id === NOT_FINITE
+            ? `the model gave logits that are not finite (NaN or infinite) at position ${answer.length}: a weight of its ` +
+                "file or a factor of its config is broken"
+            : "every token is forbidden here, by logitBias or a grammar",
+        );
+        return tokens.length;
+      }
+      answer.tokens[answer.length] = id;
+      answer.length += 1;
+      tokens.push(scored(id, result.sampleLogprobs, result.topIds, result.topLogprobs, sample, this.#wish.topLogprobs));
+      if (this.#stopIds.has(id)) finish = "stop";
+      else if (answer.length === request.capacity) finish = "length";
+      if (finish !== undefined) break;
+    }
+    answer.finished = finish !== undefined;
+    request.listen({ type: "tokens", answer: answer.index, tokens, ...(finish && { finish }) });
+    return tokens.length;
+  }
+}
+
+/** Token `id`, and the first `count` of the alternatives at index `at` of a result's lists. */
+export function scored(
+  id: number,
+  logprobs: Float32Array,
+  topIds: Int32Array,
+  topLogprobs: Float32Array,
+  at: number,
+  count: number,
+): ScoredToken {
+  const top = Array.from({ length: count }, (_, i) => ({
+    id: topIds[at * MAX_TOP_LOGPROBS + i] ?? -1,
+    logprob: topLogprobs[at * MAX_TOP_LOGPROBS + i] ?? Number.NaN,
+  }));
+  return { id, logprob: logprobs[at] ?? Number.NaN, top };
+}
