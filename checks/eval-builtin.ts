@@ -73,7 +73,7 @@ async function ask(llm: Llm, asked: readonly Question[]): Promise<Answered[]> {
 
 /** The assistants' words and what ends them, as token ids: [from, to) of each turn in the rendered dialogue. */
 function answerSpans(llm: Llm, messages: readonly ChatMessage[]): { ids: Int32Array; spans: [number, number][] } {
-  const ids = llm.tokenize(llm.renderChat(messages), { addSpecial: false });
+  const ids = llm.tokenizeChat(messages);
   const [open, close] = ["<|im_start|>", "<|im_end|>"].map((text) => llm.tokenize(text, { addSpecial: false })[0]);
   const head = llm.tokenize("<|im_start|>assistant\n", { addSpecial: false });
   const spans: [number, number][] = [];

@@ -3,8 +3,6 @@
  * what is wrong, soon and in little memory, and a model that is loaded beside it answers as before. What a reader
  * alone does with its bytes is fuzz-artifacts.ts's subject.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
 import type { MetaObject, MetaValue, ModelArtifact } from "../src/artifact/artifact.ts";
 import { memorySource } from "../src/artifact/byte-source.ts";
@@ -21,7 +19,7 @@ import { assemble } from "../src/engine/assemble.ts";
 import type { Llm } from "../src/engine/llm.ts";
 import { MillraceError } from "../src/errors.ts";
 import { Random } from "./fuzz-artifacts.ts";
-import { parityFamilies } from "../test/support/parity.ts";
+import { parityFamilies, parityFiles } from "../test/support/parity.ts";
 import { TINY_FAMILIES, tinyModel, type TinySize } from "../test/support/tiny-models.ts";
 
 /** Processor time of a whole case, from the bytes to the last token, on all threads. */
@@ -463,10 +461,10 @@ function damage(random: Random, bytes: Uint8Array, headerBytes: number): Uint8Ar
 
 function hfMutant(random: Random): Mutant {
   const family = random.pick(parityFamilies());
-  const folder = join(import.meta.dirname, "../test/fixtures/parity", family);
+  const files = parityFiles(family);
   const done: string[] = [];
   const texts = {
-    "config.json": JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as MetaObject,
+    "config.json": JSON.parse(files.config) as MetaObject,
     "tokenizer.json": tokenizerJson(),
     "tokenizer_config.json": {
       bos_token: "<s>",
@@ -476,7 +474,7 @@ function hfMutant(random: Random): Mutant {
     },
     "generation_config.json": { do_sample: true, temperature: 0.8, top_k: 5, eos_token_id: [1, 2] },
   };
-  const weights = readFileSync(join(folder, "model.safetensors"));
+  const weights = Buffer.from(files.weights);
   const headerEnd = 8 + Number(weights.readBigUInt64LE(0));
   let header: unknown = JSON.parse(weights.toString("utf8", 8, headerEnd));
   const changed = new Map<string, unknown>(Object.entries(texts));

@@ -46,6 +46,7 @@ for (const family of parityFamilies()) {
 
 /** What a fixture's config says and GGUF can't, as GGUF's readers take it. */
 const GGUF_DEFAULTS: Readonly<Record<string, MetaObject>> = {
+  qwen2: { use_sliding_window: false },
   gemma3: {
     layer_types: Array.from({ length: 4 }, () => "sliding_attention"),
     query_pre_attn_scalar: 32,

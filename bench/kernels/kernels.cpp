@@ -303,6 +303,13 @@ int main(int argc, char** argv) {
     else if (word == "--seconds") o.seconds = std::atof(value());
     else o.formats.push_back(word);
   }
+  for (const std::string& name : o.formats) {
+    if (std::any_of(std::begin(kTypes), std::end(kTypes), [&](const Type& type) { return name == type.name; })) continue;
+    std::fprintf(stderr, "%s is neither an option nor one of the formats:", name.c_str());
+    for (const Type& type : kTypes) std::fprintf(stderr, " %s", type.name);
+    std::fprintf(stderr, "\n");
+    return 2;
+  }
   Team team(std::max(1, o.threads));
   for (const Type& type : kTypes) {
     if (!o.formats.empty() && std::find(o.formats.begin(), o.formats.end(), type.name) == o.formats.end()) continue;

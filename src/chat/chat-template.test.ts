@@ -45,7 +45,7 @@ test("the constructs of published templates render as Jinja renders them", () =>
     ],
   ];
   for (const [source, expected] of cases) {
-    assert.equal(createChatTemplate(source, { bos: "<s>", eos: "</s>" }).render(CHAT), expected, source);
+    assert.equal(createChatTemplate(source, { bos: "<s>", eos: "</s>" }).render(CHAT).value, expected, source);
   }
 });
 
@@ -55,7 +55,7 @@ test("variables reach the template and may replace what is there", () => {
     template.render(CHAT, {
       addGenerationPrompt: false,
       variables: { enable_thinking: false, strftime_now: () => "1999" },
-    }),
+    }).value,
     "false 1999 false",
   );
 });

@@ -4,6 +4,7 @@
  * hostile template within bounds.
  */
 import { parse, tokenize } from "@huggingface/jinja";
+import { MarkedText } from "../tokenizer/marked-text.ts";
 import { MillraceError, RequestError, UnsupportedError } from "../errors.ts";
 import { templateGlobals } from "./template-functions.ts";
 import { type Limits, prepare, runSandboxed } from "./template-sandbox.ts";
@@ -36,7 +37,7 @@ export interface ChatTemplate {
    * Throws RequestError where the template refuses the messages (or there is none), UnsupportedError where it can't be
    * read, fails, or goes beyond its bounds.
    */
-  render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
+  render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): MarkedText;
 }
 
 /** The longest published templates have some 30,000 characters. */
@@ -72,7 +73,9 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
         ...variables,
       };
       program ??= guarded("can't be read", () => parseTemplate(source));
-      return guarded("failed", () => runSandboxed(program, all, limitsFor(messages, variables)));
+      return guarded("failed", () =>
+        MarkedText.of(runSandboxed(program, all, limitsFor(messages, variables)), "template"),
+      );
     },
   };
 }

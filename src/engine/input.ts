@@ -6,6 +6,7 @@ import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
+import type { MarkedText } from "../tokenizer/marked-text.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { AnswerOptions } from "./answer.ts";
 
@@ -63,7 +64,7 @@ export class InputProcessor {
   }
 
   /** The prompt that the model's template makes of the messages. */
-  render(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): string {
+  render(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): MarkedText {
     if (!this.#template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
@@ -73,10 +74,9 @@ export class InputProcessor {
 
   chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerOptions {
     const text = this.render(messages, options.templateVariables);
-    const reasoning = /<think>\s*$/.test(text) ? "open" : "tagged";
-    // The template writes BOS itself.
-    const ids = this.#tokenizer.encode(text, { addSpecial: false, parseSpecial: true });
-    return this.#answer(this.checkIds(ids), options, reasoning);
+    const reasoning = /<think>\s*$/.test(text.value) ? "open" : "tagged";
+    // The template writes BOS itself; no message writes a control token.
+    return this.#answer(this.checkIds(this.#tokenizer.encodeMarked(text)), options, reasoning);
   }
 
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerOptions {

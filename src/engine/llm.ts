@@ -71,7 +71,12 @@ export class Llm implements AsyncDisposable {
 
   /** The text that the chat template makes of the messages. */
   renderChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): string {
-    return this.#input.render(messages, variables);
+    return this.#input.render(messages, variables).value;
+  }
+
+  /** Token ids of the prompt that `chat` makes of the messages. */
+  tokenizeChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): Int32Array {
+    return this.tokenizer.encodeMarked(this.#input.render(messages, variables));
   }
 
   /** Token ids of a text; by default as `generate` would read it. */

@@ -23,7 +23,13 @@ export interface AddedToken {
 export type OnSegment = (from: number, to: number, id: number) => void;
 
 export interface AddedTokenMatcher {
-  split(text: string, parseSpecial: boolean, onSegment: OnSegment): void;
+  /** `allows`: the tokens that count at all, where that depends on the place. */
+  split(
+    text: string,
+    parseSpecial: boolean,
+    onSegment: OnSegment,
+    allows?: (token: AddedToken, from: number, to: number) => boolean,
+  ): void;
 }
 
 interface TrieNode {
@@ -74,7 +80,7 @@ export function createAddedTokenMatcher(
   const isSpace = (text: string, at: number): boolean => has(WHITE_SPACE, text.charCodeAt(at));
 
   return {
-    split(text, parseSpecial, onSegment) {
+    split(text, parseSpecial, onSegment, allows) {
       let done = 0;
       let at = 0;
       const upcoming = starters.map(() => -1);
@@ -90,7 +96,7 @@ export function createAddedTokenMatcher(
         let end = at;
         let node = root.children.get(text.charCodeAt(at));
         for (let next = at + 1; node !== undefined; next++) {
-          if (node.token !== undefined) {
+          if (node.token !== undefined && (allows === undefined || allows(node.token, at, next))) {
             token = node.token;
             end = next;
           }

@@ -21,9 +21,11 @@ const MARK = "▁";
 /** Beyond this many symbols the scratch space is given back. */
 const LONG_WORD = 1 << 16;
 
+/** `idOf` knows the tokens that ordinary text may become, by their texts; `reserved` are the others. */
 export function createBpeModel(
   spec: TokenizerSpec,
   idOf: (text: string) => number | undefined,
+  reserved: ReadonlySet<number>,
   alphabet: ByteAlphabet,
   preTokenizer: PreTokenizer,
 ): BpeModel {
@@ -32,7 +34,7 @@ export function createBpeModel(
   const unknown = model.unknownId ?? -1;
   const symbolTexts = [...texts];
   const chars = charIds(spec, idOf, symbolTexts);
-  const merger = new Merger(mergeTable(spec, idOf, symbolTexts));
+  const merger = new Merger(mergeTable(spec, idOf, reserved, symbolTexts));
   const byteIds = Int32Array.from(
     { length: 256 },
     (_, byte) => (bytes ? idOf(alphabet.chars[byte] ?? "") : undefined) ?? -1,
@@ -192,18 +194,16 @@ function charIds(
   return { basic, beyond };
 }
 
-/** No merge gives a control token: text can't forge one. */
+/** No merge gives a reserved token: text can't forge one. */
 function mergeTable(
   spec: TokenizerSpec,
   idOf: (text: string) => number | undefined,
+  reserved: ReadonlySet<number>,
   symbolTexts: readonly (string | undefined)[],
 ): MergeTable {
   const { merges } = spec.model;
-  if (merges.kind === "list") return mergeTableFromList(merges.triples);
-  const mergeable = (text: string): number | undefined => {
-    const id = idOf(text);
-    return id === undefined || spec.special.has(id) || fallbackByte(text) >= 0 ? undefined : id;
-  };
+  if (merges.kind === "list") return mergeTableFromList(merges.triples, reserved);
+  const mergeable = (text: string): number | undefined => (fallbackByte(text) >= 0 ? undefined : idOf(text));
   return mergeTableFromScores(symbolTexts, mergeable, merges.scores);
 }
 

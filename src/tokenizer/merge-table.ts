@@ -13,10 +13,16 @@ export interface MergeTable {
   result(place: number): number;
 }
 
-/** `merges`: left id, right id, result id, in order of rank; of a pair given twice the later counts. */
-export function mergeTableFromList(merges: Int32Array): MergeTable {
+/**
+ * `merges`: left id, right id, result id, in order of rank; of a pair given twice the later counts. Those with a result
+ * in `without` are left out.
+ */
+export function mergeTableFromList(merges: Int32Array, without: ReadonlySet<number> = new Set()): MergeTable {
   const table = new PairMap(merges.length / 3);
-  for (let i = 0; i < merges.length; i += 3) table.set(merges[i] ?? 0, merges[i + 1] ?? 0, i / 3, merges[i + 2] ?? 0);
+  for (let i = 0; i < merges.length; i += 3) {
+    const result = merges[i + 2] ?? 0;
+    if (!without.has(result)) table.set(merges[i] ?? 0, merges[i + 1] ?? 0, i / 3, result);
+  }
   return table;
 }
 

@@ -4,7 +4,7 @@
  * merging, and back. Chat templates are chat/'s; files are read by artifact/.
  */
 import type { TokenizerSource } from "../artifact/artifact.ts";
-import { createAddedTokenMatcher } from "./added-tokens.ts";
+import { type AddedToken, createAddedTokenMatcher } from "./added-tokens.ts";
 import { createBpeModel } from "./bpe-model.ts";
 import { byteAlphabet } from "./byte-alphabet.ts";
 import { unicodeClasses } from "./code-points.ts";
@@ -12,9 +12,11 @@ import { createDetokenizer, TextAssembler } from "./detokenizer.ts";
 import { ggufSpec } from "./gguf-spec.ts";
 import { hfSpec } from "./hf-spec.ts";
 import { IdBuffer } from "./id-buffer.ts";
+import type { MarkedText } from "./marked-text.ts";
 import { createNormalizer } from "./normalizer.ts";
 import { createPreTokenizer } from "./pre-tokenizer.ts";
 import type { TokenizerSpec } from "./spec.ts";
+import { isMarker, mayName } from "./token-trust.ts";
 
 export interface EncodeOptions {
   /** Add BOS/EOS as the model's metadata says. Default true. */
@@ -42,6 +44,11 @@ export interface Tokenizer {
   readonly addBos: boolean;
   readonly addEos: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
+  /**
+   * The ids of a text that a chat template made: those of `encode(text, {addSpecial: false, parseSpecial: true})`,
+   * except that a message can't name tokens that its origin may not (token-trust.ts); there they are ordinary text.
+   */
+  encodeMarked(text: MarkedText): Int32Array;
   /** Invalid bytes become U+FFFD, ids beyond the vocabulary nothing. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** The bytes of one token as they appear in text (control tokens: empty unless withSpecial). */
@@ -74,14 +81,16 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
   texts.forEach((text, id) => {
     if (text !== undefined && !ids.has(text)) ids.set(text, id);
   });
-  const normalize = createNormalizer(spec.normalizer, classes);
+  const normalizer = createNormalizer(spec.normalizer, classes);
   const preTokenizer = createPreTokenizer(spec.preTokenizer, classes, alphabet);
-  // Control tokens come from added tokens only: no text forges one.
+  // Control tokens and markers come from added tokens only: no text is merged into one.
+  const reserved = new Set(special);
+  for (const token of spec.added) if (isMarker(token)) reserved.add(token.id);
   const ordinaryId = (text: string): number | undefined => {
     const id = ids.get(text);
-    return id === undefined || special.has(id) ? undefined : id;
+    return id === undefined || reserved.has(id) ? undefined : id;
   };
-  const model = createBpeModel(spec, ordinaryId, alphabet, preTokenizer);
+  const model = createBpeModel(spec, ordinaryId, reserved, alphabet, preTokenizer);
   const before = createAddedTokenMatcher(
     spec.added.filter((token) => !token.normalized),
     (content) => content,
@@ -89,10 +98,10 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
   );
   const after = createAddedTokenMatcher(
     spec.added.filter((token) => token.normalized),
-    normalize,
+    normalizer.plain,
     classes,
   );
-  const detokenizer = createDetokenizer(spec, normalize, alphabet);
+  const detokenizer = createDetokenizer(spec, normalizer.plain, alphabet);
   const nothing = new Uint8Array(0);
 
   const encodeSegment = (segment: string, atStart: boolean, out: IdBuffer): void => {
@@ -131,13 +140,42 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
           out.push(id);
           return;
         }
-        const segment = normalize(whole.slice(from, to));
+        const segment = normalizer.plain(whole.slice(from, to));
         after.split(segment, parseSpecial, (innerFrom, innerTo, innerId) => {
           if (innerId >= 0) out.push(innerId);
           else encodeSegment(segment.slice(innerFrom, innerTo), from === 0 && innerFrom === 0, out);
         });
       });
       if (addSpecial) for (const id of spec.suffix) out.push(id);
+      return out.slice(0);
+    },
+
+    encodeMarked(text) {
+      const out = new IdBuffer();
+      const whole = text.toWellFormed();
+      const allowsIn =
+        (where: MarkedText) =>
+        (token: AddedToken, from: number, to: number): boolean =>
+          mayName(token, special.has(token.id), where, from, to);
+      const splitNormalized = (segment: MarkedText, atStart: boolean): void =>
+        after.split(
+          segment.value,
+          true,
+          (from, to, id) => {
+            if (id >= 0) out.push(id);
+            else encodeSegment(segment.value.slice(from, to), atStart && from === 0, out);
+          },
+          allowsIn(segment),
+        );
+      before.split(
+        whole.value,
+        true,
+        (from, to, id) => {
+          if (id >= 0) out.push(id);
+          else splitNormalized(normalizer.marked(whole.slice(from, to)), from === 0);
+        },
+        allowsIn(whole),
+      );
       return out.slice(0);
     },
 

@@ -127,7 +127,10 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
     const values = Array.from({ length: experts.size }, (_, e) => Array.from(experts.get(e)?.values ?? [])).flat();
     maker.values(name, "F32", [experts.size, ...(first?.shape ?? [])], values);
   }
-  const values = { ...ggufKeys(arch, number, headDim), ...ropeKeys(arch, hf, headDim, maker) };
+  const values = {
+    ...ggufKeys(arch, number, headDim),
+    ...ropeKeys(arch, hf, headDim, maker),
+  };
   return {
     ...maker.artifact(),
     name: `${artifact.name} as GGUF`,
@@ -147,7 +150,8 @@ function ggufKeys(arch: string, number: (...keys: string[]) => number, headDim: 
     "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
     "attention.layer_norm_epsilon": number("layer_norm_epsilon"),
     context_length: number("max_position_embeddings", "n_positions"),
-    "attention.sliding_window": number("sliding_window"),
+    // The converter writes no window for families that can switch it off.
+    "attention.sliding_window": arch.startsWith("qwen") ? 0 : number("sliding_window"),
     expert_count: number("num_local_experts", "num_experts"),
     expert_used_count: number("num_experts_per_tok"),
     expert_feed_forward_length: number("moe_intermediate_size"),

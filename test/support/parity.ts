@@ -1,17 +1,18 @@
 /**
- * The parity fixtures (made by recipes/fixtures/make.py) and how a backend is held against them: a whole prefill,
- * token by token, and a prefill of n followed by decodes must all give transformers' logits.
+ * The parity fixtures (made by recipes/fixtures/make.py; their weights come from a seed) and how a backend is held
+ * against them: a whole prefill, token by token, and a prefill of n followed by decodes must all give transformers' logits.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { ModelArtifact } from "../../src/artifact/artifact.ts";
+import { memorySource } from "../../src/artifact/byte-source.ts";
 import { hfArtifact } from "../../src/artifact/hf-artifact.ts";
-import { fileSource } from "../../src/artifact/node-file.ts";
 import { readSafetensors } from "../../src/artifact/safetensors.ts";
 import type { Backend } from "../../src/backend/contract.ts";
 import { optimize } from "../../src/graph/passes.ts";
 import { modelGraph } from "../../src/models/models.ts";
 import { ProgramRunner } from "../../src/backend/program-runner.ts";
+import { seededSafetensors, type SeededTensor } from "./seeded.ts";
 
 const FOLDER = path.join(import.meta.dirname, "../fixtures/parity");
 
@@ -29,16 +30,33 @@ export function parityFamilies(): string[] {
   return readdirSync(FOLDER).toSorted();
 }
 
+/** A fixture's files: the config as text, the checkpoint as the bytes of a safetensors file. */
+export function parityFiles(name: string): { readonly config: string; readonly weights: Uint8Array } {
+  const { dtype, tensors } = recorded(name);
+  return {
+    config: readFileSync(path.join(FOLDER, name, "config.json"), "utf8"),
+    weights: seededSafetensors(name, dtype, tensors),
+  };
+}
+
 /** Opens a fixture. They have no tokenizer: their ids are given. */
 export async function openParityCase(name: string): Promise<ParityCase> {
-  const folder = path.join(FOLDER, name);
-  const text = (file: string): string => readFileSync(path.join(folder, file), "utf8");
-  const recorded = JSON.parse(text("case.json")) as Pick<ParityCase, "tokens" | "positions" | "vocabulary">;
-  const weights = await readSafetensors(await fileSource(path.join(folder, "model.safetensors")));
-  const artifact = hfArtifact(name, { "config.json": text("config.json"), "tokenizer.json": "{}" }, [weights]);
-  const bytes = readFileSync(path.join(folder, "logits.f32"));
+  const { config, weights } = parityFiles(name);
+  const { tokens, positions, vocabulary } = recorded(name);
+  const file = await readSafetensors(memorySource(`${name}/model.safetensors`, weights));
+  const artifact = hfArtifact(name, { "config.json": config, "tokenizer.json": "{}" }, [file]);
+  const bytes = readFileSync(path.join(FOLDER, name, "logits.f32"));
   const logits = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
-  return { name, artifact, ...recorded, logits };
+  return { name, artifact, tokens, positions, vocabulary, logits };
+}
+
+interface Recorded extends Pick<ParityCase, "tokens" | "positions" | "vocabulary"> {
+  readonly dtype: "F16" | "BF16";
+  readonly tensors: Readonly<Record<string, SeededTensor>>;
+}
+
+function recorded(name: string): Recorded {
+  return JSON.parse(readFileSync(path.join(FOLDER, name, "case.json"), "utf8")) as Recorded;
 }
 
 /** How the tokens are cut into steps. */

@@ -255,7 +255,8 @@ MILLRACE_VEC const uint8_t* groupOf(const LinearArgs& a, int g) {
   return a.w->data + static_cast<size_t>(a.expert) * a.w->expertBytes + static_cast<size_t>(g) * a.w->groupBytes;
 }
 
-// Streams of weights that are read at a time, and bytes that prefetches run ahead of each.
+// Streams of weights that are read at a time (several get more out of the memory than one), and bytes that prefetches
+// run ahead of each. A stream is a run of groups, so that the prefetches at the end of one group serve the next.
 constexpr int kStreams = 4;
 constexpr int kAhead = 1024;
 MILLRACE_VEC void prefetch(const uint8_t* p, size_t bytes) {
@@ -268,13 +269,13 @@ MILLRACE_VEC void prefetchBlock(const uint8_t* group, int b) {
   prefetch(group + bytes * static_cast<size_t>(b), bytes);
 }
 
-// Rows rows (one, two or three), Groups groups at a time: several streams get more out of the memory than one.
+// Rows rows (one, two or three) times the groups g, g + apart, … of so many streams.
 template <typename L, int Groups, int Rows>
-void multiplyStreams(const LinearArgs& a, int row, int g, const ActBlock* panel) {
+void multiplyStreams(const LinearArgs& a, int row, int g, int apart, const ActBlock* panel) {
   const int blocks = a.w->cols / kActBlock;
   alignas(64) float acc[Groups][Rows][kGroupRows] = {};
   const uint8_t* group[Groups];
-  for (int i = 0; i < Groups; i++) group[i] = groupOf(a, g + i);
+  for (int i = 0; i < Groups; i++) group[i] = groupOf(a, g + apart * i);
   for (int b = 0; b < blocks; b++) {
     for (int i = 0; i < Groups; i++) {
       prefetchBlock<L>(group[i], b);
@@ -286,15 +287,15 @@ void multiplyStreams(const LinearArgs& a, int row, int g, const ActBlock* panel)
     }
   }
   for (int i = 0; i < Groups; i++) {
-    for (int r = 0; r < Rows; r++) finish(a, row + r, g + i, acc[i][r]);
+    for (int r = 0; r < Rows; r++) finish(a, row + r, g + apart * i, acc[i][r]);
   }
 }
 
 template <typename L, int Rows>
 void multiplyFew(const LinearArgs& a, int row, int g0, int g1, const ActBlock* panel) {
-  int g = g0;
-  for (; g + kStreams <= g1; g += kStreams) multiplyStreams<L, kStreams, Rows>(a, row, g, panel);
-  for (; g < g1; g++) multiplyStreams<L, 1, Rows>(a, row, g, panel);
+  const int each = (g1 - g0) / kStreams;
+  for (int i = 0; i < each; i++) multiplyStreams<L, kStreams, Rows>(a, row, g0 + i, each, panel);
+  for (int g = g0 + kStreams * each; g < g1; g++) multiplyStreams<L, 1, Rows>(a, row, g, 1, panel);
 }
 
 // Parts and rows of a tile whose sums stay in registers.
@@ -427,9 +428,9 @@ const float* rowOf(const LinearArgs& a, int i) {
   return a.x + static_cast<size_t>(a.rowIndex ? a.rowIndex[i] : i) * a.ldx;
 }
 
-// Rows rows, Groups groups at a time: as many chains as hide the latency of an FMA.
+// The groups g, g + apart, … of so many streams: as many chains as hide the latency of an FMA.
 template <typename L, int Groups, int Rows>
-void floatStreams(const LinearArgs& a, int row, int g) {
+void floatStreams(const LinearArgs& a, int row, int g, int apart) {
   using Value = typename L::Value;
   const int cols = a.w->cols;
   const float* x[Rows];
@@ -437,7 +438,7 @@ void floatStreams(const LinearArgs& a, int row, int g) {
   F32 acc[Groups][Rows][kParts];
   for (int r = 0; r < Rows; r++) x[r] = rowOf(a, row + r);
   for (int i = 0; i < Groups; i++) {
-    w[i] = reinterpret_cast<const Value*>(groupOf(a, g + i));
+    w[i] = reinterpret_cast<const Value*>(groupOf(a, g + apart * i));
     for (int r = 0; r < Rows; r++) {
       for (int part = 0; part < kParts; part++) acc[i][r][part] = zero();
     }
@@ -460,7 +461,7 @@ void floatStreams(const LinearArgs& a, int row, int g) {
     for (int r = 0; r < Rows; r++) {
       alignas(64) float out[kGroupRows];
       for (int part = 0; part < kParts; part++) store(out + kLanes * part, acc[i][r][part]);
-      finish(a, row + r, g + i, out);
+      finish(a, row + r, g + apart * i, out);
     }
   }
 }
@@ -468,9 +469,9 @@ void floatStreams(const LinearArgs& a, int row, int g) {
 template <typename L, int Rows>
 void floatFew(const LinearArgs& a, int row, int g0, int g1) {
   constexpr int chains = 8 / (kParts * Rows), groups = chains > 1 ? chains : 1;
-  int g = g0;
-  for (; g + groups <= g1; g += groups) floatStreams<L, groups, Rows>(a, row, g);
-  for (; g < g1; g++) floatStreams<L, 1, Rows>(a, row, g);
+  const int each = (g1 - g0) / groups;
+  for (int i = 0; i < each; i++) floatStreams<L, groups, Rows>(a, row, g0 + i, each);
+  for (int g = g0 + groups * each; g < g1; g++) floatStreams<L, 1, Rows>(a, row, g, 1);
 }
 
 constexpr int kTileRows = kLanes == 16 ? 12 : 6;

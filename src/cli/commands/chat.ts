@@ -72,8 +72,7 @@ async function turn(
   terminal: Terminal,
 ): Promise<readonly ChatMessage[]> {
   const room = Math.min(options.maxTokens ?? DEFAULT_ROOM, Math.floor(llm.info.context / 4));
-  const count = (messages: readonly ChatMessage[]): number =>
-    llm.tokenize(llm.renderChat(messages), { addSpecial: false, parseSpecial: true }).length;
+  const count = (messages: readonly ChatMessage[]): number => llm.tokenizeChat(messages).length;
   const stop = new AbortController();
   const printer = new AnswerPrinter(terminal);
   try {
