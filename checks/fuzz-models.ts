@@ -123,7 +123,7 @@ async function answer(mutant: Mutant, backend: Backend, random: Random): Promise
   const llm = await assemble(artifact, backend, {
     // Mostly short, so that everything happens; else what the model says.
     context: random.below(4) === 0 ? undefined : CONTEXT,
-    chunk: random.pick([1, 5, 16, 512]),
+    stepTokens: random.pick([1, 5, 16, 512]),
     maxSequences: 4,
     kv: random.pick(["f16", "f32", "q8"]),
   });

@@ -67,7 +67,7 @@ if (values.reference !== "none") {
     backend: "reference",
     kv: "f32",
     context: 2048,
-    chunk: 128,
+    stepTokens: 128,
     maxSequences: 1,
   });
   const steps: Step[] = [];

@@ -4,19 +4,31 @@
  */
 export type { KvType } from "./backend/contract.ts";
 export type { SamplingOptions } from "./decode/sampling.ts";
-export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./engine/answer.ts";
-export type { EngineOptions } from "./engine/assemble.ts";
-export type { ChatOptions, GenerateOptions, PromptOptions } from "./engine/input.ts";
-export type { Llm, LlmInfo } from "./engine/llm.ts";
-export { load, type LoadEvent, type LoadOptions } from "./engine/load.ts";
-export type { Perplexity, PerplexityOptions } from "./engine/perplexity.ts";
-export type { FinishReason } from "./engine/request.ts";
+export type { EngineStats, FinishReason, StepRecord } from "./engine/client.ts";
+export type {
+  Answer,
+  AnswerPart,
+  ChatOptions,
+  Choice,
+  GenerateOptions,
+  Generation,
+  Llm,
+  LlmInfo,
+  Perplexity,
+  PerplexityOptions,
+  PromptOptions,
+  Timings,
+  TokenLogprob,
+  Usage,
+} from "./engine/llm.ts";
+export { load, type EngineOptions, type LoadEvent, type LoadOptions } from "./engine/load.ts";
 export type { ChatMessage } from "./chat/chat-template.ts";
 export type { DetokenizerStream, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 export {
   ArtifactError,
   MemoryError,
   MillraceError,
+  ModelError,
   NativeError,
   NetworkError,
   RequestError,

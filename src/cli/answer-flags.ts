@@ -1,6 +1,6 @@
 /** From the flags of an answer to the engine's options, and the line of numbers after it. */
-import type { Generation } from "../engine/answer.ts";
-import type { GenerateOptions } from "../engine/input.ts";
+import type { Generation } from "../engine/llm.ts";
+import type { GenerateOptions } from "../engine/llm.ts";
 import type { SAMPLING } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
 import { formatSeconds } from "./progress.ts";

@@ -1,7 +1,7 @@
 /** Prints an answer as it comes: its text to stdout, what the model thinks before it to stderr (dim, where seen). */
 import process from "node:process";
 
-import type { AnswerPart } from "../engine/answer.ts";
+import type { AnswerPart } from "../engine/llm.ts";
 import type { Terminal } from "./terminal.ts";
 
 export class AnswerPrinter {

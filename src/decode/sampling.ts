@@ -73,9 +73,9 @@ export function resolveSampling(
   };
 }
 
-export function checkTopLogprobs(value: number): number {
+export function checkTopLogprobs(name: string, value: number): number {
   if (Number.isInteger(value) && value >= 0 && value <= MAX_TOP_LOGPROBS) return value;
-  throw new RequestError(`logprobs must be a whole number from 0 to ${MAX_TOP_LOGPROBS}, not ${String(value)}`);
+  throw new RequestError(`${name} must be a whole number from 0 to ${MAX_TOP_LOGPROBS}, not ${String(value)}`);
 }
 
 function resolveSeed(seed: number | bigint | undefined): bigint {

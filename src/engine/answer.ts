@@ -5,7 +5,16 @@
 import type { TextPart } from "../chat/reasoning.ts";
 import { MillraceError, RequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { EngineClient, FinishReason, GenerateWish, ScoredToken, Work, WorkEvent, WorkHandle } from "./client.ts";
+import {
+  type EngineClient,
+  type FinishReason,
+  type GenerateWish,
+  perform,
+  type ScoredToken,
+  type Work,
+  type WorkEvent,
+  type WorkHandle,
+} from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type OutputOptions, OutputProcessor } from "./output.ts";
 
@@ -100,12 +109,12 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
   readonly [Symbol.toStringTag] = "Answer";
   readonly #parts: EventQueue<AnswerPart>;
   readonly #result: Promise<Generation>;
-  #handle: WorkHandle | undefined;
+  readonly #leave = new AbortController();
   #iterated = false;
 
   /** What `prepare` throws, a wrong option say, is what the answer rejects with. */
   constructor(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest) {
-    this.#parts = new EventQueue(() => this.#cancel(new MillraceError("ERR_LEFT", "the iteration was left")));
+    this.#parts = new EventQueue(() => this.#leave.abort(new MillraceError("ERR_LEFT", "the iteration was left")));
     this.#result = this.#run(client, tokenizer, prepare);
     // Whoever iterates meets the error there; whoever awaits meets it in `then`.
     this.#result.then(
@@ -137,34 +146,21 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
     return this.#parts;
   }
 
-  #cancel(error: unknown): void {
-    this.#handle?.cancel(error);
-  }
-
   async #run(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest): Promise<Generation> {
     const request = prepare();
     const { work, signal } = request;
-    signal?.throwIfAborted();
     const answers = work.generate.samplers.map((_, i) => new Growing(i, new OutputProcessor(tokenizer, request)));
     const promptLogprobs: TokenLogprob[] = [];
     const start = performance.now();
     let first: number | undefined;
-    await new Promise<void>((resolve, reject) => {
-      const handle = client.submit(work, (event) => {
-        if (event.type === "end") {
-          signal?.removeEventListener("abort", onAbort);
-          if (event.error === undefined) resolve();
-          // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a signal's reason may be anything
-          else reject(event.error);
-        } else if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
-        else if (event.type === "tokens") {
-          first ??= performance.now();
-          this.#take(answers, event, handle);
-        }
-      });
-      const onAbort = (): void => handle.cancel(signal?.reason);
-      this.#handle = handle;
-      signal?.addEventListener("abort", onAbort, { once: true });
+    const leave = this.#leave.signal;
+    const either = signal === undefined ? leave : AbortSignal.any([signal, leave]);
+    await perform(client, work, either, (event, handle) => {
+      if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
+      else if (event.type === "tokens") {
+        first ??= performance.now();
+        this.#take(answers, event, handle);
+      }
     });
     return summarise(request, answers, promptLogprobs, { start, first: first ?? start, end: performance.now() });
   }

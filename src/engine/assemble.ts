@@ -8,12 +8,15 @@ import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { Engine } from "./engine.ts";
+import { compileOptions, Engine } from "./engine.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
+import { FirstCome } from "./policies/first-come.ts";
+import type { Policy } from "./policies/policy.ts";
 
 export interface EngineOptions {
   /** Positions of prompt and answer together. Default: the model's, at most 8,192. */
@@ -25,7 +28,17 @@ export interface EngineOptions {
   /** Sequences that run at once; more requests wait. Default 32. */
   readonly maxSequences?: number | undefined;
   /** The most tokens that one step computes: the largest chunk of a prefill. Default 512. */
-  readonly chunk?: number | undefined;
+  readonly stepTokens?: number | undefined;
+}
+
+/** For tests and experiments. */
+export interface AssembleOptions extends EngineOptions {
+  readonly policy?: Policy | undefined;
+  readonly drafter?: Drafter | undefined;
+  /** Nodes of a draft, at most. Default 64 where there is a drafter. */
+  readonly maxDraft?: number | undefined;
+  /** Steps in flight. Default 2; 1 with a drafter, whose drafts depend on what the step before gave. */
+  readonly depth?: 1 | 2 | undefined;
 }
 
 const DEFAULT_CONTEXT = 8192;
@@ -37,7 +50,7 @@ const MAX_SCORE_ROWS = 256;
 export async function assemble(
   artifact: ModelArtifact,
   backend: Backend,
-  options: EngineOptions & {
+  options: AssembleOptions & {
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
   } = {},
@@ -52,29 +65,33 @@ export async function assemble(
     const { graph } = await modelGraph(artifact, { context: options.context });
     const context = positive("context", options.context ?? Math.min(graph.contextLength, DEFAULT_CONTEXT));
     checkPositions(graph, context);
-    const chunk = Math.min(positive("chunk", options.chunk ?? 512), context);
-    const groups = groupStates(graph);
-    const memory = planMemory(backend, graph, groups, { kv, context, chunk, kvBytes: options.kvBytes });
+    const { drafter, depth = drafter === undefined ? 2 : 1, maxDraft = drafter === undefined ? 0 : 64 } = options;
+    const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
+    const limits = {
+      stepTokens: Math.min(positive("stepTokens", options.stepTokens ?? 512), context),
+      maxSequences,
+      maxOutputs: maxSequences + Math.max(scoreRows, maxDraft),
+      maxListed: maxDraft * Math.max(maxDraft, maxSequences),
+      maxDraft,
+      context,
+      depth,
+    };
+    const ahead = depth * limits.stepTokens + 2 * maxDraft;
+    const groups = groupStates([graph], kv);
+    const memory = planMemory(backend, groups, { context, ahead, kvBytes: options.kvBytes });
     const tokenizer = createTokenizer(artifact.tokenizer);
     const template =
       artifact.chatTemplate === undefined ? undefined : createChatTemplate(artifact.chatTemplate, special(tokenizer));
 
-    const weights = await backend.upload(artifact, graph, {
+    const lowered = backend.lower(graph, artifact, groups);
+    const weights = await backend.upload([lowered], {
       ...(onProgress && { onProgress }),
       ...(signal && { signal }),
     });
     closers.push(() => weights.close());
-    const pool = backend.allocate(graph, groups, memory.blocks, kv);
+    const pool = await backend.allocate(groups, memory.blocks);
     closers.push(() => pool.close());
-    const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
-    const limits = {
-      maxTokens: chunk,
-      maxSequences,
-      maxOutputs: maxSequences + scoreRows,
-      context,
-      vocabSize: graph.vocabSize,
-    };
-    const program = backend.compile(graph, weights, pool, { ...limits, samplerSlots: maxSequences });
+    const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length));
     closers.push(() => program.close());
 
     return new Llm({
@@ -88,12 +105,19 @@ export async function assemble(
         kvBytes: pool.bytes,
         kvTokens: memory.tokens,
         kv,
-        profile: backend.profile(kv),
+        profile: backend.profile(groups),
         hasChatTemplate: template !== undefined,
       },
       tokenizer,
-      input: new InputProcessor(tokenizer, template, artifact.generation, graph.vocabSize, context),
-      client: new Engine(program, pool, limits),
+      input: new InputProcessor({
+        tokenizer,
+        template,
+        templateSource: artifact.chatTemplate ?? "",
+        defaults: artifact.generation,
+        vocabSize: graph.vocabSize,
+        context,
+      }),
+      client: new Engine({ program, limits, vocabSize: graph.vocabSize, policy: options.policy ?? new FirstCome(), drafter }),
       release,
     });
   } catch (error) {

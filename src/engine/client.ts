@@ -93,3 +93,24 @@ export interface EngineClient {
   /** Ends all work and frees the memory. */
   close(): Promise<void>;
 }
+
+/** Has work done: resolves behind its last event, rejects with its error or the signal's reason. */
+export function perform(
+  client: EngineClient,
+  work: Work,
+  signal: AbortSignal | undefined,
+  listen: (event: WorkEvent, handle: WorkHandle) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const handle = client.submit(work, (event) => {
+      if (event.type !== "end") return listen(event, handle);
+      signal?.removeEventListener("abort", onAbort);
+      if (event.error === undefined) resolve();
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a signal's reason may be anything
+      else reject(event.error);
+    });
+    const onAbort = (): void => handle.cancel(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}

@@ -6,9 +6,10 @@ import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
+import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
 import type { MarkedText } from "../tokenizer/marked-text.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { AnswerOptions } from "./answer.ts";
+import type { AnswerRequest } from "./answer.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens of an answer. Default 1,024; never more than the context leaves. */
@@ -21,6 +22,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly n?: number;
   /** Report each token's log-probability, and this many alternatives (0 to 20). */
   readonly logprobs?: number;
+  /** Report the log-probability of each token of the prompt but the first, and this many alternatives (0 to 20). */
+  readonly promptLogprobs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,58 +41,59 @@ export interface ChatOptions extends GenerateOptions {
 
 const DEFAULT_MAX_TOKENS = 1024;
 
-export class InputProcessor {
-  readonly #tokenizer: Tokenizer;
-  readonly #template: ChatTemplate | undefined;
-  readonly #defaults: GenerationDefaults;
-  readonly #stopIds: ReadonlySet<number>;
-  readonly #vocabSize: number;
-  readonly #context: number;
+export interface InputParts {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | undefined;
+  /** The template's source; "" where there is none. */
+  readonly templateSource: string;
+  readonly defaults: GenerationDefaults;
+  readonly vocabSize: number;
+  readonly context: number;
+}
 
-  constructor(
-    tokenizer: Tokenizer,
-    template: ChatTemplate | undefined,
-    defaults: GenerationDefaults,
-    vocabSize: number,
-    context: number,
-  ) {
+export class InputProcessor {
+  readonly #parts: InputParts;
+  readonly #tokenizer: Tokenizer;
+  readonly #stopIds: ReadonlySet<number>;
+
+  constructor(parts: InputParts) {
+    const { tokenizer, defaults, vocabSize } = parts;
+    this.#parts = parts;
     this.#tokenizer = tokenizer;
-    this.#template = template;
-    this.#defaults = defaults;
     // A tokenizer may name tokens that the model doesn't have; they never come.
     const stopIds = [...tokenizer.stopIds, ...(defaults.eosTokenIds ?? [])].filter((id) => id < vocabSize);
     this.#stopIds = new Set(stopIds);
-    this.#vocabSize = vocabSize;
-    this.#context = context;
   }
 
   /** The prompt that the model's template makes of the messages. */
   render(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): MarkedText {
-    if (!this.#template) {
+    const { template } = this.#parts;
+    if (!template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
     if (messages.length === 0) throw new RequestError("chat() needs at least one message");
-    return this.#template.render(messages, { addGenerationPrompt: true, ...(variables ? { variables } : {}) });
+    return template.render(messages, { addGenerationPrompt: true, ...(variables ? { variables } : {}) });
   }
 
-  chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerOptions {
+  chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest {
     const text = this.render(messages, options.templateVariables);
-    const reasoning = /<think>\s*$/.test(text.value) ? "open" : "tagged";
+    const hasToken = (token: string): boolean => this.#tokenizer.tokenId(token) !== undefined;
+    const reasoning = reasoningFormat(this.#parts.templateSource, text.value, hasToken);
     // The template writes BOS itself; no message writes a control token.
     return this.#answer(this.checkIds(this.#tokenizer.encodeMarked(text)), options, reasoning);
   }
 
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerOptions {
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerRequest {
     const { parseSpecial = true, addSpecial = true } = options;
     const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
-    return this.#answer(this.checkIds(ids), options, "none");
+    return this.#answer(this.checkIds(ids), options, undefined);
   }
 
   /** A copy of token ids, checked. */
   checkIds(ids: ArrayLike<number>): Int32Array {
-    const bad = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= this.#vocabSize);
+    const bad = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= this.#parts.vocabSize);
     if (bad !== undefined) {
-      throw new RequestError(`${bad} is no token id; the vocabulary has the ids 0 to ${this.#vocabSize - 1}`);
+      throw new RequestError(`${bad} is not a token id (valid: 0 to ${this.#parts.vocabSize - 1})`);
     }
     return Int32Array.from(ids);
   }
@@ -97,16 +101,16 @@ export class InputProcessor {
   /** Throws where a prompt leaves no room in the context for `answer` tokens. */
   checkLength(tokens: number, answer: number): void {
     if (tokens === 0) throw new RequestError("the prompt is empty: it has no tokens");
-    if (tokens + answer > this.#context) {
+    if (tokens + answer > this.#parts.context) {
       throw new RequestError(
-        `the prompt has ${tokens} tokens, the context has ${this.#context}` +
+        `the prompt has ${tokens} tokens, the context has ${this.#parts.context}` +
           (answer > 0 ? ` and ${answer} of them must be left for the answer` : "") +
           "; shorten the prompt or load the model with a larger context",
       );
     }
   }
 
-  #answer(prompt: Int32Array, options: GenerateOptions, reasoning: AnswerOptions["reasoning"]): AnswerOptions {
+  #answer(prompt: Int32Array, options: GenerateOptions, reasoning: ReasoningFormat | undefined): AnswerRequest {
     this.checkLength(prompt.length, 1);
     const count = (name: string, value: number, high: number): number => {
       if (Number.isInteger(value) && value >= 1 && value <= high) return value;
@@ -117,15 +121,20 @@ export class InputProcessor {
     const stopIds = options.stopTokens
       ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
       : this.#stopIds;
-    const sampling = resolveSampling(options, this.#defaults, stopIds, this.#vocabSize);
+    const sampling = resolveSampling(options, this.#parts.defaults, stopIds, this.#parts.vocabSize);
+    const topLogprobs = checkTopLogprobs("logprobs", options.logprobs ?? 0);
     return {
       work: {
-        kind: "generate",
         prompt,
-        maxTokens: Math.min(maxTokens, this.#context - prompt.length),
-        samplers: Array.from({ length: n }, (_, sampleIndex) => ({ ...sampling, sampleIndex })),
-        stopIds,
-        topLogprobs: checkTopLogprobs(options.logprobs ?? 0),
+        generate: {
+          maxTokens: Math.min(maxTokens, this.#parts.context - prompt.length),
+          samplers: Array.from({ length: n }, (_, sampleIndex) => ({ ...sampling, sampleIndex })),
+          stopIds: Int32Array.from(stopIds),
+          topLogprobs,
+        },
+        ...(options.promptLogprobs !== undefined && {
+          score: { want: "logprobs", topLogprobs: checkTopLogprobs("promptLogprobs", options.promptLogprobs) },
+        }),
       },
       stop: typeof options.stop === "string" ? [options.stop] : (options.stop ?? []),
       reasoning,

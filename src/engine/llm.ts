@@ -6,7 +6,10 @@ import type { KvType } from "../backend/contract.ts";
 import type { ChatMessage } from "../chat/chat-template.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Answer } from "./answer.ts";
-import type { EngineClient } from "./client.ts";
+export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
+export type { ChatOptions, GenerateOptions, PromptOptions } from "./input.ts";
+export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
+import { type EngineClient, type EngineStats, perform, type StepRecord } from "./client.ts";
 import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
 import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
 
@@ -61,12 +64,12 @@ export class Llm implements AsyncDisposable {
    * where the messages don't fit the context or a parameter is wrong.
    */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Answer {
-    return new Answer(this.#client, this.tokenizer, this.#input.chat(messages, options));
+    return new Answer(this.#client, this.tokenizer, () => this.#input.chat(messages, options));
   }
 
   /** Continues a prompt, a text or token ids, as it is: no chat template. */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions = {}): Answer {
-    return new Answer(this.#client, this.tokenizer, this.#input.generate(prompt, options));
+    return new Answer(this.#client, this.tokenizer, () => this.#input.generate(prompt, options));
   }
 
   /** The text that the chat template makes of the messages. */
@@ -93,9 +96,10 @@ export class Llm implements AsyncDisposable {
     const prompt = this.#input.checkIds(ids);
     this.#input.checkLength(prompt.length, 0);
     const rows: Float32Array[] = [];
-    for await (const event of this.#client.submit({ kind: "score", prompt, want: "logits" }, options.signal)) {
-      if (event.type === "score" && event.score.logits) rows.push(event.score.logits);
-    }
+    const work = { prompt, score: { want: "logits", topLogprobs: 0 } } as const;
+    await perform(this.#client, work, options.signal, (event) => {
+      if (event.type === "logits") rows.push(...event.rows);
+    });
     return rows;
   }
 
@@ -110,6 +114,16 @@ export class Llm implements AsyncDisposable {
     const bytes = (part: Int32Array): number =>
       part.reduce((sum, id) => sum + this.tokenizer.tokenBytes(id, true).length, 0);
     return measurePerplexity(this.#client, ids, bytes, { ...options, window });
+  }
+
+  /** How much is under way, and the KV memory in use. */
+  stats(): EngineStats {
+    return this.#client.stats();
+  }
+
+  /** Tells of each step of the engine, until the function that it returns is called. */
+  watch(listen: (record: StepRecord) => void): () => void {
+    return this.#client.watch(listen);
   }
 
   /** Ends what is under way and frees the memory. */

@@ -5,6 +5,7 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
+export type { EngineOptions } from "./assemble.ts";
 import type { Llm } from "./llm.ts";
 
 export interface LoadOptions extends EngineOptions {

@@ -2,9 +2,8 @@
  * How a KV budget in bytes becomes blocks of each state group: groups share it in the proportion in which one
  * sequence of full length uses them.
  */
-import { type Backend, BLOCK_TOKENS, type KvType, type StateGroup } from "../backend/contract.ts";
+import { type Backend, BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
 import { MemoryError } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
 import { blocksNeeded } from "../state/sequence-state.ts";
 
 export interface MemoryPlan {
@@ -20,18 +19,17 @@ const GIB = 2 ** 30;
 /** The budget where the user gives none: four sequences of full length, at most 1 GiB, at least one sequence. */
 export function planMemory(
   backend: Backend,
-  graph: Graph,
   groups: readonly StateGroup[],
   options: {
-    readonly kv: KvType;
     readonly context: number;
-    readonly chunk: number;
+    /** Positions of a sequence that are planned beyond what is confirmed, at most. */
+    readonly ahead: number;
     readonly kvBytes?: number | undefined;
   },
 ): MemoryPlan {
-  const { kv, context, chunk } = options;
-  const blockBytes = groups.map((group) => backend.blockBytes(graph, group, kv));
-  const perSequence = groups.map((group) => blocksNeeded(group, 0, context, 1, chunk));
+  const { context, ahead } = options;
+  const blockBytes = groups.map((group) => backend.blockBytes(group));
+  const perSequence = groups.map((group) => blocksNeeded(group, 0, context, 1, ahead));
   const sequenceBytes = perSequence.reduce((sum, count, g) => sum + count * (blockBytes[g] ?? 0), 0);
   const budget = options.kvBytes ?? Math.max(sequenceBytes, Math.min(4 * sequenceBytes, GIB));
   const share = budget / sequenceBytes;

@@ -8,8 +8,9 @@ const letters = {
   stream: () => ({ push: (id: number) => String.fromCharCode(id), end: () => "" }),
 } as unknown as Tokenizer;
 
-function run(text: string, stop: string[], reasoning: "none" | "tagged" | "open"): { parts: string; stopped: boolean } {
-  const output = new OutputProcessor(letters, { stop, reasoning });
+function run(text: string, stop: string[], marks: "none" | "tagged" | "open"): { parts: string; stopped: boolean } {
+  const format = { open: "<think>", close: "</think>", isOpen: marks === "open" };
+  const output = new OutputProcessor(letters, { stop, reasoning: marks === "none" ? undefined : format });
   const parts: string[] = [];
   for (const letter of text) {
     if (output.stopped) break;

@@ -2,7 +2,7 @@
  * Perplexity of a text: windows of tokens that do not overlap, every token but a window's first predicted from
  * those before it in its window. The log-probabilities are computed in the backend; logits never come out.
  */
-import type { EngineClient } from "./client.ts";
+import { type EngineClient, perform } from "./client.ts";
 
 export interface PerplexityOptions {
   /** Tokens in a window. Default 1,024, or the context where that is less. */
@@ -40,9 +40,10 @@ export async function measurePerplexity(
     const prompt = ids.slice(w * window, (w + 1) * window);
     bytes += byteLength(prompt);
     let nll = 0;
-    for await (const event of client.submit({ kind: "score", prompt, want: "logprobs" }, signal)) {
-      if (event.type === "score") nll -= event.score.logprob ?? 0;
-    }
+    const work = { prompt, score: { want: "logprobs", topLogprobs: 0 } } as const;
+    await perform(client, work, signal, (event) => {
+      if (event.type === "logprobs") for (const { logprob } of event.tokens) nll -= logprob;
+    });
     predicted += Math.max(0, prompt.length - 1);
     windows.push(nll);
     onProgress?.({ done: w + 1, windows: count });

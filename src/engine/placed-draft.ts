@@ -17,11 +17,15 @@ export interface PlacedDraft {
   addRows(plan: StepPlanBuffer): void;
 }
 
-/** What a drafter proposes for a sequence whose next `count` rows reach its last token; undefined where it can't or won't. */
+/**
+ * What a drafter proposes for a sequence whose next `count` rows, with so many outputs, reach its last token; undefined
+ * where it can't or won't.
+ */
 export function placeDraft(
   drafter: Drafter,
   sequence: Sequence,
   count: number,
+  outputs: number,
   plan: StepPlanBuffer,
   limits: StepLimits,
 ): PlacedDraft | undefined {
@@ -31,7 +35,7 @@ export function placeDraft(
   const room = Math.min(
     limits.maxDraft,
     limits.stepTokens - plan.tokenCount - count,
-    limits.maxOutputs - plan.outputCount - 1,
+    limits.maxOutputs - plan.outputCount - outputs,
   );
   // The answer's last possible token needs no row.
   const deepest = request.capacity - 1 - length;

@@ -65,7 +65,7 @@ export class Scheduler implements SchedulerView {
     const id = this.#lastStep + 1;
     const shares: Share[] = [];
     this.#plan.clear();
-    for (const request of this.running) this.#fork(request);
+    for (const request of [...this.running]) this.#fork(request);
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
       this.#share(sequence as Sequence, rows, id, shares);
     }
@@ -129,7 +129,8 @@ export class Scheduler implements SchedulerView {
     const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
     if (parent?.state === undefined) return;
     for (const answer of request.unforked) {
-      answer.state = parent.state.fork(prompt);
+      do answer.state = parent.state.fork(prompt);
+      while (answer.state === undefined && this.#takeMemoryFor(answer, []));
       if (answer.state === undefined) return;
       answer.computed = answer.planned = prompt;
     }
@@ -146,9 +147,10 @@ export class Scheduler implements SchedulerView {
     let count = Math.min(rows, end, sequence.pending, this.stepTokens - this.#plan.tokenCount);
     const { drafter, limits } = this.#options;
     const room = limits.maxOutputs - this.#plan.outputCount;
-    for (const kind of request.kinds) count = kind.fit(sequence, count, room);
+    const outputs = (rows: number): number => request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
+    while (count > 0 && outputs(count) > room) count -= 1;
     if (count <= 0) return;
-    let draft = drafter && placeDraft(drafter, sequence, count, this.#plan, limits);
+    let draft = drafter && placeDraft(drafter, sequence, count, outputs(count), this.#plan, limits);
     if (draft !== undefined && !state.grow(draft.slots)) draft = undefined;
     if (draft === undefined && !this.#makeRoom(sequence, state, planned + count, shares)) return;
     shares.push(addShare(this.#plan, step, sequence, state, count, draft));
@@ -156,15 +158,18 @@ export class Scheduler implements SchedulerView {
 
   /** Blocks for the first `length` tokens, if need be those of somebody whom the policy names. */
   #makeRoom(sequence: Sequence, state: SequenceState, length: number, shares: readonly Share[]): boolean {
-    while (!state.grow(length)) {
-      // What a preemption gives back may still be in use by a step in flight: one at a time.
-      if (this.flights.isReleasing) return false;
-      const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
-      const victim = this.#options.policy.victim(this, sequence, candidates) as Request | undefined;
-      if (victim !== undefined) this.preempt(victim);
-      if (victim === undefined || victim === sequence.request) return false;
-    }
+    while (!state.grow(length)) if (!this.#takeMemoryFor(sequence, shares)) return false;
     return true;
+  }
+
+  /** Takes the memory of somebody whom the policy names for a sequence; false where that helps nothing now. */
+  #takeMemoryFor(sequence: Sequence, shares: readonly Share[]): boolean {
+    // What a preemption gives back may still be in use by a step in flight: one at a time.
+    if (this.flights.isReleasing) return false;
+    const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
+    const victim = this.#options.policy.victim(this, sequence, candidates) as Request | undefined;
+    if (victim !== undefined) this.preempt(victim);
+    return victim !== undefined && victim !== sequence.request;
   }
 
   #settle({ sequence, state, first, count, draft, takers }: Share, result: StepResult): void {
@@ -174,6 +179,8 @@ export class Scheduler implements SchedulerView {
       const nodes = take(result);
       if (nodes.length > 0) taken = nodes;
     }
+    // Whoever was told may have left.
+    if (sequence.state !== state) return;
     if (draft !== undefined) {
       sequence.isDrafted = false;
       sequence.computed += taken.length;

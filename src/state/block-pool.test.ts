@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Random } from "../../test/support/random.ts";
 import { BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
 import { BlockPool } from "./block-pool.ts";
-import { type BlockCopy, blocksNeeded, SequenceState } from "./sequence-state.ts";
+import { blocksNeeded, releaseBlocks, SequenceState } from "./sequence-state.ts";
 
 test("blocks are free, then held, then free again", () => {
   const pool = new BlockPool(3);
@@ -18,13 +18,15 @@ test("blocks are free, then held, then free again", () => {
   assert.throws(() => pool.allocate(), /beyond what admission reserved/);
 });
 
+const SHAPE = { kvHeads: 1, keyDim: 8, valueDim: 8, type: "f32" } as const;
+
 test("random growth, forks, slides and releases agree with a naive model and stay within blocksNeeded", () => {
   for (let seed = 1; seed <= 200; seed++) {
     const draw = new Random(seed);
     const next = (below: number): number => draw.below(below);
     const groups: StateGroup[] = [
-      { kind: "kv", states: [0] },
-      { kind: "window-kv", window: 1 + next(60), states: [1] },
+      { ...SHAPE, kind: "kv", states: ["all"] },
+      { ...SHAPE, kind: "window-kv", window: 1 + next(60), states: ["near"] },
     ];
     const memory = groups.map((group) => ({ group, pool: new BlockPool(4096) }));
     const prompt = 1 + next(200);
@@ -39,7 +41,7 @@ test("random growth, forks, slides and releases agree with a naive model and sta
     const contents = groups.map(() => new Map<string, number>());
     const write = (state: SequenceState, position: number, value: number): void => {
       for (const [g] of groups.entries()) {
-        const block = state.table(g)[Math.floor(position / BLOCK_TOKENS)];
+        const block = state.tables[g]?.[Math.floor(position / BLOCK_TOKENS)];
         contents[g]?.set(`${block}:${position % BLOCK_TOKENS}`, value);
       }
     };
@@ -47,7 +49,7 @@ test("random growth, forks, slides and releases agree with a naive model and sta
       for (const [g, group] of groups.entries()) {
         const first = group.window === undefined ? 0 : Math.max(0, values.length - group.window);
         for (let p = first; p < values.length; p++) {
-          const block = state.table(g)[Math.floor(p / BLOCK_TOKENS)] ?? -1;
+          const block = state.tables[g]?.[Math.floor(p / BLOCK_TOKENS)] ?? -1;
           assert.notEqual(block, -1, `seed ${seed}`);
           assert.equal(contents[g]?.get(`${block}:${p % BLOCK_TOKENS}`), values[p], `seed ${seed} group ${g} at ${p}`);
         }
@@ -56,7 +58,7 @@ test("random growth, forks, slides and releases agree with a naive model and sta
     const root = new SequenceState(memory);
     const answers: { state: SequenceState; values: number[] }[] = [{ state: root, values: [] }];
     const extend = (answer: { state: SequenceState; values: number[] }, count: number): void => {
-      answer.state.grow(answer.values.length + count);
+      assert.ok(answer.state.grow(answer.values.length + count));
       observe();
       for (let i = 0; i < count; i++) {
         const value = next(1 << 30);
@@ -69,15 +71,23 @@ test("random growth, forks, slides and releases agree with a naive model and sta
     const first = answers[0];
     assert.ok(first);
     while (first.values.length < prompt) extend(first, Math.min(chunk, prompt - first.values.length));
-    const copies: BlockCopy[] = [];
-    for (let i = 1; i < n; i++) answers.push({ state: root.fork(prompt, copies), values: [...first.values] });
-    for (const { group, from, to } of copies) {
-      for (let i = 0; i < BLOCK_TOKENS; i++) {
-        const value = contents[group]?.get(`${from}:${i}`);
-        if (value !== undefined) contents[group]?.set(`${to}:${i}`, value);
-      }
+    for (let i = 1; i < n; i++) {
+      const child = root.fork(prompt);
+      assert.ok(child);
+      answers.push({ state: child, values: [...first.values] });
     }
     observe();
+    for (const { state } of answers) {
+      // Before a child's first rows, and while its source is held, whoever else goes on.
+      const { copies, held } = state.takeOps();
+      for (const [group, from, to] of copies) {
+        for (let i = 0; i < BLOCK_TOKENS; i++) {
+          const value = contents[group]?.get(`${from}:${i}`);
+          if (value !== undefined) contents[group]?.set(`${to}:${i}`, value);
+        }
+      }
+      releaseBlocks(held);
+    }
     for (let step = prompt; step < total; step++) for (const answer of answers) extend(answer, 1);
     for (const [g, group] of groups.entries()) {
       const need = blocksNeeded(group, prompt, total, n, chunk);
@@ -86,4 +96,38 @@ test("random growth, forks, slides and releases agree with a naive model and sta
     for (const answer of answers) answer.state.release();
     for (const { pool } of memory) assert.equal(pool.used, 0, `seed ${seed}`);
   }
+});
+
+test("a memory that is full gives nothing, and takes nothing", () => {
+  const group: StateGroup = { ...SHAPE, kind: "kv", states: ["all"] };
+  const memory = [{ group, pool: new BlockPool(3) }];
+  const state = new SequenceState(memory);
+  assert.ok(state.grow(40));
+  assert.equal(state.grow(49), false);
+  assert.equal(state.fork(20), undefined);
+  assert.ok(state.fork(32), "full blocks are shared");
+  assert.equal(memory[0]?.pool.used, 3);
+});
+
+test("an accepted draft is moved before the next rows; its blocks are held until then", () => {
+  const group: StateGroup = { ...SHAPE, kind: "kv", states: ["all"] };
+  const memory = [{ group, pool: new BlockPool(8) }];
+  const pool = memory[0]?.pool;
+  const state = new SequenceState(memory);
+  // 15 known, a tree of 40 nodes behind its deepest place, 20; nodes 3 and 30 are accepted.
+  assert.ok(state.grow(60));
+  const [blocks = []] = [...state.tables].map((ids) => [...ids]);
+  state.accept([23, 50], 17);
+  assert.deepEqual(state.tables[0], blocks.slice(0, 2));
+  assert.equal(pool?.used, 3, "the second block is kept, the fourth is read");
+  const { moves, held } = state.takeOps();
+  assert.deepEqual(moves, [
+    [0, blocks[1], 7, blocks[0], 15],
+    [0, blocks[3], 2, blocks[1], 0],
+  ]);
+  releaseBlocks(held);
+  assert.equal(pool?.used, 2);
+  assert.deepEqual(state.takeOps().moves, []);
+  state.release();
+  assert.equal(pool?.used, 0);
 });

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 
 import { millraceHome } from "../../artifact/node-home.ts";
-import type { GenerateOptions } from "../../engine/input.ts";
+import type { GenerateOptions } from "../../engine/llm.ts";
 import type { Llm } from "../../engine/llm.ts";
 import { MillraceError } from "../../errors.ts";
 import type { ChatMessage } from "../../chat/chat-template.ts";

@@ -22,15 +22,14 @@ export class Generate implements WorkKind {
     this.#stopIds = new Set(wish.stopIds);
   }
 
-  fit(sequence: Sequence, count: number, room: number): number {
-    const samples = sequence.planned + count < sequence.reach ? 0 : 1 + sequence.request.unforked.length;
-    return samples <= room ? count : count - 1;
+  outputs(sequence: Sequence, count: number): number {
+    return answersAt(sequence, sequence.planned + count).length;
   }
 
   ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
     const { sequence, step, draft } = rows;
     const end = rows.first + rows.count;
-    const answers = [sequence, ...sequence.request.unforked].filter(({ reach, finished }) => reach === end && !finished);
+    const answers = answersAt(sequence, end);
     if (answers.length === 0) return undefined;
     const row = rows.row + rows.count - 1;
     const samples = answers.map((answer) => {
@@ -107,6 +106,11 @@ export class Generate implements WorkKind {
     request.listen({ type: "tokens", answer: answer.index, tokens, ...(finish && { finish }) });
     return tokens.length;
   }
+}
+
+/** The answers whose last token is the last of a sequence's first `end` ones: its own, and those that share its prompt. */
+function answersAt(sequence: Sequence, end: number): readonly Sequence[] {
+  return [sequence, ...sequence.request.unforked].filter(({ reach, finished }) => reach === end && !finished);
 }
 
 /** Token `id`, and the first `count` of the alternatives at index `at` of a result's lists. */

@@ -19,8 +19,8 @@ export interface Rows {
 }
 
 export interface WorkKind {
-  /** How many of the next `count` rows it can take where the step has room for `room` more output rows. */
-  fit(sequence: Sequence, count: number, room: number): number;
+  /** Output rows that it wants of the next `count` rows, drafts aside. */
+  outputs(sequence: Sequence, count: number): number;
   /** Asks for outputs; gives what takes them in, or undefined where it wants nothing of these rows. */
   ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined;
 }

@@ -23,9 +23,9 @@ export class Score implements WorkKind {
     this.#vocabSize = vocabSize;
   }
 
-  fit(sequence: Sequence, count: number, room: number): number {
+  outputs(sequence: Sequence, count: number): number {
     const { begin, end } = this.#wanted(sequence, sequence.planned, count);
-    return Math.max(0, count - Math.max(0, end - begin - room));
+    return Math.max(0, end - begin);
   }
 
   ask({ sequence, first, count, row }: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {

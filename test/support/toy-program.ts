@@ -1,0 +1,247 @@
+/**
+ * A Program whose "KV cache" holds token ids and whose samples are a hash of everything that the sampled row sees through
+ * its block table and list, and of everything that its sampler slot counts: whatever batching, chunking, forking, drafts,
+ * preemption, references or freeing get wrong changes an answer. Steps run one after another with turns of the event loop
+ * between; a step can be told to fail.
+ */
+import assert from "node:assert/strict";
+import {
+  BLOCK_TOKENS,
+  type Lowered,
+  MAX_TOP_LOGPROBS,
+  type Pool,
+  type Program,
+  REMEMBERED_STEPS,
+  type StateGroup,
+  type StepHandle,
+  type StepPlan,
+  type StepResult,
+} from "../../src/backend/contract.ts";
+import { StepError } from "../../src/errors.ts";
+
+export const TOY_VOCAB = 50;
+const SHAPE = { kvHeads: 1, keyDim: 16, valueDim: 16, type: "f32" } as const;
+export const TOY_GROUPS: readonly StateGroup[] = [
+  { ...SHAPE, kind: "kv", states: ["all"] },
+  { ...SHAPE, kind: "window-kv", window: 21, states: ["near"] },
+];
+
+interface Slot {
+  readonly salt: string;
+  readonly prompt: readonly number[];
+  readonly answer: number[];
+}
+
+interface Pending {
+  readonly plan: StepPlan;
+  readonly resolve: (result: StepResult) => void;
+  readonly reject: (error: Error) => void;
+  cancelled: boolean;
+}
+
+export class ToyProgram implements Program {
+  readonly lowered = {} as Lowered;
+  readonly pool: Pool;
+  /** Rows of each step that ran. */
+  readonly steps: number[] = [];
+  /** How often each mechanism was used. */
+  readonly used = { references: 0, listed: 0, moves: 0, copies: 0, reopened: 0, unrun: 0, cancelled: 0, inFlight: 0 };
+  readonly slots = new Map<number, Slot>();
+  /** The next step to run fails. */
+  failNext = false;
+  readonly #memory: readonly Int32Array[];
+  readonly #samples = new Map<number, Int32Array>();
+  readonly #queue: Pending[] = [];
+  #running: Promise<void> | undefined;
+
+  constructor(blocks: readonly number[]) {
+    this.#memory = blocks.map((count) => new Int32Array(count * BLOCK_TOKENS).fill(-7));
+    this.pool = {
+      groups: TOY_GROUPS,
+      blocks,
+      bytes: 0,
+      read: async () => new Uint8Array(),
+      write: async () => undefined,
+      close: () => undefined,
+    };
+  }
+
+  run(plan: StepPlan): StepHandle {
+    assert.ok(this.#queue.length < 2, "more than two steps in flight");
+    const copy = structuredClone({ ...plan, opens: [...plan.opens] });
+    const { promise, resolve, reject } = Promise.withResolvers<StepResult>();
+    const pending: Pending = { plan: copy, resolve, reject, cancelled: false };
+    this.#queue.push(pending);
+    if (this.#queue.length === 2) this.used.inFlight += 1;
+    this.#running ??= this.#work();
+    return {
+      result: promise,
+      mask: () => assert.fail("the toy has no masks"),
+      cancel: () => {
+        pending.cancelled = true;
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#running;
+  }
+
+  async #work(): Promise<void> {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (!next.cancelled && !this.failNext) {
+        const result = this.#step(next.plan);
+        this.#queue.shift();
+        next.resolve(result);
+        continue;
+      }
+      // The slots that it names are closed, and whoever was behind it comes back unrun.
+      const failed = this.failNext;
+      this.failNext = false;
+      for (const [i, { plan, reject }] of this.#queue.splice(0).entries()) {
+        this.#closeNamed(plan);
+        if (i > 0) this.used.unrun += 1;
+        else if (!failed) this.used.cancelled += 1;
+        reject(
+          i > 0
+            ? new StepError("unrun", "unrun")
+            : failed
+              ? new Error("planned failure")
+              : new StepError("cancelled", "cancelled"),
+        );
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #closeNamed(plan: StepPlan): void {
+    const named = [...plan.closes.subarray(0, plan.closeCount), ...plan.sampleSlots.subarray(0, plan.sampleCount)];
+    named.push(...plan.opens.map(({ slot }) => slot));
+    for (let i = 0; i < plan.commitCount; i++) named.push(plan.commits[2 * i] ?? -1);
+    for (const slot of named) this.slots.delete(slot);
+  }
+
+  #step(plan: StepPlan): StepResult {
+    this.steps.push(plan.tokenCount);
+    const resolve = (token: number): number => {
+      if (token >= 0) return token;
+      this.used.references += 1;
+      const [step = -1, sample = -1] = plan.references.subarray(2 * (-1 - token));
+      const id = this.#samples.get(step)?.[sample];
+      assert.ok(id !== undefined, `step ${step} has no sample ${sample}`);
+      return id;
+    };
+    this.#openSlots(plan, resolve);
+    this.#moveMemory(plan);
+    const tokens = Array.from(plan.tokens.subarray(0, plan.tokenCount), resolve);
+    const sequenceOf: number[] = [];
+    for (let s = 0; s < plan.sequenceCount; s++) {
+      for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
+        sequenceOf[row] = s;
+        for (const [g, memory] of this.#memory.entries()) memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
+      }
+    }
+    const hash = (row: number, salt: string): number => this.#hash(plan, sequenceOf[row] ?? -1, row, salt);
+    const ids = Int32Array.from({ length: plan.sampleCount }, (_, i) => {
+      const slot = this.slots.get(plan.sampleSlots[i] ?? -1);
+      assert.ok(slot, "a sample names a slot that is not open");
+      const counted: number[] = [];
+      if (plan.countedCount > 0) {
+        for (const row of plan.counted.subarray(plan.countStarts[i], plan.countStarts[i + 1])) counted.push(tokens[row] ?? -1);
+      }
+      const salt = `${slot.salt} ${slot.prompt.join()} ${[...slot.answer, ...counted].join()}`;
+      return hash(plan.sampleRows[i] ?? -1, salt) % TOY_VOCAB;
+    });
+    this.#samples.set(plan.id, ids);
+    this.#samples.delete(plan.id - REMEMBERED_STEPS);
+    const { count: logits = 0, rows = new Int32Array() } = plan.outputs[0] ?? {};
+    return {
+      sampleIds: ids,
+      sampleLogprobs: Float32Array.from(ids, (id) => -id),
+      topIds: new Int32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
+      topLogprobs: new Float32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
+      logprobs: Float32Array.from(
+        { length: plan.logprobCount },
+        (_, i) => -(hash(plan.logprobRows[i] ?? 0, `${plan.logprobIds[i]}`) % 1000),
+      ),
+      logprobTopIds: new Int32Array(plan.logprobCount * MAX_TOP_LOGPROBS),
+      logprobTopLogprobs: new Float32Array(plan.logprobCount * MAX_TOP_LOGPROBS),
+      outputs: [
+        Float32Array.from(
+          { length: logits * TOY_VOCAB },
+          (_, i) => hash(rows[Math.floor(i / TOY_VOCAB)] ?? 0, `${i % TOY_VOCAB}`) % 1000,
+        ),
+      ],
+    };
+  }
+
+  #openSlots(plan: StepPlan, resolve: (token: number) => number): void {
+    for (const slot of plan.closes.subarray(0, plan.closeCount)) this.slots.delete(slot);
+    for (const { slot, params, prompt, answer } of plan.opens) {
+      assert.ok(!this.slots.has(slot), `slot ${slot} is open already`);
+      if (answer.length > 0) this.used.reopened += 1;
+      this.slots.set(slot, { salt: `${params.seed}:${params.sampleIndex}`, prompt: [...prompt], answer: [...answer] });
+    }
+    for (let i = 0; i < plan.commitCount; i++) {
+      const slot = this.slots.get(plan.commits[2 * i] ?? -1);
+      assert.ok(slot, "a commit names a slot that is not open");
+      slot.answer.push(resolve(plan.commits[2 * i + 1] ?? 0));
+    }
+  }
+
+  #moveMemory(plan: StepPlan): void {
+    const [sources, targets]: [Set<string>, Set<string>] = [new Set(), new Set()];
+    for (let i = 0; i < plan.moveCount; i++) {
+      const [g = 0, block = 0, offset = 0, toBlock = 0, toOffset = 0] = plan.moves.subarray(5 * i, 5 * i + 5);
+      const memory = this.#memory[g];
+      assert.ok(memory);
+      memory[toBlock * BLOCK_TOKENS + toOffset] = memory[block * BLOCK_TOKENS + offset] ?? -1;
+      sources.add(`${g} ${block} ${offset}`);
+      targets.add(`${g} ${toBlock} ${toOffset}`);
+      this.used.moves += 1;
+    }
+    assert.equal(targets.size, plan.moveCount, "a slot is the target of two moves");
+    for (const target of targets) assert.ok(!sources.has(target), "a move's target is a source");
+    sources.clear();
+    targets.clear();
+    for (let i = 0; i < plan.copyCount; i++) {
+      const [g = 0, from = 0, to = 0] = plan.copies.subarray(3 * i, 3 * i + 3);
+      this.#memory[g]?.copyWithin(to * BLOCK_TOKENS, from * BLOCK_TOKENS, (from + 1) * BLOCK_TOKENS);
+      sources.add(`${g} ${from}`);
+      targets.add(`${g} ${to}`);
+      this.used.copies += 1;
+    }
+    assert.equal(targets.size, plan.copyCount, "a block is the target of two copies");
+    for (const target of targets) assert.ok(!sources.has(target), "a copy's target is a source");
+  }
+
+  /** Of what a row sees, by place; a window counts from the row's own place. */
+  #hash(plan: StepPlan, sequence: number, row: number, salt: string): number {
+    let h = 2166136261;
+    const mix = (value: number): void => {
+      h = Math.imul(h ^ value, 16777619) >>> 0;
+      h = (h ^ (h >>> 13)) >>> 0;
+    };
+    const places = Array.from({ length: plan.seen[row] ?? 0 }, (_, slot) => slot);
+    if (plan.listedCount > 0) places.push(...plan.listed.subarray(plan.listStarts[row], plan.listStarts[row + 1]));
+    if (places.length > (plan.seen[row] ?? 0)) this.used.listed += 1;
+    mix(plan.positions[row] ?? -1);
+    for (const [g, { window = Infinity }] of TOY_GROUPS.entries()) {
+      for (const slot of places.slice(Math.max(0, places.length - window))) {
+        const value = this.#memory[g]?.[at(plan, g, sequence, slot)] ?? -1;
+        assert.ok(value >= 0, `slot ${slot} of group ${g} was never written`);
+        mix(value + 1);
+      }
+    }
+    for (const letter of salt) mix(letter.charCodeAt(0));
+    return h;
+  }
+}
+
+function at(plan: StepPlan, group: number, sequence: number, slot: number): number {
+  const table = plan.blockTables[group];
+  const block = table?.ids[sequence * (table?.stride ?? 0) + Math.floor(slot / BLOCK_TOKENS)] ?? -1;
+  assert.ok(block >= 0, `slot ${slot} of group ${group} has no block`);
+  return block * BLOCK_TOKENS + (slot % BLOCK_TOKENS);
+}
