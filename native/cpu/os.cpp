@@ -102,6 +102,17 @@ int cgroupCores() {
 }
 #endif
 
+// Threads inherit the mode of the one that starts them, and a library in this process may have set it to flush denormal
+// numbers to zero.
+void setFloatMode() {
+#if defined(__x86_64__)
+  constexpr unsigned kMaskAll = 0x1f80;
+  __builtin_ia32_ldmxcsr(kMaskAll);
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" ::"r"(uint64_t{0}));
+#endif
+}
+
 }  // namespace
 
 int availableCores() {
@@ -195,6 +206,7 @@ void* Thread::enter(void* self) {
 #if defined(__linux__)
   pthread_setname_np(pthread_self(), "millrace");
 #endif
+  setFloatMode();
   auto* thread = static_cast<Thread*>(self);
   thread->body_(thread->argument_);
   return nullptr;

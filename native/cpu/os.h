@@ -12,7 +12,8 @@ int availableCores();
 // Bytes that can be had without swapping: free memory and the cgroup's limit counted. SIZE_MAX where unknown.
 size_t availableMemory();
 
-// A joinable thread; start() is false where the system has none left.
+// A joinable thread; start() is false where the system has none left. It computes in IEEE 754's own way, whatever mode
+// the thread that starts it is in: rounds to nearest even, keeps denormal numbers, traps nothing.
 class Thread {
  public:
   bool start(void (*body)(void*), void* argument);

@@ -2,7 +2,19 @@
 
 #include <new>
 
+// What a test build does where it matters that a thread may be preempted.
+#ifndef MILLRACE_TEAM_WINDOW
+#define MILLRACE_TEAM_WINDOW()
+#endif
+
 namespace millrace {
+
+namespace {
+
+// Numbers of phases wrap.
+bool isLater(uint32_t phase, uint32_t than) { return static_cast<int32_t>(phase - than) > 0; }
+
+}  // namespace
 
 std::unique_ptr<Team> Team::create(int threads) {
   std::unique_ptr<Team> team(new (std::nothrow) Team());
@@ -103,15 +115,24 @@ void Team::advance() {
   }
 }
 
+// The phase is numbered from the ticket, which only the one who publishes may raise; phase_ may be behind.
 void Team::publish(int chunks, bool wake) {
-  uint32_t phase = phase_.load(std::memory_order_relaxed) + 1;
+  auto phase = static_cast<uint32_t>(ticket_.load(std::memory_order_relaxed) >> 32) + 1;
   chunks_ = chunks;
   completed_.store(0, std::memory_order_relaxed);
   ticket_.store(static_cast<uint64_t>(phase) << 32 | static_cast<uint32_t>(chunks + kBias), std::memory_order_release);
-  phase_.store(phase, std::memory_order_seq_cst);
-  if (wake && sleepers_.load(std::memory_order_seq_cst) != 0) {
-    sleepers_.store(0, std::memory_order_relaxed);
-    os::wakeAll(phase_);
+  // From here on the phase, and any later one, may be done by others.
+  MILLRACE_TEAM_WINDOW();
+  raise(phase);
+  if (wake && sleepers_.load(std::memory_order_seq_cst) != 0 && sleepers_.exchange(0, std::memory_order_seq_cst) != 0) {
+    wakes_.fetch_add(1, std::memory_order_seq_cst);
+    os::wakeAll(wakes_);
+  }
+}
+
+void Team::raise(uint32_t phase) {
+  uint32_t seen = phase_.load(std::memory_order_seq_cst);
+  while (isLater(phase, seen) && !phase_.compare_exchange_weak(seen, phase, std::memory_order_seq_cst)) {
   }
 }
 
@@ -119,18 +140,19 @@ void Team::publish(int chunks, bool wake) {
 bool Team::waitBeyond(uint32_t phase) {
   // A thread that comes late finds the last phase open; no later one will come.
   if (stopping_.load(std::memory_order_acquire)) return false;
-  auto later = [&](uint32_t seen) { return static_cast<int32_t>(seen - phase) > 0; };
   for (int i = 0; i < kSpins; i++) {
-    if (later(phase_.load(std::memory_order_acquire))) return !stopping_.load(std::memory_order_acquire);
+    if (isLater(phase_.load(std::memory_order_acquire), phase)) return !stopping_.load(std::memory_order_acquire);
     if (!coresLeft_ && betweenJobs_.load(std::memory_order_relaxed)) break;
     os::relax();
   }
   while (true) {
-    // Announced before looking: who publishes a phase afterwards wakes us. Too many announcements do no harm.
+    // Announced before looking: who publishes a phase afterwards wakes us. Whoever takes the announcement down counts a
+    // wake-up before it wakes, so that it is not slept through by one who is only about to fall asleep.
+    uint32_t wakes = wakes_.load(std::memory_order_seq_cst);
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    uint32_t seen = phase_.load(std::memory_order_seq_cst);
-    if (later(seen)) return !stopping_.load(std::memory_order_acquire);
-    os::wait(phase_, seen);
+    if (isLater(phase_.load(std::memory_order_seq_cst), phase)) return !stopping_.load(std::memory_order_acquire);
+    MILLRACE_TEAM_WINDOW();
+    os::wait(wakes_, wakes);
   }
 }
 

@@ -42,7 +42,8 @@ class Team {
   void stop();
 
  private:
-  // The ticket: the phase's number above, chunks left + kBias below. Each thread takes one too many at a phase's end.
+  // The ticket: the phase's number above, chunks left + kBias below. Each thread takes one too many at a phase's end,
+  // and once more where it ended a job there.
   static constexpr int kBias = 4 * kMaxThreads;
   // A relax() is 10 to 40 ns: at most some 50 µs, then sleep. Waking takes as long as that on a virtual machine.
   static constexpr int kSpins = 2000;
@@ -57,12 +58,17 @@ class Team {
   void work(int thread);
   void advance();
   void publish(int chunks, bool wake);
+  void raise(uint32_t phase);
   bool waitBeyond(uint32_t phase);
 
   alignas(64) std::atomic<uint64_t> ticket_{kBias};
   alignas(64) std::atomic<int> completed_{0};
-  alignas(64) std::atomic<uint32_t> phase_{0};  // what waiting threads look at
+  // The phase as waiting threads look at it: it follows the ticket's and never falls. A phase may begin and end, and
+  // others after it, before the thread that opened it comes to write it here.
+  alignas(64) std::atomic<uint32_t> phase_{0};
+  // Threads that said so before they fell asleep, since somebody last woke them; and how often they were woken.
   alignas(64) std::atomic<uint32_t> sleepers_{0};
+  std::atomic<uint32_t> wakes_{0};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> betweenJobs_{true};
   // Of the open phase; written before the ticket, read after it was taken.
