@@ -69,7 +69,20 @@ test("every named output pays for its own rows, and for the head only the logits
   assert.deepEqual([...graph.outputs.keys()], ["first", "last", "again", "logits"]);
   assert.deepEqual(opsOf(graph, undefined), BEFORE);
   assert.deepEqual(opsOf(graph, "first"), ["rows"]);
-  const tail = ["rows", "rows", "linear", "add", "rmsNorm", "linear", "slice", "slice", "gate", "linear", "add", "rmsNorm"];
+  const tail = [
+    "rows",
+    "rows",
+    "linear",
+    "add",
+    "rmsNorm",
+    "linear",
+    "slice",
+    "slice",
+    "gate",
+    "linear",
+    "add",
+    "rmsNorm",
+  ];
   assert.deepEqual(opsOf(graph, "last").toSorted(), tail.toSorted());
   assert.deepEqual(opsOf(graph, "again"), opsOf(graph, "last"));
   assert.deepEqual(opsOf(graph, "logits"), [...opsOf(graph, "last"), "linear"]);
