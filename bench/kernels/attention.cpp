@@ -104,7 +104,7 @@ struct Bench {
   size_t layerBytes, blockBytes;
   Pages pool;
   std::vector<uint8_t> scratch;
-  std::vector<int32_t> table;
+  std::vector<int32_t> table, slots, seen;
   std::vector<float> q, out;
 
   Bench(Shape shape, KvType t, int layers_, int context_, int rows)
@@ -117,6 +117,10 @@ struct Bench {
         pool(blockBytes * ((context_ + 15) / 16)) {
     const int blocks = (context + 15) / 16;
     for (int i = 0; i < blocks; i++) table.push_back(i);
+    for (int p = 0; p < context; p++) {
+      slots.push_back(p);
+      seen.push_back(p + 1);
+    }
     std::shuffle(table.begin(), table.end(), std::mt19937(1));
     std::mt19937 random(2);
     std::normal_distribution<float> normal;
@@ -125,7 +129,7 @@ struct Bench {
       for (float& x : k) x = normal(random);
       for (float& x : v) x = normal(random);
       const KvState kv = state(layer);
-      for (int p = 0; p < context; p++) kvWrite(kv, table.data(), p, k.data(), 0, v.data(), 0, 0, 1);
+      kvWrite(kv, table.data(), slots.data(), k.data(), 0, v.data(), 0, 0, context);
     }
     q.resize(static_cast<size_t>(rows) * s.kvHeads * s.group * s.dim);
     for (float& x : q) x = normal(random);
@@ -137,7 +141,18 @@ struct Bench {
   AttendArgs args(const KvState& kv, int rows) {
     const int heads = s.kvHeads * s.group;
     const size_t width = static_cast<size_t>(heads) * s.dim;
-    return {&kv, table.data(), q.data(), width, heads, 0.125f, 0, 0, context - rows, rows, out.data(), width};
+    AttendArgs a = {};
+    a.kv = &kv;
+    a.blockTable = table.data();
+    a.q = q.data();
+    a.ldq = width;
+    a.heads = heads;
+    a.scale = 0.125f;
+    a.slots = &slots[context - rows];
+    a.seen = &seen[context - rows];
+    a.out = out.data();
+    a.ldo = width;
+    return a;
   }
 };
 

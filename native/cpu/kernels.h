@@ -42,18 +42,24 @@ struct KvState {
   int32_t kvHeads, keyDim, valueDim;
 };
 
-// The new rows of one sequence: `rows` queries at positions firstPosition …, its block table, its keys in `kv`.
+// The rows of one sequence in a step. Row r sees the slots 0 … seen[r] − 1, then the slots listed[listStarts[r]] …
+// listed[listStarts[r + 1] − 1]; slot p lies in entry p / 16 of the block table, and a key's place in all that decides
+// tile, lane and window (StepPlan in src/backend/contract.ts). A row sees one place at least; block ids that none of a
+// call's rows sees are not looked at.
 struct AttendArgs {
   const KvState* kv;
-  const int32_t* blockTable;  // entry p / 16
-  const float* q;             // [rows, heads · keyDim], stride ldq
+  const int32_t* blockTable;
+  const float* q;  // [rows, heads · keyDim], stride ldq
   size_t ldq;
   int32_t heads;  // query heads; heads / kvHeads share a kv head
   float scale;
   float softcap;   // 0: none
-  int32_t window;  // 0: none; else a query at p sees p − window + 1 … p
-  int32_t firstPosition;
-  int32_t rows;
+  int32_t window;  // 0: none; else a row whose own place is p sees nothing before place p − window + 1
+  // [rows] each: the row's slot, and how many leading slots it sees (slot + 1 where nothing is drafted).
+  const int32_t *slots, *seen;
+  // [rows + 1]; null: no row lists any.
+  const int32_t* listStarts;
+  const int32_t* listed;
   float* out;  // [rows, heads · valueDim], stride ldo
   size_t ldo;
 };
@@ -76,17 +82,31 @@ struct SampleArgs {
   const int32_t* biasIds;
   const float* biasValues;
   int32_t biasCount;
-  const int32_t* bannedIds;  // can't be chosen now (minTokens)
+  const int32_t* bannedIds;  // can't be chosen now (minTokens), unless the mask allows nothing else
   int32_t bannedCount;
   const int32_t* seenIds;     // distinct tokens of prompt and answer
   const int32_t* seenCounts;  // how often the answer has them (0: prompt only)
   int32_t seenCount;
-  int32_t top;  // alternatives wanted
+  const uint32_t* mask;  // bit i of word i / 32 allows token i; null: all are
+  int32_t top;           // alternatives wanted
   int32_t* topIds;
   float* topLogprobs;
   float* scratch;  // [2 · vocab] floats
-  int32_t id;      // out
-  float logprob;   // out: of the model's own distribution
+  int32_t id;      // out: or kNoSample, kNotFinite
+  float logprob;   // out: of the model's own distribution; not a number where there is no id
+};
+// Every token is forbidden; the logits hold something that is not finite (then there are no alternatives either).
+constexpr int32_t kNoSample = -1, kNotFinite = -2;
+
+// The log-probability of one token in a row of logits, and the most likely alternatives.
+struct LogprobArgs {
+  const float* logits;  // [vocab]
+  int32_t vocab;
+  int32_t id;
+  int32_t top;  // alternatives wanted: (−1, −∞) where the row has fewer
+  int32_t* topIds;
+  float* topLogprobs;
+  float logprob;  // out
 };
 
 struct Kernels {
@@ -126,23 +146,28 @@ struct Kernels {
   // --- isa/attention.cpp ----------------------------------------------------------------------------------------
   // Bytes of one layer in one block.
   size_t (*kvStateBytes)(KvType, int kvHeads, int keyDim, int valueDim);
-  // Rounds and writes k [rows, kvHeads · keyDim], v [rows, kvHeads · valueDim] of one sequence from firstPosition on.
-  void (*kvWrite)(const KvState&, const int32_t* blockTable, int firstPosition, const float* k, size_t ldk,
+  // Rounds and writes k [rows, kvHeads · keyDim], v [rows, kvHeads · valueDim] of one sequence to the slots [rows].
+  void (*kvWrite)(const KvState&, const int32_t* blockTable, const int32_t* slots, const float* k, size_t ldk,
                   const float* v, size_t ldv, int rowBegin, int rowEnd);
+  // Copies the keys and values of one slot (block, and place within it) of a layer to another.
+  void (*kvMove)(const KvState&, int fromBlock, int fromOffset, int toBlock, int toOffset);
   // All tiles for the query rows rowBegin … rowEnd − 1 and the query heads of one kv head, into out.
   void (*attendRows)(const AttendArgs&, int kvHead, int rowBegin, int rowEnd, uint8_t* scratch);
-  // The same in two halves, for few rows at long contexts: the partial result of one tile (of 128 positions at
-  // absolute borders) for one row and the query heads of one kv head: [heads / kvHeads, valueDim + 2] floats; then
-  // the merge of the partials of tileBegin … tileEnd − 1, left to right, into out. Equal bits to attendRows.
-  void (*attendTile)(const AttendArgs&, int kvHead, int row, int tile, float* partial, uint8_t* scratch);
+  // The same in two halves, for few rows at long contexts: the partial results of one tile (of 128 places at absolute
+  // borders) for the rows rowBegin … rowEnd − 1 and the query heads of one kv head: [heads / kvHeads, valueDim + 2]
+  // floats for each row, rowStride floats apart; then, row by row, the merge of the partials of the tiles tileBegin …
+  // tileEnd − 1, `stride` floats apart, left to right, into out. Equal bits to attendRows. Tiles that a row doesn't see
+  // are neither written nor read.
+  void (*attendTile)(const AttendArgs&, int kvHead, int rowBegin, int rowEnd, int tile, float* partials,
+                     size_t rowStride, uint8_t* scratch);
   void (*attendMerge)(const AttendArgs&, int kvHead, int row, const float* partials, size_t stride, int tileBegin,
                       int tileEnd);
+  // For calls of at most maxRows rows.
   size_t (*attendScratchBytes)(const KvState&, int heads, int maxRows);
 
   // --- isa/sample.cpp -------------------------------------------------------------------------------------------
   void (*sample)(SampleArgs&);
-  // log Σ exp(logits), deterministic; a logprob is logits[id] − this.
-  float (*logSumExp)(const float* logits, int vocab);
+  void (*logprob)(LogprobArgs&);
 };
 
 // The tables that this build has, best first, of those that this processor runs; `name` picks one (null: the best).

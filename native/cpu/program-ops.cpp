@@ -52,7 +52,7 @@ void Program::runRow(const Instruction& in, int begin, int end) {
       for (auto s = after - 1; s != sequences_.end() && s->row < end; ++s) {
         int from = std::max(begin, s->row) - s->row, to = std::min(end, s->row + s->rows) - s->row;
         const int32_t* table = plan.tables.data() + plan.tableOf[s - sequences_.begin()];
-        k.kvWrite(in.kv, table, s->firstPosition, at(in.x, s->row), in.x.stride, at(in.y, s->row), in.y.stride, from,
+        k.kvWrite(in.kv, table, &positions_[s->row], at(in.x, s->row), in.x.stride, at(in.y, s->row), in.y.stride, from,
                   to);
       }
       return;
@@ -296,8 +296,8 @@ AttendArgs Program::attendArgs(const Instruction& in, const Sequence& sequence, 
   args.scale = in.factor;
   args.softcap = in.eps;
   args.window = pool_->groups[in.group]->window;
-  args.firstPosition = sequence.firstPosition;
-  args.rows = sequence.rows;
+  args.slots = &positions_[sequence.row];
+  args.seen = &seen_[sequence.row];
   args.out = at(in.y, sequence.row);
   args.ldo = in.y.stride;
   return args;
@@ -317,7 +317,7 @@ void Program::attend(const Instruction& in, int i, uint8_t* scratch) {
   } else {
     size_t perTile = static_cast<size_t>(in.heads) * (in.kv.valueDim + 2);
     float* partial = partials_ + item.partial * perTile + head * (perTile / kvHeads);
-    kernels_->attendTile(args, head, item.rowBegin, item.tile, partial, scratch);
+    kernels_->attendTile(args, head, item.rowBegin, item.rowEnd, item.tile, partial, 0, scratch);
     counters_->attend[1][type].fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -341,9 +341,15 @@ void Program::output(const Wanted& wanted, uint8_t* scratch) {
       results_.sampleLogprobs[wanted.index] = args.logprob;
       return;
     }
-    case Want::Logprob:
-      results_.logprobs[wanted.index] = logits[logprobIds_[wanted.index]] - kernels_->logSumExp(logits, spec_.vocab);
+    case Want::Logprob: {
+      LogprobArgs args{};
+      args.logits = logits;
+      args.vocab = spec_.vocab;
+      args.id = logprobIds_[wanted.index];
+      kernels_->logprob(args);
+      results_.logprobs[wanted.index] = args.logprob;
       return;
+    }
     case Want::Logits:
       memcpy(results_.logits.data() + static_cast<size_t>(wanted.index) * spec_.vocab * sizeof(float), logits,
              static_cast<size_t>(spec_.vocab) * sizeof(float));

@@ -68,6 +68,7 @@ bool Program::prepare(const PlanView& plan, std::string& error) {
       int32_t position = plan.positions.data[starts[s] + i];
       if (position != first + i) return fail("positions of a sequence aren't consecutive", position, first + i);
       positions_[starts[s] + i] = position;
+      seen_[starts[s] + i] = position + 1;
     }
     sequences_.push_back({starts[s], rows, first});
   }

@@ -133,6 +133,7 @@ bool Program::build(std::string& error) {
   size_t maxTokens = spec_.maxTokens, maxOutputs = spec_.maxOutputs;
   tokens_.resize(maxTokens);
   positions_.resize(maxTokens);
+  seen_.resize(maxTokens);
   rowOutput_.assign(maxTokens, -1);
   sequences_.reserve(spec_.maxSequences);
   outputRow_.reserve(maxOutputs);

@@ -290,7 +290,7 @@ class Program {
   int expertChunks_ = 1, expertUnits_ = 1;
 
   // The step.
-  std::vector<int32_t> tokens_, positions_, copies_, logprobIds_;
+  std::vector<int32_t> tokens_, positions_, seen_, copies_, logprobIds_;
   std::vector<Sequence> sequences_;
   std::vector<std::unique_ptr<GroupPlan>> groups_;
   std::vector<int32_t> outputRow_;  // token rows that outputs name, each once

@@ -31,7 +31,10 @@ export function groupStates(graphs: readonly Graph[], type: KvType): StateGroup[
 }
 
 /** Where a state lies: its group, and which of the group's layers it is. */
-export function findState(groups: readonly StateGroup[], name: string): { readonly group: number; readonly layer: number } {
+export function findState(
+  groups: readonly StateGroup[],
+  name: string,
+): { readonly group: number; readonly layer: number } {
   for (const [group, { states }] of groups.entries()) {
     const layer = states.indexOf(name);
     if (layer >= 0) return { group, layer };

@@ -4,7 +4,13 @@
  * limits, no meaning: which rows, slots and blocks make sense is its writer's business, and the backend's to check.
  */
 import { invariant } from "../errors.ts";
-import { BLOCK_TOKENS, type CompileOptions, type IdOrReference, type SamplerOpening, type StepPlan } from "./contract.ts";
+import {
+  BLOCK_TOKENS,
+  type CompileOptions,
+  type IdOrReference,
+  type SamplerOpening,
+  type StepPlan,
+} from "./contract.ts";
 
 export interface StepPlanOptions extends CompileOptions {
   /** State groups of the pool. */

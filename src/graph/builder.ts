@@ -6,11 +6,13 @@
  * @example
  * const g = new GraphBuilder("tiny, 1 layer, 64 wide");
  * const x = g.embed(table);
- * const logits = g.linear(g.rows(g.rmsNorm(x, norm, { eps: 1e-5 })), table);
+ * const hidden = g.rmsNorm(x, norm, { eps: 1e-5 });
+ * g.output("hidden:last", hidden);
+ * const logits = g.linear(hidden, table);
  * const graph = g.finish(logits, { contextLength: 256 });
  */
 import type { Activation, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
-import { GraphError, inferWidth, outputRows } from "./shapes.ts";
+import { GraphError, inferWidth, rowOutputs } from "./shapes.ts";
 
 type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
 type Options<O extends Node["op"]> = Omit<NodeOf<O>, "op" | "inputs">;
@@ -23,6 +25,7 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #widths: number[] = [];
   readonly #states: StateSpec[] = [];
+  readonly #outputs = new Map<string, Value>();
 
   constructor(name: string) {
     this.name = name;
@@ -106,8 +109,8 @@ export class GraphBuilder {
     return this.push({ op: "moe", inputs: [x], ...options });
   }
 
-  rows(x: Value): Value {
-    return this.push({ op: "rows", inputs: [x] });
+  rows(x: Value, output = "logits"): Value {
+    return this.push({ op: "rows", inputs: [x], output });
   }
 
   quantize(x: Value): Value {
@@ -122,13 +125,33 @@ export class GraphBuilder {
     return this.push({ op: "attendState", inputs: [q], ...options });
   }
 
+  /** Names a value that plans may ask for. */
+  output(name: string, value: Value): void {
+    if (this.#outputs.has(name)) throw new GraphError(`two outputs are called "${name}"`);
+    if (this.width(value) === 0) throw new GraphError(`the output "${name}" is empty`);
+    this.#outputs.set(name, value);
+  }
+
   /** The graph whose logits are `logits`: the vocabulary is its width. */
   finish(logits: Value, options: { readonly contextLength: number }): Graph {
+    this.output("logits", logits);
+    return this.build(options);
+  }
+
+  /** The graph with the outputs that were named. */
+  build({ contextLength }: { readonly contextLength: number }): Graph {
     const nodes = [...this.#nodes];
-    const vocabSize = this.width(logits);
-    if (outputRows(nodes)[logits] !== true) throw new GraphError("the logits must come after a `rows` node");
-    const { contextLength } = options;
+    const outputs = new Map(this.#outputs);
+    if (outputs.size === 0) throw new GraphError(`${this.name}: there is no output`);
+    const holds = rowOutputs(nodes);
+    for (const [name, value] of outputs) {
+      const other = holds[value];
+      if (other !== undefined && other !== name)
+        throw new GraphError(`the output "${name}" holds the rows of the output "${other}"`);
+    }
+    const logits = outputs.get("logits");
+    const vocabSize = logits === undefined ? 0 : this.width(logits);
     const widths = [...this.#widths];
-    return { name: this.name, vocabSize, contextLength, nodes, widths, states: [...this.#states], logits };
+    return { name: this.name, vocabSize, contextLength, nodes, widths, states: [...this.#states], outputs };
   }
 }

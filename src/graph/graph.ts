@@ -128,8 +128,11 @@ export type Node =
        */
       readonly int8?: { readonly router: boolean; readonly gateUp: boolean; readonly down: boolean };
     }
-  /** Only the rows that the step's outputs name go on, in the order of the plan's output rows. */
-  | { readonly op: "rows"; readonly inputs: readonly [Value] }
+  /**
+   * Only the rows that the plan wants of `output` go on, in the order of its list. For `logits` the rows of samples and
+   * log-probabilities are wanted too.
+   */
+  | { readonly op: "rows"; readonly inputs: readonly [Value]; readonly output: string }
   /** Lowered: the rows as int8 codes with an f32 scale for each 32 columns (amax / 127, round half to even). */
   | { readonly op: "quantize"; readonly inputs: readonly [Value] }
   /** Lowered: rounds k and v to the pool's type and writes them into `state`. Its output is empty (width 0). */
@@ -149,6 +152,7 @@ export type Op = Node["op"];
 export interface Graph {
   /** For messages: the family and its size ("llama, 30 layers, 576 wide"). */
   readonly name: string;
+  /** Width of the output `logits`; 0 where there is none. */
   readonly vocabSize: number;
   /** Positions that the model was made for. */
   readonly contextLength: number;
@@ -156,6 +160,9 @@ export interface Graph {
   /** Columns of each node's output, by node index (shape inference). */
   readonly widths: readonly number[];
   readonly states: readonly StateSpec[];
-  /** The value that holds the logits `[outputs, vocabSize]`. */
-  readonly logits: Value;
+  /**
+   * What plans may ask for, by name: `logits` is sampled from, others are free ("hidden:12"). A row of an output is a
+   * function of the same row of the values before it, or of what attention sees.
+   */
+  readonly outputs: ReadonlyMap<string, Value>;
 }

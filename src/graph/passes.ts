@@ -1,14 +1,14 @@
 /**
  * The neutral passes: graph → graph of the same function, for every backend. Linears that read one value become
  * one wider linear and slices (q/k/v, gate/up: a row is read, and quantised, once), scales fold into their
- * source, work on rows that no output needs is dropped (after the last attention only the step's output rows go
- * on), and nodes that nothing reads disappear. What depends on a backend (residual adds, quantisation, in-place
+ * source, work on rows that no output needs is dropped (after the last attention only wanted rows go on), and nodes that nothing reads disappear. What depends on a backend (residual adds, quantisation, in-place
  * slices) is its lowering's business.
  */
 import type { DType } from "../artifact/dtype.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Graph, Node, Value, WeightRef } from "./graph.ts";
 import { GraphError } from "./shapes.ts";
+import { OP_TRAITS } from "./traits.ts";
 
 /** The storage format of a tensor of the file. */
 export type DTypeOf = (tensor: string) => DType;
@@ -17,7 +17,7 @@ type Linear = Extract<Node, { readonly op: "linear" }>;
 
 /** All neutral passes in their order. */
 export function optimize(graph: Graph, dtypeOf: DTypeOf): Graph {
-  return removeDead(narrowRows(foldScales(fuseLinears(graph, dtypeOf))));
+  return narrowRows(removeDead(foldScales(fuseLinears(graph, dtypeOf))));
 }
 
 /** `node` with other inputs. */
@@ -41,7 +41,8 @@ function rewrite(graph: Graph, visit: (node: Node, value: Value, g: GraphBuilder
       ),
     );
   });
-  return g.finish(at(renamed, graph.logits), { contextLength: graph.contextLength });
+  for (const [name, value] of graph.outputs) g.output(name, at(renamed, value));
+  return g.build(graph);
 }
 
 function at<T>(list: readonly T[], index: number): T {
@@ -91,52 +92,56 @@ export function fuseLinears(graph: Graph, dtypeOf: DTypeOf): Graph {
   });
 }
 
-/** Ops whose output row depends on the same row of their inputs and on nothing else. */
-const ROW_LOCAL: ReadonlySet<Node["op"]> = new Set<Node["op"]>([
-  "linear",
-  "rmsNorm",
-  "layerNorm",
-  "gate",
-  "activation",
-  "add",
-  "scale",
-  "softcap",
-  "slice",
-  "moe",
-]);
-
 /**
- * Moves `rows` towards the inputs: a value that only outputs need is computed for their rows alone. In a
- * transformer it ends at the last attention and the residual beside it, so a prefill skips the last layer's MLP.
+ * Moves `rows` towards the inputs: a value that only outputs need is computed for their rows alone, for each output by
+ * itself. In a transformer that begins at the last attention and the residual beside it, so a prefill skips the last
+ * layer's MLP. Every output ends with the rows that are wanted of it, and its nodes stand together.
  */
 export function narrowRows(graph: Graph): Graph {
   // Values that are needed for all tokens: what ops read that look at other rows, and what those come from.
   const full = new Set<Value>();
   for (let value = graph.nodes.length - 1; value >= 0; value--) {
     const node = at(graph.nodes, value);
-    if (full.has(value) || (!ROW_LOCAL.has(node.op) && node.op !== "rows"))
-      for (const input of node.inputs) full.add(input);
+    if (!OP_TRAITS[node.op].rowLocal) full.add(value);
+    if (full.has(value)) for (const input of node.inputs) full.add(input);
   }
-  // Row-local values outside of `full` are read only on the way to a `rows` node, and are computed after it.
-  const late = (value: Value): boolean => !full.has(value) && ROW_LOCAL.has(at(graph.nodes, value).op);
-  const narrow = new Map<Value, Value>();
-  return rewrite(graph, (node, value, g, renamed) => {
-    const narrowed = (old: Value): Value => {
-      if (late(old)) return at(renamed, old);
-      const source = at(graph.nodes, old);
-      if (source.op === "rows") return at(renamed, old);
-      let rows = narrow.get(old);
-      if (rows === undefined) {
-        rows = g.rows(at(renamed, old));
-        narrow.set(old, rows);
-      }
-      return rows;
-    };
-    const original = at(graph.nodes, value);
-    if (original.op === "rows") return narrowed(original.inputs[0]);
-    if (late(value)) return g.push(withInputs(original, narrowed));
-    return g.push(node);
+  const g = new GraphBuilder(graph.name);
+  for (const state of graph.states) g.state(state);
+  const renamed = new Map<Value, Value>();
+  const fullName = (value: Value): Value => {
+    const name = renamed.get(value);
+    if (name === undefined) throw new GraphError(`a pass lost value %${value}`);
+    return name;
+  };
+  graph.nodes.forEach((node, value) => {
+    if (full.has(value))
+      renamed.set(value, node.op === "rows" ? fullName(node.inputs[0]) : g.push(withInputs(node, fullName)));
   });
+  for (const [output, result] of graph.outputs) {
+    const wanted = reachable(graph, result, full);
+    const late = new Map<Value, Value>();
+    const narrow = (value: Value): Value => {
+      const name = late.get(value) ?? g.rows(fullName(value), output);
+      late.set(value, name);
+      return name;
+    };
+    graph.nodes.forEach((node, value) => {
+      if (!wanted.has(value)) return;
+      late.set(value, node.op === "rows" ? narrow(node.inputs[0]) : g.push(withInputs(node, narrow)));
+    });
+    g.output(output, narrow(result));
+  }
+  return g.build(graph);
+}
+
+/** `from` and the values that it is computed from, as far as `end`, which is left out. */
+function reachable(graph: Graph, from: Value, end: ReadonlySet<Value>): Set<Value> {
+  const found = new Set([from].filter((value) => !end.has(value)));
+  for (let value = from; value >= 0; value--) {
+    if (!found.has(value)) continue;
+    for (const input of at(graph.nodes, value).inputs) if (!end.has(input)) found.add(input);
+  }
+  return found;
 }
 
 /** scale(scale(x)) is one scale, scale(embed) is an embed with a scale, and a factor of 1 is nothing. */
@@ -160,19 +165,20 @@ export function foldScales(graph: Graph): Graph {
   });
 }
 
-/** How many nodes read each value. */
+/** How many nodes and outputs read each value. */
 export function useCounts(graph: Graph): number[] {
   const counts = graph.nodes.map(() => 0);
-  for (const node of graph.nodes) for (const input of node.inputs) counts[input] = (counts[input] ?? 0) + 1;
+  const readers: readonly Value[] = [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.values()];
+  for (const value of readers) counts[value] = (counts[value] ?? 0) + 1;
   return counts;
 }
 
-/** Drops nodes whose output nothing reads. */
+/** Drops nodes that change no state and whose output nothing reads. */
 export function removeDead(graph: Graph): Graph {
-  const live = new Set<Value>([graph.logits]);
+  const live = new Set<Value>(graph.outputs.values());
   for (let value = graph.nodes.length - 1; value >= 0; value--) {
     const node = at(graph.nodes, value);
-    if (node.op === "kvWrite") live.add(value);
+    if (OP_TRAITS[node.op].writes) live.add(value);
     if (live.has(value)) for (const input of node.inputs) live.add(input);
   }
   const gone = -1;

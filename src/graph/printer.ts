@@ -1,10 +1,10 @@
 /**
  * A graph as text, one line a node, for `millrace inspect --graph` and for error reports:
  * `%7  [T, 960]   linear %6  blk.0.attn_q + blk.0.attn_k + blk.0.attn_v`. T is the number of a step's tokens,
- * R the number of its output rows.
+ * R the number of those that are wanted of an output.
  */
 import type { Graph, Node, StateSpec, WeightRef } from "./graph.ts";
-import { outputRows } from "./shapes.ts";
+import { rowOutputs } from "./shapes.ts";
 
 function weightText(weight: WeightRef): string {
   return `${weight.name} [${weight.shape.join(", ")}]`;
@@ -80,8 +80,9 @@ function details(node: Node): string[] {
     }
     case "kvWrite":
       return [`state=${node.state}`];
-    case "add":
     case "rows":
+      return [`wanted of ${node.output}`];
+    case "add":
     case "quantize":
       return [];
     default:
@@ -91,14 +92,15 @@ function details(node: Node): string[] {
 
 /** The whole graph: a title, its states (kv heads × (key + value columns)), then a line for each node. */
 export function printGraph(graph: Graph): string {
-  const onlyOutputs = outputRows(graph.nodes);
+  const holds = rowOutputs(graph.nodes);
   const title = `${graph.name}: vocabulary ${graph.vocabSize}, context ${graph.contextLength}, ${graph.nodes.length} nodes`;
   const states = stateLines(graph.states);
   const nodes = graph.nodes.map((node, i) => {
-    const shape = `[${onlyOutputs[i] === true ? "R" : "T"}, ${graph.widths[i]}]`;
+    const shape = `[${holds[i] === undefined ? "T" : "R"}, ${graph.widths[i]}]`;
     const inputs = node.inputs.map((v) => `%${v}`).join(" ");
     const line = `${`%${i}`.padEnd(5)} ${shape.padEnd(11)} ${node.op.padEnd(11)} ${inputs.padEnd(14)} ${details(node).join("  ")}`;
     return line.trimEnd();
   });
-  return [title, ...states, ...nodes, `logits %${graph.logits}`, ""].join("\n");
+  const outputs = [...graph.outputs].map(([name, value]) => `${name} %${value}`);
+  return [title, ...states, ...nodes, ...outputs, ""].join("\n");
 }

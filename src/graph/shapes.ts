@@ -1,10 +1,11 @@
 /**
  * Shape inference: the number of columns of a node's output from its inputs' and its weights', and which rows a
- * value holds (all tokens of the step, or only the rows that the step's outputs name). A node that doesn't fit
- * its inputs is an error that names the op and both numbers, so a mistake in a model file shows where it is made.
+ * value holds (all tokens of the step, or those that are wanted of one output). A node that doesn't fit its inputs is
+ * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
 import { MillraceError } from "../errors.ts";
 import type { Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import { OP_TRAITS } from "./traits.ts";
 
 /** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
 export class GraphError extends MillraceError {
@@ -131,23 +132,19 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
 }
 
 /**
- * For each value: does it hold the rows of the step's outputs only (true, from a `rows` node on) or all the
- * step's tokens (false)? Throws GraphError where a node mixes the two.
+ * For each value: the output whose wanted rows it holds (from a `rows` node on), or undefined: all the step's tokens.
+ * Throws GraphError where a node mixes rows, or needs all and doesn't get them.
  */
-export function outputRows(nodes: readonly Node[]): boolean[] {
-  const result: boolean[] = [];
+export function rowOutputs(nodes: readonly Node[]): (string | undefined)[] {
+  const result: (string | undefined)[] = [];
   for (const node of nodes) {
     const inputs: readonly Value[] = node.inputs;
-    const first = inputs[0] === undefined ? false : result[inputs[0]] === true;
-    check(
-      inputs.every((v) => (result[v] === true) === first),
-      node,
-      "mixes all rows with the outputs' rows",
-    );
-    const needsAll =
-      node.op === "attention" || node.op === "kvWrite" || node.op === "attendState" || node.op === "rope";
-    check(!(first && (needsAll || node.op === "rows")), node, "needs all rows, and gets the outputs' rows");
-    result.push(first || node.op === "rows");
+    const held = inputs[0] === undefined ? undefined : result[inputs[0]];
+    const equal = inputs.every((v) => result[v] === held);
+    check(equal, node, "mixes rows of different outputs");
+    const fits = held === undefined || (OP_TRAITS[node.op].rowLocal && node.op !== "rows");
+    check(fits, node, `needs all rows, and gets those of "${held}"`);
+    result.push(node.op === "rows" ? node.output : held);
   }
   return result;
 }
@@ -164,8 +161,21 @@ export function weightsOf(node: Node): WeightRef[] {
       return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
     case "moe":
       return [node.router, node.gateUp, node.down];
-    default:
+    case "rope":
+    case "attention":
+    case "gate":
+    case "activation":
+    case "add":
+    case "scale":
+    case "softcap":
+    case "slice":
+    case "rows":
+    case "quantize":
+    case "kvWrite":
+    case "attendState":
       return [];
+    default:
+      return node satisfies never;
   }
 }
 

@@ -1,19 +1,23 @@
-// Attention over the paged KV cache. A block holds 16 positions; within it, for each kv head,
+// Attention over the paged KV cache. A block holds 16 slots; within it, for each kv head,
 //
-//   keys    [keyDim][16]                      16 positions side by side: a score needs no sum across lanes
-//   values  [ceil(valueDim / 16)][16][16]     panels of 16 columns: position by position
+//   keys    [keyDim][16]                      16 slots side by side: a score needs no sum across lanes
+//   values  [ceil(valueDim / 16)][16][16]     panels of 16 columns: slot by slot
 //
 // in F16 (nearest even), F32, or Q8: int8 codes (x / scale, nearest even), then 16 floats of scales (amax / 127 of a
 // token's key or value in that head) behind the keys and behind the values.
 //
 // One arithmetic for every number of query rows, so that prefill, decode and verification agree bit for bit:
 //   score      one chain of multiply-adds over keyDim; Q8: times the key's scale; times `scale`; softcap
-//   tile       128 positions at absolute borders; maximum, weights e^(s − max), their sum in 16 lanes and one tree,
-//              and one chain of multiply-adds over the positions for each output column (Q8: the value's scale is
+//   tile       128 places at absolute borders; maximum, weights e^(s − max), their sum in 16 lanes and one tree,
+//              and one chain of multiply-adds over the places for each output column (Q8: the value's scale is
 //              multiplied into the weight first)
-//   merge      tiles from left to right, those that hold a position that the row sees; the others don't exist for it
-// A row's chains run over the positions that it sees and no others, so nothing behind the query, before the window or
+//   merge      tiles from left to right, those that hold a place that the row sees; the others don't exist for it
+// A row's chains run over the places that it sees and no others, so nothing behind the query, before the window or
 // left over from another sequence can reach it, be it infinite or not a number.
+//
+// A place is a slot, unless a row lists slots (a node of a drafted tree its ancestors). Where it lists some in a tile,
+// the blocks that hold their places are gathered for it first, in the cache's own layout: then the very same code runs
+// over them, and the bits are those of the path run alone.
 //
 // Measured on one thread of a Zen 3 (AVX2, 52 GMAC/s and 18 GB/s probed; bench/kernels/attention.cpp), F16: prefill
 // 35 GMAC/s at head width 64 (67 % of the peak; the two products alone run at 97 %, the softmax is most of the rest),
@@ -147,13 +151,12 @@ size_t kvStateBytes(KvType type, int kvHeads, int keyDim, int valueDim) {
   return layoutOf(type, keyDim, valueDim).bytes * kvHeads;
 }
 
-void kvWrite(const KvState& kv, const int32_t* blockTable, int firstPosition, const float* k, size_t ldk,
+void kvWrite(const KvState& kv, const int32_t* blockTable, const int32_t* slots, const float* k, size_t ldk,
              const float* v, size_t ldv, int rowBegin, int rowEnd) {
   const HeadLayout layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
   for (int row = rowBegin; row < rowEnd; row++) {
-    const int position = firstPosition + row;
-    const int slot = position % kBlock;
-    uint8_t* block = kv.base + static_cast<size_t>(blockTable[position / kBlock]) * kv.blockStride;
+    const int slot = slots[row] % kBlock;
+    uint8_t* block = kv.base + static_cast<size_t>(blockTable[slots[row] / kBlock]) * kv.blockStride;
     for (int head = 0; head < kv.kvHeads; head++) {
       uint8_t* base = block + layout.bytes * head;
       writeStored(kv.type, k + row * ldk + static_cast<size_t>(head) * kv.keyDim, kv.keyDim, base,
@@ -163,6 +166,49 @@ void kvWrite(const KvState& kv, const int32_t* blockTable, int firstPosition, co
                   reinterpret_cast<float*>(base + layout.valueScales) + slot,
                   [slot](int c) { return c / kLanes * (kBlock * kLanes) + slot * kLanes + c % kLanes; });
     }
+  }
+}
+
+namespace {
+
+// One kv head's part of a slot: a key is a column of its block, a value one line of each panel.
+template <typename Element>
+void copySlot(const KvState& kv, const HeadLayout& layout, const uint8_t* from, int fromSlot, uint8_t* to, int toSlot) {
+  const auto* keysFrom = reinterpret_cast<const Element*>(from) + fromSlot;
+  auto* keysTo = reinterpret_cast<Element*>(to) + toSlot;
+  for (int d = 0; d < kv.keyDim; d++) keysTo[d * kBlock] = keysFrom[d * kBlock];
+  constexpr size_t kLine = kLanes * sizeof(Element);
+  const uint8_t* valuesFrom = from + layout.values + fromSlot * kLine;
+  uint8_t* valuesTo = to + layout.values + toSlot * kLine;
+  for (int p = 0; p < unitsOf(kv.valueDim); p++) {
+    std::memcpy(valuesTo + p * kBlock * kLine, valuesFrom + p * kBlock * kLine, kLine);
+  }
+}
+void copyFloat(const uint8_t* from, int fromIndex, uint8_t* to, int toIndex) {
+  std::memcpy(to + toIndex * sizeof(float), from + fromIndex * sizeof(float), sizeof(float));
+}
+void copySlot(const KvState& kv, const HeadLayout& layout, const uint8_t* from, int fromSlot, uint8_t* to, int toSlot) {
+  switch (kv.type) {
+    case KvType::F32:
+      return copySlot<float>(kv, layout, from, fromSlot, to, toSlot);
+    case KvType::F16:
+      return copySlot<uint16_t>(kv, layout, from, fromSlot, to, toSlot);
+    case KvType::Q8:
+      copyFloat(from + layout.keyScales, fromSlot, to + layout.keyScales, toSlot);
+      copyFloat(from + layout.valueScales, fromSlot, to + layout.valueScales, toSlot);
+      return copySlot<int8_t>(kv, layout, from, fromSlot, to, toSlot);
+  }
+}
+
+}  // namespace
+
+void kvMove(const KvState& kv, int fromBlock, int fromOffset, int toBlock, int toOffset) {
+  if (fromBlock == toBlock && fromOffset == toOffset) return;
+  const HeadLayout layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  const uint8_t* from = kv.base + static_cast<size_t>(fromBlock) * kv.blockStride;
+  uint8_t* to = kv.base + static_cast<size_t>(toBlock) * kv.blockStride;
+  for (int head = 0; head < kv.kvHeads; head++) {
+    copySlot(kv, layout, from + layout.bytes * head, fromOffset, to + layout.bytes * head, toOffset);
   }
 }
 
@@ -349,19 +395,24 @@ void convert(KvType type, const uint8_t* from, size_t count, float* to) {
 
 // --- A tile ---------------------------------------------------------------------------------------------------------
 
-// Positions that a row sees, as an interval.
+// Places that a row sees, as an interval.
 struct Span {
   int begin, end;
 };
 MILLRACE_INLINE bool isEmpty(Span s) { return s.begin >= s.end; }
 
-Span visible(const AttendArgs& args, int row) {
-  const int position = args.firstPosition + row;
-  return {args.window > 0 ? atLeast(0, position - args.window + 1) : 0, position + 1};
+MILLRACE_INLINE int listedBy(const AttendArgs& args, int row) {
+  return args.listStarts == nullptr ? 0 : args.listStarts[row + 1] - args.listStarts[row];
 }
-// The same, counted from the tile's first position; empty where the tile holds none.
-Span visibleIn(const AttendArgs& args, int row, int tile) {
-  const Span all = visible(args, row);
+Span visible(const AttendArgs& args, int row) {
+  const int seen = args.seen[row], end = seen + listedBy(args, row);
+  // A row in the midst of a span that it sees to the end has its slot for a place; any other row is the last that it
+  // sees.
+  const int own = args.slots[row] < seen - 1 ? args.slots[row] : end - 1;
+  return {args.window > 0 ? atLeast(0, own - args.window + 1) : 0, end};
+}
+// The same, counted from the tile's first place; empty where the tile holds none.
+MILLRACE_INLINE Span inTile(Span all, int tile) {
   return {atLeast(all.begin - tile * kTile, 0), atMost(all.end - tile * kTile, kTile)};
 }
 
@@ -371,18 +422,23 @@ struct Batch {
   HeadLayout layout;
   int kvHead, group;
   int first, count;
-  int columns;     // of sums: valueDim, padded
-  float* queries;  // groups of R rows, each [keyDim][R]
-  float* scores;   // [count][kTile], then the weights
-  float* sums;     // [count][columns], of the tile
-  float* maxima;   // [count], of the tile
-  float* totals;   // [count], of the tile
-  float* keys;     // [kConvertBlocks][keyDim][16]
-  float* values;   // [columns / 16][kTile][16]
+  int columns;            // of sums: valueDim, padded
+  Span spans[kMaxBatch];  // places that each sees
+  int slots;              // leading slots that any of them sees
+  float* queries;         // groups of R rows, each [keyDim][R]
+  float* scores;          // [count][kTile], then the weights
+  float* sums;            // [count][columns], of the tile
+  float* maxima;          // [count], of the tile
+  float* totals;          // [count], of the tile
+  float* keys;            // [kConvertBlocks][keyDim][16]
+  float* values;          // [columns / 16][kTile][16]
   // The same three, of all tiles so far.
   float* running;
   float* runningMaxima;
   float* runningTotals;
+  // For a row that lists slots in the tile: its queries by themselves, and the gathered blocks of its places.
+  float* listedQueries;
+  uint8_t* gathered;  // [kTileBlocks], of one kv head
 };
 
 struct Sizes {
@@ -393,8 +449,9 @@ Sizes sizesFor(const KvState& kv, int queryRows) {
   const size_t columns = static_cast<size_t>(unitsOf(kv.valueDim)) * kLanes;
   const size_t each = kv.keyDim + kTile + 2 * (columns + 2);
   const int batch = atMost(atMost(kMaxBatch, atLeast(kBatchFloats / static_cast<int>(each), kMaxR)), queryRows);
-  const size_t shared = static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim + kTile * columns;
-  return {batch, each * batch + shared + 10 * (kAlign / sizeof(float))};
+  const size_t gathered = kTileBlocks * layoutOf(kv.type, kv.keyDim, kv.valueDim).bytes / sizeof(float);
+  const size_t shared = static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim + kTile * columns + gathered;
+  return {batch, (each + kv.keyDim) * batch + shared + 12 * (kAlign / sizeof(float))};
 }
 
 // Query rows begin … end − 1 in as few batches as can be, of even sizes: f(first, count).
@@ -410,9 +467,8 @@ MILLRACE_INLINE void eachBatch(const KvState& kv, int begin, int end, F f) {
   }
 }
 
-Batch batchIn(const AttendArgs& args, int kvHead, int first, int count, uint8_t* scratch) {
+void setUp(Batch& b, const AttendArgs& args, int kvHead, int first, int count, uint8_t* scratch) {
   const KvState& kv = *args.kv;
-  Batch b;
   b.args = &args;
   b.layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
   b.kvHead = kvHead;
@@ -420,6 +476,12 @@ Batch batchIn(const AttendArgs& args, int kvHead, int first, int count, uint8_t*
   b.first = first;
   b.count = count;
   b.columns = unitsOf(kv.valueDim) * kLanes;
+  b.slots = 0;
+  for (int i = 0; i < count; i++) {
+    const int row = (first + i) / b.group;
+    b.spans[i] = visible(args, row);
+    b.slots = atLeast(b.slots, args.seen[row]);
+  }
   uint8_t* next = reinterpret_cast<uint8_t*>(alignUp(reinterpret_cast<uintptr_t>(scratch)));
   const auto take = [&next](size_t floats) {
     float* p = reinterpret_cast<float*>(next);
@@ -437,7 +499,8 @@ Batch batchIn(const AttendArgs& args, int kvHead, int first, int count, uint8_t*
   b.running = take(n * columns);
   b.runningMaxima = take(n);
   b.runningTotals = take(n);
-  return b;
+  b.listedQueries = take(n * kv.keyDim);
+  b.gathered = next;
 }
 
 // Groups of at most kMaxR query rows, as even as can be: f(first of the batch, rows).
@@ -452,10 +515,10 @@ MILLRACE_INLINE void eachGroup(const Batch& b, F f) {
 
 MILLRACE_INLINE int rowOf(const Batch& b, int i) { return (b.first + i) / b.group; }
 
-void packQueries(const Batch& b) {
+void packQueries(const Batch& b, float* queries) {
   const int keyDim = b.args->kv->keyDim;
   eachGroup(b, [&](int begin, int rows) {
-    float* to = b.queries + static_cast<size_t>(begin) * keyDim;
+    float* to = queries + static_cast<size_t>(begin) * keyDim;
     for (int r = 0; r < rows; r++) {
       const int head = b.kvHead * b.group + (b.first + begin + r) % b.group;
       const float* from = b.args->q + rowOf(b, begin + r) * b.args->ldq + static_cast<size_t>(head) * keyDim;
@@ -518,14 +581,22 @@ Span joined(Span a, Span b) {
   return {atMost(a.begin, b.begin), atLeast(a.end, b.end)};
 }
 
-void look(const Batch& b, int tile, View& view) {
+// Whether row i of the batch lists slots whose places it sees in the tile.
+bool listsIn(const Batch& b, int i, int tile) {
+  const int seen = b.args->seen[rowOf(b, i)];
+  return b.spans[i].end > atLeast(seen, tile * kTile) && atLeast(b.spans[i].begin, seen) < (tile + 1) * kTile;
+}
+
+// Rows that list slots there are left out, unless asked for.
+void look(const Batch& b, int tile, bool withListed, View& view) {
   view.any = {0, 0};
   view.groupCount = 0;
   eachGroup(b, [&](int begin, int count) {
     View::Group& group = view.groups[view.groupCount++];
     group = {begin, count, {0, 0}, {0, kTile}};
     for (int i = begin; i < begin + count; i++) {
-      const Span s = visibleIn(*b.args, rowOf(b, i), tile);
+      const bool isOut = !withListed && b.args->listStarts != nullptr && listsIn(b, i, tile);
+      const Span s = isOut ? Span{0, 0} : inTile(b.spans[i], tile);
       view.rows[i] = s;
       group.any = joined(group.any, s);
       group.all = {atLeast(group.all.begin, s.begin), atMost(group.all.end, s.end)};
@@ -534,33 +605,20 @@ void look(const Batch& b, int tile, View& view) {
   });
 }
 
-// A kv head's part of a block.
-MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int block, int kvHead) {
-  const size_t id = b.args->blockTable[block];
+// A kv head's part of an entry of the block table. An entry that has no block is never one that a row sees.
+MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int entry, int kvHead) {
+  const size_t id = atLeast(b.args->blockTable[entry], 0);
   return b.args->kv->base + id * b.args->kv->blockStride + b.layout.bytes * kvHead;
 }
 
-// Maximum, total and sums of one tile for all rows of the batch that see some of it. The tile's values are fetched
-// while its keys are read, and while its values are, the keys of what is likely to come next: another tile, another kv
-// head.
-void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextHead) {
+// Maximum, total and sums of one tile for all rows of the view that see some of it: `blocks` from view.any on. The
+// tile's values are fetched while its keys are read, and while its values are, the keys of what is likely to come next.
+void attendBlocks(const Batch& b, const View& view, const uint8_t* const* blocks, const uint8_t* const* nextKeys) {
   const AttendArgs& args = *b.args;
   const KvState& kv = *args.kv;
-  look(b, tile, view);
-  if (isEmpty(view.any)) return;
   const int blockBegin = view.any.begin / kBlock, blockEnd = (view.any.end + kBlock - 1) / kBlock;
-
-  const uint8_t* blocks[kTileBlocks] = {};
-  for (int i = blockBegin; i < blockEnd; i++) blocks[i] = headOf(b, tile * kTileBlocks + i, b.kvHead);
-  // Values of this tile, keys of what comes next (where there are none, its own: they lie in the cache).
   const uint8_t* ownValues[kTileBlocks] = {};
-  const uint8_t* nextKeys[kTileBlocks] = {};
-  const int lastBlock = (visible(args, rowOf(b, b.count - 1)).end - 1) / kBlock;
-  for (int i = blockBegin; i < blockEnd; i++) {
-    ownValues[i] = blocks[i] + b.layout.values;
-    const int next = nextTile * kTileBlocks + i;
-    nextKeys[i] = next <= lastBlock ? headOf(b, next, nextHead) : blocks[i];
-  }
+  for (int i = blockBegin; i < blockEnd; i++) ownValues[i] = blocks[i] + b.layout.values;
   const bool converts = kv.type != KvType::F32 && view.groupCount >= kConvertGroups;
   const KvType read = converts ? KvType::F32 : kv.type;
 
@@ -639,6 +697,87 @@ void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextH
   }
 }
 
+// The batch's rows i … i + count − 1, all of one row of the step, as a batch of their own.
+Batch partOf(const Batch& b, int i, int count) {
+  Batch part = b;
+  part.first += i;
+  part.count = count;
+  std::memcpy(part.spans, b.spans + i, count * sizeof(Span));
+  part.queries = b.listedQueries;
+  part.scores += static_cast<size_t>(i) * kTile;
+  part.sums += static_cast<size_t>(i) * b.columns;
+  part.maxima += i;
+  part.totals += i;
+  return part;
+}
+
+// The slots whose keys and values lie in Batch::gathered, place by place of the tile; −1: none yet. Nodes of a tree
+// share the beginnings of their lists, which are gathered once then.
+struct Gathered {
+  int32_t slots[kTile];
+};
+
+// Finds the blocks of a tile for a row that lists slots there: its own where all their places are slots, else gathered.
+void gather(const Batch& b, int tile, Span span, Gathered& gathered, const uint8_t** blocks) {
+  const AttendArgs& args = *b.args;
+  const int row = rowOf(b, 0), seen = args.seen[row];
+  const int32_t* listed = args.listed + args.listStarts[row];
+  for (int i = span.begin / kBlock; i < (span.end + kBlock - 1) / kBlock; i++) {
+    const int first = (tile * kTileBlocks + i) * kBlock;
+    if (first + kBlock <= seen) {
+      blocks[i] = headOf(b, first / kBlock, b.kvHead);
+      continue;
+    }
+    uint8_t* to = b.gathered + i * b.layout.bytes;
+    blocks[i] = to;
+    for (int at = atLeast(span.begin - i * kBlock, 0); at < atMost(span.end - i * kBlock, kBlock); at++) {
+      const int place = first + at, slot = place < seen ? place : listed[place - seen];
+      int32_t& has = gathered.slots[i * kBlock + at];
+      if (has == slot) continue;
+      has = slot;
+      copySlot(*args.kv, b.layout, headOf(b, slot / kBlock, b.kvHead), slot % kBlock, to, at);
+    }
+  }
+}
+
+void attendListed(const Batch& b, int tile, View& view) {
+  Gathered gathered;
+  std::memset(gathered.slots, -1, sizeof gathered.slots);
+  for (int i = 0, count = 0; i < b.count; i += count) {
+    count = 1;
+    while (i + count < b.count && rowOf(b, i + count) == rowOf(b, i)) count++;
+    if (!listsIn(b, i, tile)) continue;
+    const Batch part = partOf(b, i, count);
+    View own;
+    look(part, tile, true, own);
+    if (isEmpty(own.any)) continue;
+    const uint8_t* blocks[kTileBlocks] = {};
+    gather(part, tile, own.any, gathered, blocks);
+    packQueries(part, part.queries);
+    attendBlocks(part, own, blocks, blocks);
+    std::memcpy(view.rows + i, own.rows, count * sizeof(Span));
+  }
+}
+
+// One tile for all rows of the batch; view.rows says then what each sees of it. What is likely to come next: another
+// tile, another kv head.
+void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextHead) {
+  look(b, tile, false, view);
+  if (!isEmpty(view.any)) {
+    const uint8_t* blocks[kTileBlocks] = {};
+    const uint8_t* nextKeys[kTileBlocks] = {};
+    const int lastEntry = (b.slots - 1) / kBlock;
+    for (int i = view.any.begin / kBlock; i < (view.any.end + kBlock - 1) / kBlock; i++) {
+      blocks[i] = headOf(b, tile * kTileBlocks + i, b.kvHead);
+      // Where nothing comes next, the block itself: it lies in the cache.
+      const int next = nextTile * kTileBlocks + i;
+      nextKeys[i] = next <= lastEntry ? headOf(b, next, nextHead) : blocks[i];
+    }
+    attendBlocks(b, view, blocks, nextKeys);
+  }
+  if (b.args->listStarts != nullptr) attendListed(b, tile, view);
+}
+
 // --- Merging tiles --------------------------------------------------------------------------------------------------
 
 float expOne(float x) {
@@ -688,16 +827,17 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
   const KvState& kv = *args.kv;
   const int group = args.heads / kv.kvHeads;
   eachBatch(kv, rowBegin * group, rowEnd * group, [&](int first, int count) {
-    const Batch b = batchIn(args, kvHead, first, count, scratch);
-    packQueries(b);
+    Batch b;
+    setUp(b, args, kvHead, first, count, scratch);
+    packQueries(b, b.queries);
     View view;
-    const int tileBegin = visible(args, rowOf(b, 0)).begin / kTile;
-    const int tileEnd = (visible(args, rowOf(b, count - 1)).end - 1) / kTile + 1;
-    for (int tile = tileBegin; tile < tileEnd; tile++) {
+    Span all = b.spans[0];
+    for (int i = 1; i < count; i++) all = joined(all, b.spans[i]);
+    for (int tile = all.begin / kTile; tile * kTile < all.end; tile++) {
       attendTileFor(b, tile, view, tile + 1, kvHead);
       for (int i = 0; i < count; i++) {
         if (isEmpty(view.rows[i])) continue;
-        const bool isFirst = tile == visible(args, rowOf(b, i)).begin / kTile;
+        const bool isFirst = tile == b.spans[i].begin / kTile;
         float* running = b.running + static_cast<size_t>(i) * b.columns;
         const float* sums = b.sums + static_cast<size_t>(i) * b.columns;
         joinTile(running, b.runningMaxima + i, b.runningTotals + i, b.columns, isFirst, sums, b.maxima[i], b.totals[i]);
@@ -710,20 +850,25 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
   });
 }
 
-// A tile outside the row's view leaves `partial` as it is; attendMerge passes over it by the same rule.
-void attendTile(const AttendArgs& args, int kvHead, int row, int tile, float* partial, uint8_t* scratch) {
+// A tile outside a row's view leaves its partials as they are; attendMerge passes over it by the same rule.
+void attendTile(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, int tile, float* partials,
+                size_t rowStride, uint8_t* scratch) {
   const KvState& kv = *args.kv;
-  if (isEmpty(visibleIn(args, row, tile))) return;
   const int group = args.heads / kv.kvHeads;
   const size_t each = kv.valueDim + 2;
-  eachBatch(kv, row * group, (row + 1) * group, [&](int first, int count) {
-    const Batch b = batchIn(args, kvHead, first, count, scratch);
-    packQueries(b);
+  eachBatch(kv, rowBegin * group, rowEnd * group, [&](int first, int count) {
+    Batch b;
+    setUp(b, args, kvHead, first, count, scratch);
+    bool isSeen = false;
+    for (int i = 0; i < count; i++) isSeen |= !isEmpty(inTile(b.spans[i], tile));
+    if (!isSeen) return;
+    packQueries(b, b.queries);
     View view;
     const bool isLast = kvHead + 1 == kv.kvHeads;  // heads first, then tiles
     attendTileFor(b, tile, view, isLast ? tile + 1 : tile, isLast ? 0 : kvHead + 1);
     for (int i = 0; i < count; i++) {
-      float* to = partial + each * (first - row * group + i);
+      if (isEmpty(view.rows[i])) continue;
+      float* to = partials + rowStride * (rowOf(b, i) - rowBegin) + each * ((first + i) % group);
       std::memcpy(to, b.sums + static_cast<size_t>(i) * b.columns, kv.valueDim * sizeof(float));
       to[kv.valueDim] = b.maxima[i];
       to[kv.valueDim + 1] = b.totals[i];

@@ -1,6 +1,7 @@
 // Choosing a token from a row of logits, by SamplerParams of src/backend/contract.ts:
 //
-//   adjusted = logit + bias; −∞ where banned; repetition penalty on seen tokens (positive: / r, else · r), then
+//   adjusted = logit + bias; −∞ where banned or masked; repetition penalty on seen tokens (positive: / r, else · r),
+//   then
 //              − presence · [count > 0] − frequency · count
 //   T = 0      the largest adjusted logit
 //   T > 0      top-k, then top-p and min-p over the softmax of adjusted / T, each a prefix of the order (adjusted
@@ -15,7 +16,8 @@
 // Microseconds for 49,152 (262,144) tokens, log-probability included, one thread of a Zen 3, AVX2
 // (bench/kernels/elementwise.cpp): greedy 30 (180), T = 1 160 (890), T 0.7 and top-k 40 50 (255), top-p 0.9 70 (380).
 //
-// Ties go to the lowest id. What is not a number counts as −∞; where nothing else is left, the choice is id 0.
+// Ties go to the lowest id. Where every token is at −∞ nothing is chosen (a ban is lifted where a mask allows nothing
+// but banned tokens), and neither is from logits that are not all finite: one look at their sum tells.
 #include "isa/sample.h"
 
 #include "isa/math.h"
@@ -30,7 +32,6 @@ namespace {
 constexpr float kMostNoise = 17.33f;
 
 MILLRACE_INLINE float number(float x) { return x == x ? x : -kInfinity; }
-MILLRACE_INLINE F32 numbers(F32 x) { return select(equal(x, x), x, splat(-kInfinity)); }
 
 // log x of a normal x > 0, in double: m = √½ … √2, log m = 2 artanh((m − 1) / (m + 1)); error below 1e-13.
 double logDouble(double x) {
@@ -343,18 +344,38 @@ bool isPenalized(const SampleArgs& a) {
   return a.seenCount > 0 && (p.repetitionPenalty != 1 || p.presencePenalty != 0 || p.frequencyPenalty != 0);
 }
 
-// logits → adjusted logits, all of them numbers.
-void adjust(const SampleArgs& a, float* values) {
-  const SamplerParams& p = *a.params;
+// Logits where the mask allows the token, −∞ elsewhere. Two groups of lanes share a word of the mask.
+void applyMask(const SampleArgs& a, float* values) {
+  if (a.mask == nullptr) {
+    std::memcpy(values, a.logits, a.vocab * sizeof(float));
+    return;
+  }
+  constexpr int32_t kBits[kLanes] = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                                     1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+  const I32 ofLane = loadInt(kBits);
+  const auto keep = [ofLane](uint32_t bits, F32 x) {
+    return select(lessInt(splatInt(0), splatInt(static_cast<int32_t>(bits & 0xffff)) & ofLane), x, splat(-kInfinity));
+  };
   int i = 0;
-  for (; i + kLanes <= a.vocab; i += kLanes) store(values + i, numbers(load(a.logits + i)));
-  for (; i < a.vocab; i++) values[i] = number(a.logits[i]);
+  for (; i + kLanes <= a.vocab; i += kLanes) {
+    store(values + i, keep(a.mask[i / 32] >> (i % 32), load(a.logits + i)));
+  }
+  if (i < a.vocab) {
+    const int rest = a.vocab - i;
+    storeFirst(values + i, keep(a.mask[i / 32] >> (i % 32), loadFirst(a.logits + i, rest)), rest);
+  }
+}
+
+// logits → adjusted logits, all of them numbers.
+void adjust(const SampleArgs& a, bool withBans, float* values) {
+  const SamplerParams& p = *a.params;
+  applyMask(a, values);
   const auto exists = [&a](int32_t id) { return id >= 0 && id < a.vocab; };
   for (int j = 0; j < a.biasCount; j++) {
     const int32_t id = a.biasIds[j];
     if (exists(id)) values[id] = number(values[id] + a.biasValues[j]);
   }
-  for (int j = 0; j < a.bannedCount; j++) {
+  for (int j = 0; withBans && j < a.bannedCount; j++) {
     if (exists(a.bannedIds[j])) values[a.bannedIds[j]] = -kInfinity;
   }
   if (!isPenalized(a)) return;
@@ -374,12 +395,16 @@ int32_t choose(const SampleArgs& a) {
   const float* row = a.logits;
   float* values = a.scratch;
   int32_t* ids = reinterpret_cast<int32_t*>(a.scratch + a.vocab);
-  if (!isGreedy || a.biasCount > 0 || a.bannedCount > 0 || isPenalized(a)) {
-    adjust(a, values);
+  if (!isGreedy || a.mask != nullptr || a.biasCount > 0 || a.bannedCount > 0 || isPenalized(a)) {
+    adjust(a, true, values);
     row = values;
   }
-  const float top = largestOf(row, a.vocab);
-  if (top == -kInfinity) return 0;
+  float top = largestOf(row, a.vocab);
+  if (top == -kInfinity && a.mask != nullptr && a.bannedCount > 0) {
+    adjust(a, false, values);
+    top = largestOf(row, a.vocab);
+  }
+  if (top == -kInfinity) return kNoSample;
   const int32_t topId = placeOf(top, row, a.vocab);
   if (isGreedy || top == kInfinity) return topId;
   const Noise noise = {a.position, p.sampleIndex, p.seed};
@@ -390,44 +415,72 @@ int32_t choose(const SampleArgs& a) {
 }
 
 // The `top` largest logits, the lower id first among equals, by insertion: few of a row's numbers ever enter the list.
-void alternatives(SampleArgs& a, float normalizer) {
+void alternatives(const float* logits, int vocab, float normalizer, int top, int32_t* ids, float* logprobs) {
   int count = 0;
   const auto offer = [&](int32_t id) {
-    const float value = number(a.logits[id]);
-    if (count == a.top && !(value > number(a.logits[a.topIds[count - 1]]))) return;
-    int place = count < a.top ? count++ : count - 1;
-    for (; place > 0 && value > number(a.logits[a.topIds[place - 1]]); place--) a.topIds[place] = a.topIds[place - 1];
-    a.topIds[place] = id;
+    const float value = number(logits[id]);
+    if (count == top && !(value > number(logits[ids[count - 1]]))) return;
+    int place = count < top ? count++ : count - 1;
+    for (; place > 0 && value > number(logits[ids[place - 1]]); place--) ids[place] = ids[place - 1];
+    ids[place] = id;
   };
   int i = 0;
-  for (; i < a.vocab && count < a.top; i++) offer(i);
-  for (; i + kLanes <= a.vocab; i += kLanes) {
-    const F32 last = splat(number(a.logits[a.topIds[count - 1]]));
-    for (uint32_t found = maskBits(less(last, load(a.logits + i))); found != 0; found &= found - 1) {
+  for (; i < vocab && count < top; i++) offer(i);
+  for (; i + kLanes <= vocab; i += kLanes) {
+    const F32 last = splat(number(logits[ids[count - 1]]));
+    for (uint32_t found = maskBits(less(last, load(logits + i))); found != 0; found &= found - 1) {
       offer(i + __builtin_ctz(found));
     }
   }
-  for (; i < a.vocab; i++) offer(i);
-  for (int j = 0; j < count; j++) a.topLogprobs[j] = a.logits[a.topIds[j]] - normalizer;
-  for (int j = count; j < a.top; j++) {
-    a.topIds[j] = -1;
-    a.topLogprobs[j] = -kInfinity;
+  for (; i < vocab; i++) offer(i);
+  for (int j = 0; j < count; j++) logprobs[j] = logits[ids[j]] - normalizer;
+  for (int j = count; j < top; j++) {
+    ids[j] = -1;
+    logprobs[j] = -kInfinity;
   }
 }
 
-}  // namespace
-
+// log Σ exp(logits).
 float logSumExp(const float* logits, int vocab) {
   const float top = largestOf(logits, vocab);
   if (top == kInfinity || top == -kInfinity) return top;
   return static_cast<float>(top + logDouble(massOf(logits, vocab, top, 1.0f, kInfinity).all));
 }
 
+// x · 0 is a zero for all that is finite, else not a number, and so is the sum.
+bool isFinite(const float* x, int count) {
+  F32 sums[4] = {splat(0), splat(0), splat(0), splat(0)};
+  int i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    for (int j = 0; j < 4; j++) sums[j] = sums[j] + load(x + i + j * kLanes) * splat(0);
+  }
+  float sum = sumOf((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < count; i++) sum += x[i] * 0.0f;
+  return sum == 0;
+}
+
+}  // namespace
+
 void sample(SampleArgs& a) {
+  if (!isFinite(a.logits, a.vocab)) {
+    a.id = kNotFinite;
+    a.logprob = __builtin_nanf("");
+    for (int i = 0; i < a.top; i++) {
+      a.topIds[i] = -1;
+      a.topLogprobs[i] = -kInfinity;
+    }
+    return;
+  }
   const float normalizer = logSumExp(a.logits, a.vocab);
   a.id = choose(a);
+  a.logprob = a.id < 0 ? __builtin_nanf("") : a.logits[a.id] - normalizer;
+  if (a.top > 0) alternatives(a.logits, a.vocab, normalizer, a.top, a.topIds, a.topLogprobs);
+}
+
+void logprob(LogprobArgs& a) {
+  const float normalizer = logSumExp(a.logits, a.vocab);
   a.logprob = a.logits[a.id] - normalizer;
-  if (a.top > 0) alternatives(a, normalizer);
+  if (a.top > 0) alternatives(a.logits, a.vocab, normalizer, a.top, a.topIds, a.topLogprobs);
 }
 
 }  // namespace millrace::MILLRACE_ISA

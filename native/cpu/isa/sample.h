@@ -5,6 +5,6 @@
 namespace millrace::MILLRACE_ISA {
 
 void sample(SampleArgs&);
-float logSumExp(const float* logits, int vocab);
+void logprob(LogprobArgs&);
 
 }  // namespace millrace::MILLRACE_ISA

@@ -29,12 +29,13 @@ const Kernels kernels = {
     .route = route,
     .kvStateBytes = kvStateBytes,
     .kvWrite = kvWrite,
+    .kvMove = kvMove,
     .attendRows = attendRows,
     .attendTile = attendTile,
     .attendMerge = attendMerge,
     .attendScratchBytes = attendScratchBytes,
     .sample = sample,
-    .logSumExp = logSumExp,
+    .logprob = logprob,
 };
 
 }  // namespace millrace::MILLRACE_ISA

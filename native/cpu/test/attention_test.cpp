@@ -30,7 +30,7 @@ struct Fixture {
   const Kernels& kernels;
   Case c;
   std::vector<float> k, v, q;
-  std::vector<int32_t> table;
+  std::vector<int32_t> table, slots, seen;  // of all positions
   size_t blockBytes;
   std::vector<uint8_t> pool, scratch;
   KvState kv;
@@ -48,6 +48,10 @@ struct Fixture {
     const int blocks = (c.length + 15) / 16;
     for (int i = 0; i < blocks; i++) table.push_back(i);
     std::shuffle(table.begin(), table.end(), random);
+    for (int p = 0; p < c.length; p++) {
+      slots.push_back(p);
+      seen.push_back(p + 1);
+    }
     blockBytes = kernels.kvStateBytes(c.type, c.kvHeads, c.keyDim, c.valueDim) + 64;
     poison();
     kv = {pool.data(), blockBytes, c.type, c.kvHeads, c.keyDim, c.valueDim};
@@ -60,15 +64,26 @@ struct Fixture {
   // Every slot not a number in F16, F32, and in the scales of Q8.
   void poison() { pool.assign(blockBytes * table.size(), 0xff); }
   void write(int begin, int end) {
-    kernels.kvWrite(kv, table.data(), 0, k.data(), static_cast<size_t>(c.kvHeads) * c.keyDim, v.data(),
+    kernels.kvWrite(kv, table.data(), slots.data(), k.data(), static_cast<size_t>(c.kvHeads) * c.keyDim, v.data(),
                     static_cast<size_t>(c.kvHeads) * c.valueDim, begin, end);
   }
   AttendArgs args(std::vector<float>& out) {
     const size_t width = static_cast<size_t>(heads()) * c.valueDim;
     out.assign(c.rows * width, std::numeric_limits<float>::quiet_NaN());
-    return {&kv,     table.data(), q.data(),   static_cast<size_t>(heads()) * c.keyDim,
-            heads(), scale(),      c.softcap,  c.window,
-            first(), c.rows,       out.data(), width};
+    AttendArgs a = {};
+    a.kv = &kv;
+    a.blockTable = table.data();
+    a.q = q.data();
+    a.ldq = static_cast<size_t>(heads()) * c.keyDim;
+    a.heads = heads();
+    a.scale = scale();
+    a.softcap = c.softcap;
+    a.window = c.window;
+    a.slots = &slots[first()];
+    a.seen = &seen[first()];
+    a.out = out.data();
+    a.ldo = width;
+    return a;
   }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(c.keyDim)); }
 
@@ -105,7 +120,7 @@ struct Fixture {
       for (int head = 0; head < c.kvHeads; head++) {
         partials.assign(partials.size(), std::numeric_limits<float>::quiet_NaN());
         for (int tile = tiles; tile >= 0; tile--) {
-          kernels.attendTile(a, head, row, tile, partials.data() + tile * stride, scratch.data());
+          kernels.attendTile(a, head, row, row + 1, tile, partials.data() + tile * stride, 0, scratch.data());
         }
         kernels.attendMerge(a, head, row, partials.data(), stride, 0, tiles + 1);
       }
@@ -279,9 +294,20 @@ TEST(halfConversionRoundsToNearestEven) {
     const KvState kv = {pool.data(), bytes, KvType::F16, 1, 16, 16};
     const int32_t table = 0;
     float zeros[16] = {}, out[16];
-    kernels.kvWrite(kv, &table, 0, zeros, 16, inputs, 16, 0, 1);
+    const int32_t slot = 0, seen = 1;
+    kernels.kvWrite(kv, &table, &slot, zeros, 16, inputs, 16, 0, 1);
     std::vector<uint8_t> scratch(kernels.attendScratchBytes(kv, 1, 1));
-    const AttendArgs args = {&kv, &table, zeros, 16, 1, 1.0f, 0, 0, 0, 1, out, 16};
+    AttendArgs args = {};
+    args.kv = &kv;
+    args.blockTable = &table;
+    args.q = zeros;
+    args.ldq = 16;
+    args.heads = 1;
+    args.scale = 1;
+    args.slots = &slot;
+    args.seen = &seen;
+    args.out = out;
+    args.ldo = 16;
     kernels.attendRows(args, 0, 0, 1, scratch.data());
     for (int i = 0; i < 16; i++) CHECK_EQ(out[i], expected[i]);
   }

@@ -45,6 +45,7 @@ struct Row {
   int32_t position = 0;
   std::vector<int32_t> biasIds, bannedIds, seenIds, seenCounts;
   std::vector<float> biasValues;
+  std::vector<uint32_t> mask;  // empty: none
   int top = 0;
 };
 
@@ -72,6 +73,7 @@ Choice sampleRow(const Kernels& k, const Row& r) {
   a.seenIds = r.seenIds.data();
   a.seenCounts = r.seenCounts.data();
   a.seenCount = static_cast<int>(r.seenIds.size());
+  a.mask = r.mask.empty() ? nullptr : r.mask.data();
   a.top = r.top;
   a.topIds = c.topIds.data();
   a.topLogprobs = c.topLogprobs.data();
@@ -87,8 +89,14 @@ int32_t naive(const Row& r, double* margin) {
   const SamplerParams& p = r.params;
   const int vocab = static_cast<int>(r.logits.size());
   std::vector<float> l = r.logits;
+  for (int i = 0; i < vocab && !r.mask.empty(); i++) {
+    if ((r.mask[i / 32] >> (i % 32) & 1) == 0) l[i] = -INFINITY;
+  }
   for (size_t i = 0; i < r.biasIds.size(); i++) l[r.biasIds[i]] += r.biasValues[i];
+  const std::vector<float> unbanned = l;
   for (const int32_t id : r.bannedIds) l[id] = -INFINITY;
+  const auto isForbidden = [](float x) { return x == -INFINITY; };
+  if (!r.mask.empty() && std::all_of(l.begin(), l.end(), isForbidden)) l = unbanned;
   for (size_t i = 0; i < r.seenIds.size(); i++) {
     float& x = l[r.seenIds[i]];
     x = x > 0 ? x / p.repetitionPenalty : x * p.repetitionPenalty;
@@ -98,7 +106,8 @@ int32_t naive(const Row& r, double* margin) {
   for (int i = 0; i < vocab; i++) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return l[a] > l[b]; });
   *margin = INFINITY;
-  if (p.temperature == 0 || l[order[0]] == -INFINITY) return order[0];
+  if (l[order[0]] == -INFINITY) return kNoSample;
+  if (p.temperature == 0) return order[0];
   size_t kept = vocab;
   if (p.topK > 0) kept = std::min(kept, static_cast<size_t>(p.topK));
   const double top = l[order[0]], t = p.temperature;
@@ -154,7 +163,7 @@ TEST(philoxGivesTheKnownAnswers) {
 
 TEST(samplingFollowsItsDefinition) {
   std::mt19937 random(21);
-  int open = 0, done = 0;
+  int open = 0, done = 0, none = 0;
   for (int round = 0; round < 1500; round++) {
     const auto pick = [&random](std::initializer_list<float> list) { return list.begin()[random() % list.size()]; };
     const auto below = [&random](int n) { return static_cast<int32_t>(random() % n); };
@@ -166,8 +175,18 @@ TEST(samplingFollowsItsDefinition) {
     if (below(3) == 0) {
       for (float& x : r.logits) x = std::round(x * 2) / 2;  // ties
     }
-    if (below(5) == 0) {
-      for (int i = 0; i < vocab / 2; i++) r.logits[below(vocab)] = -INFINITY;
+    // Masks that allow few tokens, or none, among all that they don't.
+    if (below(2) == 0) {
+      const uint32_t density = below(4);
+      r.mask.resize((vocab + 31) / 32);
+      for (uint32_t& word : r.mask) {
+        word = density == 3 ? 0 : random() & (density < 1 ? ~0u : random()) & (density < 2 ? ~0u : random());
+      }
+      for (int i = below(3); i > 0; i--) {
+        const int32_t id = below(vocab);
+        r.mask[id / 32] |= 1u << (id % 32);
+        if (below(3) == 0) r.bannedIds.push_back(id);
+      }
     }
     r.logits[below(vocab)] = 1;
     r.position = below(5000);
@@ -198,9 +217,11 @@ TEST(samplingFollowsItsDefinition) {
       continue;
     }
     done++;
+    none += expected == kNoSample ? 1 : 0;
     forEachIsa([&](const Kernels& k) { CHECK_EQ(sampleRow(k, r).id, expected); });
   }
   CHECK(done > 900);
+  CHECK(none > 20);
 }
 
 TEST(allIsasChooseTheSame) {
@@ -245,7 +266,7 @@ TEST(drawsHaveTheSoftmaxDistribution) {
   });
 }
 
-TEST(logSumExpAndAlternatives) {
+TEST(logProbabilitiesAndAlternatives) {
   forEachIsa([](const Kernels& k) {
     for (const int vocab : {1, 5, 16, 100, 4099, 49152}) {
       Row r;
@@ -255,7 +276,6 @@ TEST(logSumExpAndAlternatives) {
       for (float& x : r.logits) x = vocab == 100 ? std::round(normal(random)) : normal(random);
       double sum = 0;
       for (const float x : r.logits) sum += std::exp(static_cast<double>(x));
-      CHECK_NEAR(k.logSumExp(r.logits.data(), vocab), std::log(sum), 2e-6);
       // The answer's log-probability is the model's own, whatever the parameters.
       r.params.temperature = 0.5f;
       r.params.topK = 3;
@@ -271,11 +291,75 @@ TEST(logSumExpAndAlternatives) {
         CHECK_EQ(c.topIds[i], i < vocab ? order[i] : -1);
         if (i < vocab) CHECK_NEAR(c.topLogprobs[i], r.logits[order[i]] - std::log(sum), 4e-6);
       }
+      // Of any token, with the same alternatives.
+      std::vector<int32_t> ids(r.top);
+      std::vector<float> logprobs(r.top);
+      LogprobArgs a = {r.logits.data(), vocab, vocab / 2, r.top, ids.data(), logprobs.data(), 0};
+      k.logprob(a);
+      CHECK_NEAR(a.logprob, r.logits[vocab / 2] - std::log(sum), 4e-6);
+      CHECK(ids == c.topIds && logprobs == c.topLogprobs);
     }
   });
 }
 
-TEST(samplingSurvivesWhatIsNotANumber) {
+TEST(nothingIsSampledFromLogitsThatAreNotFinite) {
+  forEachIsa([](const Kernels& k) {
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      for (const int vocab : {1, 15, 64, 1000}) {
+        for (const int at : {0, vocab / 2, vocab - 1}) {
+          Row r;
+          r.logits.assign(vocab, 1e30f);
+          r.top = 3;
+          r.params.temperature = static_cast<float>(at % 2);
+          CHECK(sampleRow(k, r).id >= 0);
+          r.logits[at] = bad;
+          const Choice c = sampleRow(k, r);
+          CHECK_EQ(c.id, kNotFinite);
+          CHECK(std::isnan(c.logprob));
+          CHECK(c.topIds == std::vector<int32_t>(3, -1));
+        }
+      }
+    }
+  });
+}
+
+TEST(nothingIsSampledWhereNothingIsAllowed) {
+  forEachIsa([](const Kernels& k) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      Row r;
+      r.params.temperature = temperature;
+      r.params.topK = 5;
+      r.logits.assign(70, 0.5f);
+      r.top = 2;
+      r.mask.assign(3, 0);
+      Choice c = sampleRow(k, r);
+      CHECK_EQ(c.id, kNoSample);
+      CHECK(std::isnan(c.logprob));
+      CHECK_EQ(c.topIds[1], 1);  // of the model's own distribution
+      // Bits behind the vocabulary allow nothing.
+      r.mask[2] = ~0u << 6;
+      CHECK_EQ(sampleRow(k, r).id, kNoSample);
+      r.mask[2] |= 1u << 5;
+      CHECK_EQ(sampleRow(k, r).id, 69);
+      // A ban holds as long as the mask allows another token.
+      r.bannedIds = {69};
+      CHECK_EQ(sampleRow(k, r).id, 69);
+      r.mask[0] = 1u << 3;
+      CHECK_EQ(sampleRow(k, r).id, 3);
+      // A bias that forbids isn't lifted, and no ban where there is no mask.
+      r.biasIds = {3, 69};
+      r.biasValues = {-INFINITY, -INFINITY};
+      CHECK_EQ(sampleRow(k, r).id, kNoSample);
+      Row banned;
+      banned.params.temperature = temperature;
+      banned.logits = {1, 2};
+      banned.bannedIds = {0, 1};
+      CHECK_EQ(sampleRow(k, banned).id, kNoSample);
+    }
+  });
+}
+
+TEST(samplingSurvivesTiesAndTinyTemperatures) {
   forEachIsa([](const Kernels& k) {
     for (const float temperature : {0.0f, 1.0f}) {
       for (const int topK : {0, 5}) {
@@ -285,18 +369,6 @@ TEST(samplingSurvivesWhatIsNotANumber) {
           r.params.topK = topK;
           r.params.topP = topP;
           r.params.minP = topP < 1 ? 0.1f : 0;
-          r.top = 4;
-          r.logits.assign(1000, NAN);
-          CHECK_EQ(sampleRow(k, r).id, 0);
-          r.logits.assign(1000, -INFINITY);
-          CHECK_EQ(sampleRow(k, r).id, 0);
-          r.logits[77] = INFINITY;
-          r.logits[78] = INFINITY;
-          CHECK_EQ(sampleRow(k, r).id, 77);
-          r.logits.assign(1000, NAN);
-          r.logits[501] = -3;
-          CHECK_EQ(sampleRow(k, r).id, 501);
-          CHECK_EQ(sampleRow(k, r).topIds[0], 501);
           r.logits.assign(1000, 2);  // all equal
           const int32_t id = sampleRow(k, r).id;
           CHECK(id >= 0 && id < 1000);
@@ -305,6 +377,9 @@ TEST(samplingSurvivesWhatIsNotANumber) {
           r.params.temperature = 1e-38f;
           r.logits[3] = 2.5f;
           CHECK_EQ(sampleRow(k, r).id, 3);
+          r.biasIds = {77, 78};
+          r.biasValues = {INFINITY, INFINITY};
+          CHECK_EQ(sampleRow(k, r).id, 77);
         }
       }
     }

@@ -47,9 +47,27 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
         );
         break;
       }
-      default:
+      case "embed":
+      case "positionEmbed":
+      case "rmsNorm":
+      case "layerNorm":
+      case "rope":
+      case "gate":
+      case "activation":
+      case "add":
+      case "scale":
+      case "softcap":
+      case "slice":
+      case "rows":
+      case "quantize":
+      case "kvWrite":
+      case "attendState":
         renamed.push(g.push(node));
+        break;
+      default:
+        return node satisfies never;
     }
   }
-  return g.finish(rename(graph.logits), { contextLength: graph.contextLength });
+  for (const [name, value] of graph.outputs) g.output(name, rename(value));
+  return g.build(graph);
 }

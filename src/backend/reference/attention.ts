@@ -1,24 +1,13 @@
 /**
  * Attention over the paged cache: K and V of the step are rounded and written first, then every row reads all its
- * keys from the cache. The softmax is over the whole row at once; tiles are other backends' business.
+ * keys from the cache, in the order of their places. The softmax is over the whole row at once; tiles are other
+ * backends' business.
  */
-import { invariant } from "../../errors.ts";
-import { BLOCK_TOKENS, type StepPlan } from "../contract.ts";
+import type { StepPlan } from "../contract.ts";
 import type { Rows } from "./ops.ts";
-import type { StateStore } from "./pool.ts";
-
-function blockOf(plan: StepPlan, group: number, sequence: number, position: number): number {
-  const table = plan.blockTables[group];
-  invariant(table !== undefined, `the plan has no block table for group ${group}`);
-  const block = table.ids[sequence * table.stride + Math.floor(position / BLOCK_TOKENS)] ?? -1;
-  invariant(block >= 0, `sequence ${sequence} has no block for position ${position} in group ${group}`);
-  return block;
-}
-
-/** Calls `visit` with each sequence's index and its rows `begin … end − 1`. */
-function forSequences(plan: StepPlan, visit: (sequence: number, begin: number, end: number) => void): void {
-  for (let s = 0; s < plan.sequenceCount; s++) visit(s, plan.queryStarts[s] ?? 0, plan.queryStarts[s + 1] ?? 0);
-}
+import { placeOf } from "./pool.ts";
+import { sequencesOf, sightOf } from "./sight.ts";
+import type { StateStore } from "./state-store.ts";
 
 function asF32(x: Rows): Float32Array {
   return x instanceof Float32Array ? x : Float32Array.from(x);
@@ -27,13 +16,14 @@ function asF32(x: Rows): Float32Array {
 export function kvWrite(plan: StepPlan, store: StateStore, keys: Rows, values: Rows): void {
   const { kvHeads, keyDim, valueDim } = store.spec;
   const [k, v] = [asF32(keys), asF32(values)];
-  forSequences(plan, (sequence, begin, end) => {
+  const [keyWidth, valueWidth] = [kvHeads * keyDim, kvHeads * valueDim];
+  for (const { sequence, begin, end } of sequencesOf(plan)) {
     for (let row = begin; row < end; row++) {
-      const position = plan.positions[row] ?? 0;
-      const block = blockOf(plan, store.group, sequence, position);
-      store.write(block, position % BLOCK_TOKENS, k, row * kvHeads * keyDim, v, row * kvHeads * valueDim);
+      const { block, offset } = placeOf(plan, store.group, sequence, plan.slots[row] ?? -1);
+      const key = k.subarray(row * keyWidth, (row + 1) * keyWidth);
+      store.write(block, offset, key, v.subarray(row * valueWidth, (row + 1) * valueWidth));
     }
-  });
+  }
 }
 
 export interface AttendOptions {
@@ -44,65 +34,81 @@ export interface AttendOptions {
 
 /** softmax(softcap(scale · q kᵀ)) v for each row and head: q `[T, heads · keyDim]` → `[T, heads · valueDim]`. */
 export function attend(plan: StepPlan, store: StateStore, q: Rows, options: AttendOptions, out: Float32Array): void {
-  const { kvHeads } = store.spec;
-  forSequences(plan, (sequence, begin, end) => {
-    if (begin < end)
-      for (let head = 0; head < kvHeads; head++) attendHead(plan, store, q, options, sequence, begin, end, head, out);
-  });
+  const { window = Infinity } = store.spec;
+  for (const { sequence, begin, end } of sequencesOf(plan)) {
+    const sights = Array.from({ length: end - begin }, (_, i) => sightOf(plan, begin + i, window));
+    const cache = readCache(plan, store, sequence, sights);
+    for (const [i, sight] of sights.entries()) attendRow(store, cache, sight, q, begin + i, options, out);
+  }
 }
 
-/** One sequence's rows and the query heads that share one kv head. */
-function attendHead(
-  plan: StepPlan,
+/** Keys and values that the rows of one sequence see: `[slot − first, kv head, column]`. */
+interface Cache {
+  readonly first: number;
+  readonly keys: Float64Array;
+  readonly values: Float64Array;
+}
+
+function readCache(plan: StepPlan, store: StateStore, sequence: number, sights: readonly Int32Array[]): Cache {
+  const { kvHeads, keyDim, valueDim } = store.spec;
+  let first = Infinity;
+  let last = -1;
+  for (const sight of sights) {
+    for (const slot of sight) {
+      first = Math.min(first, slot);
+      last = Math.max(last, slot);
+    }
+  }
+  const count = Math.max(0, last + 1 - first);
+  const keys = new Float64Array(count * kvHeads * keyDim);
+  const values = new Float64Array(count * kvHeads * valueDim);
+  const read = new Uint8Array(count);
+  for (const sight of sights) {
+    for (const slot of sight) {
+      const at = slot - first;
+      if (read[at] === 1) continue;
+      read[at] = 1;
+      const { block, offset } = placeOf(plan, store.group, sequence, slot);
+      store.read(block, offset, keys, at * kvHeads * keyDim, values, at * kvHeads * valueDim);
+    }
+  }
+  return { first, keys, values };
+}
+
+function attendRow(
   store: StateStore,
+  { first, keys, values }: Cache,
+  sight: Int32Array,
   q: Rows,
-  options: AttendOptions,
-  sequence: number,
-  begin: number,
-  end: number,
-  kvHead: number,
+  row: number,
+  { heads, scale, softcap }: AttendOptions,
   out: Float32Array,
 ): void {
-  const { kvHeads, keyDim, valueDim, window = Infinity } = store.spec;
-  const { heads, softcap } = options;
-  const scale = Math.fround(options.scale);
-  const firstQuery = plan.positions[begin] ?? 0;
-  const start = Math.max(0, firstQuery - window + 1);
-  const count = (plan.positions[end - 1] ?? 0) + 1 - start;
-  const keys = new Float64Array(count * keyDim);
-  const values = new Float64Array(count * valueDim);
-  for (let i = 0; i < count; i++) {
-    const position = start + i;
-    const block = blockOf(plan, store.group, sequence, position);
-    store.read(block, position % BLOCK_TOKENS, kvHead, keys, i * keyDim, values, i * valueDim);
-  }
-
-  const shared = heads / kvHeads;
-  const scores = new Float64Array(count);
+  const { kvHeads, keyDim, valueDim } = store.spec;
+  const factor = Math.fround(scale);
+  const scores = new Float64Array(sight.length);
   const sum = new Float64Array(valueDim);
-  for (let row = begin; row < end; row++) {
-    const position = plan.positions[row] ?? 0;
-    const from = Math.max(0, position - window + 1) - start;
-    const to = position + 1 - start;
-    for (let head = kvHead * shared; head < (kvHead + 1) * shared; head++) {
-      const query = (row * heads + head) * keyDim;
-      let most = -Infinity;
-      for (let i = from; i < to; i++) {
-        let dot = 0;
-        for (let c = 0; c < keyDim; c++) dot += (q[query + c] as number) * (keys[i * keyDim + c] as number);
-        const score = softcap === undefined ? dot * scale : softcap * Math.tanh((dot * scale) / softcap);
-        scores[i] = score;
-        if (score > most) most = score;
-      }
-      sum.fill(0);
-      let total = 0;
-      for (let i = from; i < to; i++) {
-        const weight = Math.exp((scores[i] as number) - most);
-        total += weight;
-        for (let c = 0; c < valueDim; c++) sum[c] = (sum[c] as number) + weight * (values[i * valueDim + c] as number);
-      }
-      const at = (row * heads + head) * valueDim;
-      for (let c = 0; c < valueDim; c++) out[at + c] = (sum[c] ?? 0) / total;
+  for (let head = 0; head < heads; head++) {
+    const kvHead = Math.floor((head * kvHeads) / heads);
+    const query = (row * heads + head) * keyDim;
+    let most = -Infinity;
+    for (let i = 0; i < sight.length; i++) {
+      const key = (((sight[i] as number) - first) * kvHeads + kvHead) * keyDim;
+      let dot = 0;
+      for (let c = 0; c < keyDim; c++) dot += (q[query + c] as number) * (keys[key + c] as number);
+      const score = softcap === undefined ? dot * factor : softcap * Math.tanh((dot * factor) / softcap);
+      scores[i] = score;
+      if (score > most) most = score;
     }
+    sum.fill(0);
+    let total = 0;
+    for (let i = 0; i < sight.length; i++) {
+      const weight = Math.exp((scores[i] as number) - most);
+      total += weight;
+      const value = (((sight[i] as number) - first) * kvHeads + kvHead) * valueDim;
+      for (let c = 0; c < valueDim; c++) sum[c] = (sum[c] as number) + weight * (values[value + c] as number);
+    }
+    const at = (row * heads + head) * valueDim;
+    for (let c = 0; c < valueDim; c++) out[at + c] = (sum[c] ?? 0) / total;
   }
 }

@@ -1,36 +1,38 @@
 /**
- * Runs a graph's nodes in order, one array of rows a value, each dropped after its last reader. Plain and lowered
- * graphs alike: `quantize` gives float64 rows (codes times scales, exact), all else f32 rows.
+ * Runs a graph's nodes in order, one array of rows a value, each dropped after its last reader; gives the wanted rows of
+ * each named output. Plain and lowered graphs alike: `quantize` gives float64 rows (codes times scales, exact), all else
+ * f32 rows.
  */
 import { invariant } from "../../errors.ts";
 import type { Graph, Node, Value } from "../../graph/graph.ts";
+import { rowOutputs } from "../../graph/shapes.ts";
 import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
 import { moe } from "./moe.ts";
 import { activate, layerNorm, linear, rmsNorm, rope, ropeTable, type RopeTable, type Rows } from "./ops.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
-import type { ReferenceWeights } from "./weights.ts";
+import type { SourceWeights } from "./weights.ts";
 
 export interface EvaluateContext {
   readonly graph: Graph;
-  readonly weights: ReferenceWeights;
+  readonly weights: SourceWeights;
   readonly pool: ReferencePool;
   readonly plan: StepPlan;
   /** The step's token ids, references to earlier samples resolved. */
   readonly tokens: Int32Array;
-  /** The rows that `rows` nodes keep. */
-  readonly outputRows: readonly number[];
+  /** For each named output: the rows that are wanted of it, each once. */
+  readonly wanted: ReadonlyMap<string, readonly number[]>;
 }
 
-/** The logits `[outputRows, vocabSize]`. */
-export function evaluate(context: EvaluateContext): Float32Array {
-  const { graph } = context;
+/** For each named output: its wanted rows `[rows, width]`. */
+export function evaluate(context: EvaluateContext): Map<string, Float32Array> {
+  const { graph, wanted } = context;
   const lastUse = new Map<Value, number>();
   graph.nodes.forEach((node, i) => {
     for (const input of node.inputs) lastUse.set(input, i);
   });
-  lastUse.set(graph.logits, graph.nodes.length);
+  for (const value of graph.outputs.values()) lastUse.set(value, graph.nodes.length);
 
   const values = new Map<Value, Rows>();
   const ropes = new Map<string, RopeTable>();
@@ -39,9 +41,15 @@ export function evaluate(context: EvaluateContext): Float32Array {
     for (const input of node.inputs) if (lastUse.get(input) === i) values.delete(input);
     if (!lastUse.has(i)) values.delete(i);
   });
-  const logits = values.get(graph.logits);
-  invariant(logits instanceof Float32Array, "the graph ends without logits");
-  return logits;
+  const holds = rowOutputs(graph.nodes);
+  return new Map(
+    [...graph.outputs].map(([name, value]) => {
+      const all = values.get(value);
+      invariant(all instanceof Float32Array, `the output "${name}" isn't rows of f32`);
+      const rows = holds[value] === name ? all : selectRows(all, wanted.get(name) ?? [], graph.widths[value] ?? 0);
+      return [name, rows];
+    }),
+  );
 }
 
 function evaluateNode(
@@ -62,6 +70,7 @@ function evaluateNode(
     const rows = value(v);
     return rows instanceof Float32Array ? rows : Float32Array.from(rows);
   };
+  const stateName = (state: number): string => graph.states[state]?.name ?? "";
   const widthOf = (v: Value): number => graph.widths[v] ?? 0;
   /** As many rows as `v` has, of this node's width. */
   const like = (v: Value): Float32Array => new Float32Array((value(v).length / widthOf(v)) * width);
@@ -100,18 +109,18 @@ function evaluateNode(
     }
     case "attention": {
       const [q, k, v] = node.inputs;
-      const store = pool.store(node.state);
+      const store = pool.store(stateName(node.state));
       kvWrite(plan, store, value(k), value(v));
       const out = like(q);
       attend(plan, store, value(q), node, out);
       return out;
     }
     case "kvWrite":
-      kvWrite(plan, pool.store(node.state), value(node.inputs[0]), value(node.inputs[1]));
+      kvWrite(plan, pool.store(stateName(node.state)), value(node.inputs[0]), value(node.inputs[1]));
       return new Float32Array(0);
     case "attendState": {
       const out = like(node.inputs[0]);
-      attend(plan, pool.store(node.state), value(node.inputs[0]), node, out);
+      attend(plan, pool.store(stateName(node.state)), value(node.inputs[0]), node, out);
       return out;
     }
     case "gate": {
@@ -142,7 +151,7 @@ function evaluateNode(
     case "moe":
       return moe(f32(node.inputs[0]), width, node, weights);
     case "rows":
-      return selectRows(value(node.inputs[0]), context.outputRows, width);
+      return selectRows(value(node.inputs[0]), context.wanted.get(node.output) ?? [], width);
     case "quantize":
       return quantizeRows(f32(node.inputs[0]), width);
     default:
@@ -160,6 +169,7 @@ function gatherRows(table: Float32Array, ids: Int32Array, width: number, scale: 
   return out;
 }
 
+function selectRows<R extends Rows>(x: R, rows: readonly number[], width: number): R;
 function selectRows(x: Rows, rows: readonly number[], width: number): Rows {
   const out = x instanceof Float64Array ? new Float64Array(rows.length * width) : new Float32Array(rows.length * width);
   rows.forEach((row, i) => out.set(x.subarray(row * width, (row + 1) * width), i * width));

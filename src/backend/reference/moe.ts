@@ -5,11 +5,11 @@
 import type { Node } from "../../graph/graph.ts";
 import { activate, linear, route, type Rows } from "./ops.ts";
 import { quantizeRows } from "./quantize.ts";
-import type { ReferenceWeights } from "./weights.ts";
+import type { SourceWeights } from "./weights.ts";
 
 type Moe = Extract<Node, { readonly op: "moe" }>;
 
-export function moe(x: Float32Array, width: number, node: Moe, weights: ReferenceWeights): Float32Array {
+export function moe(x: Float32Array, width: number, node: Moe, weights: SourceWeights): Float32Array {
   const { experts, int8 } = node;
   const rows = x.length / width;
   const hidden = node.down.shape[2] ?? 0;

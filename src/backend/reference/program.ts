@@ -1,148 +1,161 @@
 /**
- * A reference program: sampler slots, and the step around the graph (block copies first, then the nodes, then
- * samples, log-probabilities and logits of the rows that the plan names).
+ * A reference program: when its steps begin, what happens around the graph (sampler slots, moves and copies first, then
+ * the nodes, then the outputs), and what a failed or cancelled step takes with it.
  */
-import { invariant } from "../../errors.ts";
-import type { Graph } from "../../graph/graph.ts";
-import {
-  MAX_TOP_LOGPROBS,
-  type CompileOptions,
-  type Program,
-  type SamplerParams,
-  type StepPlan,
-  type StepResult,
-} from "../contract.ts";
+import { StepError, invariant } from "../../errors.ts";
+import type { CompileOptions, Lowered, Program, StepHandle, StepPlan } from "../contract.ts";
 import { evaluate } from "./evaluate.ts";
+import { stepResult, type Rows } from "./outputs.ts";
+import { checkPlan, planLimits, type PlanLimits } from "./plan-check.ts";
+import { copyPlan } from "./plan-copy.ts";
 import type { ReferencePool } from "./pool.ts";
-import { logSumExp, sampleToken, topIds } from "./sample.ts";
-import type { ReferenceWeights } from "./weights.ts";
+import { SamplerSlots } from "./slots.ts";
+import { refusedStep, Step } from "./step.ts";
+import type { ReferenceWeights, SourceWeights } from "./weights.ts";
 
-interface Slot {
-  readonly params: SamplerParams;
-  /** Tokens of prompt and answer, with their number in the answer. */
-  readonly seen: Map<number, number>;
-  generated: number;
-}
+const MAX_IN_FLIGHT = 2;
 
 export class ReferenceProgram implements Program {
-  readonly graph: Graph;
-  /** The reference lowers nothing: it runs what it is given. */
-  readonly lowered: Graph;
-  readonly #weights: ReferenceWeights;
-  readonly #pool: ReferencePool;
+  readonly lowered: Lowered;
+  readonly pool: ReferencePool;
+  readonly #weights: SourceWeights;
   readonly #options: CompileOptions;
-  readonly #slots: (Slot | undefined)[];
-  readonly #result: Omit<StepResult, "logits">;
-  #logits: Float32Array;
-  #running = false;
+  readonly #limits: PlanLimits;
+  readonly #slots: SamplerSlots;
+  /** Steps that were submitted and haven't ended, in order. */
+  #inFlight: Step[] = [];
+  /** What the graph gave for the first of them, while its masks are missing. */
+  #computed:
+    | { readonly step: Step; readonly tokens: Int32Array; readonly outputs: ReadonlyMap<string, Rows> }
+    | undefined;
+  #closed = false;
 
-  constructor(graph: Graph, weights: ReferenceWeights, pool: ReferencePool, options: CompileOptions) {
-    this.graph = graph;
-    this.lowered = graph;
-    this.#weights = weights;
-    this.#pool = pool;
+  constructor(lowered: Lowered, weights: ReferenceWeights, pool: ReferencePool, options: CompileOptions) {
+    const { graph, source } = lowered;
+    for (const name of options.outputs) invariant(graph.outputs.has(name), `the graph has no output "${name}"`);
+    this.lowered = lowered;
+    this.pool = pool;
+    this.#weights = weights.of(source);
     this.#options = options;
-    this.#slots = Array.from({ length: options.samplerSlots });
-    const outputs = options.maxOutputs;
-    this.#result = {
-      sampleIds: new Int32Array(outputs),
-      sampleLogprobs: new Float32Array(outputs),
-      topIds: new Int32Array(outputs * MAX_TOP_LOGPROBS),
-      topLogprobs: new Float32Array(outputs * MAX_TOP_LOGPROBS),
-      logprobs: new Float32Array(outputs),
-    };
-    this.#logits = new Float32Array(0);
+    this.#limits = planLimits(graph, pool, options);
+    this.#slots = new SamplerSlots(options.samplerSlots);
   }
 
-  openSampler(slot: number, params: SamplerParams, history: Int32Array): void {
-    invariant(slot >= 0 && slot < this.#slots.length, `there is no sampler slot ${slot}`);
-    // The caller keeps its arrays.
-    const own = {
-      ...params,
-      biasIds: params.biasIds.slice(),
-      biasValues: params.biasValues.slice(),
-      stopIds: params.stopIds.slice(),
-    };
-    this.#slots[slot] = { params: own, seen: new Map(Array.from(history, (id) => [id, 0])), generated: 0 };
-  }
-
-  closeSampler(slot: number): void {
-    this.#slots[slot] = undefined;
-  }
-
-  async run(plan: StepPlan): Promise<StepResult> {
-    invariant(!this.#running, "a step is running already");
-    this.#running = true;
+  run(plan: StepPlan): StepHandle {
     try {
-      return this.#step(plan);
-    } finally {
-      this.#running = false;
+      return this.#submit(copyPlan(plan));
+    } catch (cause) {
+      return refusedStep(cause);
     }
   }
 
-  close(): void {
-    this.#slots.fill(undefined);
+  async close(): Promise<void> {
+    this.#closed = true;
+    const [first] = this.#inFlight;
+    if (first !== undefined) this.#fail(first, "cancelled", "the program was closed");
   }
 
-  #step(plan: StepPlan): StepResult {
-    const { maxTokens, maxSequences, maxOutputs } = this.#options;
-    const outputs = plan.sampleCount + plan.logprobCount + plan.logitCount;
-    invariant(plan.tokenCount <= maxTokens, `${plan.tokenCount} tokens in a step of at most ${maxTokens}`);
-    invariant(
-      plan.sequenceCount <= maxSequences,
-      `${plan.sequenceCount} sequences in a step of at most ${maxSequences}`,
+  #submit(plan: StepPlan): Step {
+    const { timeline } = this.pool;
+    invariant(!this.#closed, "the program is closed");
+    invariant(this.#inFlight.length < MAX_IN_FLIGHT, `${MAX_IN_FLIGHT} steps are in flight already`);
+    invariant(plan.id > timeline.lastId, `step ${plan.id} comes after step ${timeline.lastId}`);
+    checkPlan(plan, this.#limits);
+    this.#slots.check(plan);
+    const named = referencesOf(plan, timeline.find.bind(timeline));
+    const before = this.#inFlight.at(-1);
+
+    const step = new Step(
+      plan,
+      (masked) => this.#finish(masked),
+      (cancelled) => this.#fail(cancelled, "cancelled", "the step was cancelled"),
     );
-    invariant(outputs <= maxOutputs, `${outputs} output rows in a step of at most ${maxOutputs}`);
-
-    for (let i = 0; i < plan.copyCount; i++) {
-      const [group = -1, from = -1, to = -1] = plan.copies.subarray(3 * i, 3 * i + 3);
-      this.#pool.copy(group, from, to);
-    }
-    const sampled = this.#result.sampleIds;
-    const tokens = plan.tokens.slice(0, plan.tokenCount).map((id) => (id < 0 ? (sampled[-1 - id] ?? -1) : id));
-
-    // Each named row goes through the head once, however many outputs name it.
-    const named = [
-      ...plan.sampleRows.subarray(0, plan.sampleCount),
-      ...plan.logprobRows.subarray(0, plan.logprobCount),
-      ...plan.logitRows.subarray(0, plan.logitCount),
-    ];
-    const outputRows = [...new Set(named)];
-    const { graph } = this;
-    const all = evaluate({ graph, weights: this.#weights, pool: this.#pool, plan, tokens, outputRows });
-    const logitsOf = (row: number): Float32Array => {
-      const at = outputRows.indexOf(row) * graph.vocabSize;
-      return all.subarray(at, at + graph.vocabSize);
-    };
-
-    for (let i = 0; i < plan.sampleCount; i++) this.#sample(plan, i, logitsOf(plan.sampleRows[i] ?? 0));
-    for (let i = 0; i < plan.logprobCount; i++) {
-      const logits = logitsOf(plan.logprobRows[i] ?? 0);
-      this.#result.logprobs[i] = (logits[plan.logprobIds[i] ?? 0] ?? NaN) - logSumExp(logits);
-    }
-    const wanted = plan.logitCount * graph.vocabSize;
-    if (this.#logits.length < wanted) this.#logits = new Float32Array(wanted);
-    for (let i = 0; i < plan.logitCount; i++) this.#logits.set(logitsOf(plan.logitRows[i] ?? 0), i * graph.vocabSize);
-    return { ...this.#result, logits: this.#logits };
-  }
-
-  #sample(plan: StepPlan, i: number, logits: Float32Array): void {
-    const slot = this.#slots[plan.sampleSlots[i] ?? -1];
-    invariant(slot !== undefined, `sampler slot ${plan.sampleSlots[i]} is not open`);
-    const position = (plan.positions[plan.sampleRows[i] ?? 0] ?? 0) + 1;
-    const id = sampleToken(logits, position, slot.params, slot.seen, slot.generated);
-    slot.generated++;
-    slot.seen.set(id, (slot.seen.get(id) ?? 0) + 1);
-    const normalizer = logSumExp(logits);
-    const { sampleIds, sampleLogprobs, topIds: ids, topLogprobs } = this.#result;
-    sampleIds[i] = id;
-    sampleLogprobs[i] = (logits[id] ?? NaN) - normalizer;
-    const first = i * MAX_TOP_LOGPROBS;
-    ids.fill(-1, first, first + MAX_TOP_LOGPROBS);
-    topLogprobs.fill(-Infinity, first, first + MAX_TOP_LOGPROBS);
-    topIds(logits, Math.min(plan.sampleTop[i] ?? 0, MAX_TOP_LOGPROBS)).forEach((top, rank) => {
-      ids[first + rank] = top;
-      topLogprobs[first + rank] = (logits[top] ?? NaN) - normalizer;
+    this.#inFlight.push(step);
+    this.#slots.declare(plan);
+    timeline.remember(step);
+    void timeline.enqueue(async () => {
+      await before?.end;
+      for (const { step: other } of named) await other.end;
+      if (!step.ended) this.#begin(step, named);
     });
+    return step;
   }
+
+  /** Everything up to the samples. */
+  #begin(step: Step, named: readonly SampleOf[]): void {
+    const { plan } = step;
+    if (named.some(({ step: other }) => other.sampleIds === undefined)) {
+      this.#fail(step, "unrun", "a step whose sample it names has failed");
+      return;
+    }
+    try {
+      const ids = named.map(({ step: other, sample }) => other.sampleIds?.[sample] ?? 0);
+      // For a sample that came to nothing token 0 stands in: its sequence's results are dropped.
+      const resolve = (id: number): number => (id >= 0 ? id : Math.max(0, ids[-1 - id] ?? 0));
+      this.#slots.begin(plan, resolve);
+      this.pool.move(plan);
+      const tokens = plan.tokens.map(resolve);
+      const wanted = wantedRows(plan, this.#options.outputs);
+      const { graph } = this.lowered;
+      const values = evaluate({ graph, weights: this.#weights, pool: this.pool, plan, tokens, wanted });
+      const outputs = new Map(
+        [...values].map(([name, all]) => [name, { rows: wanted.get(name) ?? [], values: all }] as const),
+      );
+      this.#computed = { step, tokens, outputs };
+      this.#finish(step);
+    } catch (cause) {
+      this.#fail(step, "failed", messageOf(cause), cause);
+    }
+  }
+
+  /** Samples and all other results, once the graph has run and every mask is there. */
+  #finish(step: Step): void {
+    if (this.#computed?.step !== step || !step.masked) return;
+    const { tokens, outputs } = this.#computed;
+    this.#computed = undefined;
+    try {
+      const result = stepResult(step, tokens, outputs, this.#options.outputs, this.#slots);
+      this.#inFlight.shift();
+      step.succeed(result);
+    } catch (cause) {
+      this.#fail(step, "failed", messageOf(cause), cause);
+    }
+  }
+
+  /** Ends a step, and as unrun the later ones: what they would read is undefined. */
+  #fail(step: Step, reason: StepError["reason"], message: string, cause?: unknown): void {
+    const at = this.#inFlight.indexOf(step);
+    const ended = this.#inFlight.splice(at);
+    if (this.#computed?.step === step) this.#computed = undefined;
+    for (const one of ended) {
+      this.#slots.drop(one.plan);
+      one.fail(one === step ? new StepError(reason, message, { cause }) : new StepError("unrun", `unrun: ${message}`));
+    }
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** A sample that a plan names. */
+interface SampleOf {
+  readonly step: Step;
+  readonly sample: number;
+}
+
+function referencesOf(plan: StepPlan, find: (id: number) => Step): SampleOf[] {
+  return Array.from({ length: plan.referenceCount }, (_, i) => {
+    const sample = plan.references[2 * i + 1] ?? -1;
+    const step = find(plan.references[2 * i] ?? -1);
+    invariant(sample >= 0 && sample < step.plan.sampleCount, `step ${step.plan.id} has no sample ${sample}`);
+    return { step, sample };
+  });
+}
+
+/** For each output the rows that are wanted of it, each once: the logits are what samples and log-probabilities need. */
+function wantedRows(plan: StepPlan, outputs: readonly string[]): Map<string, number[]> {
+  const wanted = new Map(outputs.map((name, i) => [name, [...(plan.outputs[i]?.rows ?? [])]]));
+  wanted.set("logits", [...(wanted.get("logits") ?? []), ...plan.sampleRows, ...plan.logprobRows]);
+  return new Map([...wanted].map(([name, rows]) => [name, [...new Set(rows)]]));
 }

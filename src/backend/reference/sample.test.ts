@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { GREEDY } from "../program-runner.ts";
-import type { SamplerParams } from "../contract.ts";
+import { NO_SAMPLE, NOT_FINITE, type SamplerParams } from "../contract.ts";
 import { adjustLogits, gumbel, keptTokens, philox, sampleToken } from "./sample.ts";
 
 const PLAIN: SamplerParams = { ...GREEDY, temperature: 1, seed: 1n };
@@ -80,8 +80,24 @@ test("bias, penalties and minTokens change the logits in their order", () => {
   assert.equal(sampleToken(logits, 0, { ...params, temperature: 0 }, seen, 0), 3);
 });
 
-test("greedy takes the lowest id among equals, and nothing but NaN gives id 0", () => {
+test("greedy takes the lowest id among equals; what isn't finite gives no sample", () => {
   assert.equal(sampleToken(Float32Array.of(1, 5, 5), 0, { ...PLAIN, temperature: 0 }, new Map(), 0), 1);
-  assert.equal(sampleToken(Float32Array.of(NaN, 2, NaN), 0, PLAIN, new Map(), 0), 1);
-  assert.equal(sampleToken(Float32Array.of(NaN, NaN), 0, PLAIN, new Map(), 0), 0);
+  for (const wrong of [NaN, Infinity, -Infinity])
+    assert.equal(sampleToken(Float32Array.of(1, 2, wrong), 0, PLAIN, new Map(), 0), NOT_FINITE);
+});
+
+test("a mask allows what its bits say, and lifts the ban of stop tokens where it leaves nothing else", () => {
+  const logits = Float32Array.from({ length: 70 }, (_, i) => i);
+  const draw = (mask: number[], params: Partial<SamplerParams> = {}): number =>
+    sampleToken(logits, 0, { ...PLAIN, temperature: 0, ...params }, new Map(), 0, Uint32Array.from(mask));
+  assert.equal(draw([0x8000_0001, 0, 0]), 31);
+  assert.equal(draw([1, 1, 0b100]), 66);
+  assert.equal(draw([0, 0, 0]), NO_SAMPLE);
+  const banned = { minTokens: 3, stopIds: Int32Array.of(66) };
+  assert.equal(draw([1, 1, 0b100], banned), 32);
+  assert.equal(draw([0, 0, 0b100], banned), 66);
+  const forbidden = { biasIds: Int32Array.of(66), biasValues: Float32Array.of(-Infinity) };
+  assert.equal(draw([0, 0, 0b100], { ...banned, ...forbidden }), NO_SAMPLE);
+  const all = Int32Array.from(logits.keys());
+  assert.equal(sampleToken(logits, 0, { ...PLAIN, minTokens: 1, stopIds: all }, new Map(), 0), NO_SAMPLE);
 });

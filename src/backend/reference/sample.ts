@@ -12,9 +12,11 @@
  *    word of Philox4x32-10 (Salmon et al. 2011) with the key (low, high 32 bits of the seed) and the counter
  *    (token id, position of the token to be chosen, sample index, 0).
  *
- * Ties go to the lowest id; what is not a number counts as −∞. Reported log-probabilities are of the raw logits.
+ * A mask makes what it forbids −∞ before step 2; where it leaves nothing but banned stop tokens, their ban is lifted.
+ * Where nothing is left there is no sample, and none either of logits that aren't finite. Ties go to the lowest id.
+ * Reported log-probabilities are of the raw logits.
  */
-import type { SamplerParams } from "../contract.ts";
+import { NO_SAMPLE, NOT_FINITE, type SamplerParams } from "../contract.ts";
 
 /** What a sampler has seen: how often the answer has a token; 0 where only the prompt has it. */
 export type SeenTokens = ReadonlyMap<number, number>;
@@ -58,7 +60,7 @@ export function gumbel(seed: bigint, sampleIndex: number, position: number, id: 
   return -Math.log(-Math.log(((x0 >>> 8) + 0.5) * 2 ** -24));
 }
 
-/** The index of the largest value, the lowest among equals; 0 where there is none (all NaN). */
+/** The index of the largest value, the lowest among equals. */
 export function argmax(values: Float32Array): number {
   let best = 0;
   let most = -Infinity;
@@ -70,7 +72,7 @@ export function argmax(values: Float32Array): number {
 
 export function logSumExp(logits: Float32Array): number {
   const most = logits[argmax(logits)] ?? -Infinity;
-  if (!Number.isFinite(most)) return most;
+  if (!Number.isFinite(most)) return NaN;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - most);
   return most + Math.log(sum);
@@ -83,7 +85,7 @@ export function adjustLogits(
   seen: SeenTokens,
   generated: number,
 ): Float32Array {
-  const adjusted = logits.map((logit) => (Number.isNaN(logit) ? -Infinity : logit));
+  const adjusted = logits.slice();
   const update = (id: number, change: (logit: number) => number): void => {
     const logit = adjusted[id];
     if (logit !== undefined) adjusted[id] = change(logit);
@@ -101,6 +103,14 @@ export function adjustLogits(
   }
   if (generated < params.minTokens) for (const id of params.stopIds) update(id, () => -Infinity);
   return adjusted;
+}
+
+function applyMask(adjusted: Float32Array, mask: Uint32Array): Float32Array {
+  return adjusted.map((logit, id) => (((mask[id >> 5] ?? 0) >>> (id & 31)) & 1 ? logit : -Infinity));
+}
+
+function nothingLeft(adjusted: Float32Array): boolean {
+  return adjusted.every((logit) => logit === -Infinity);
 }
 
 /** Ids in order of falling value, the lower id first among equals. */
@@ -128,18 +138,25 @@ export function keptTokens(
   return params.minP > 0 ? kept.filter((id) => Math.exp(z(id)) >= params.minP) : kept;
 }
 
-/** The chosen id (steps 1 to 4). `position` is the chosen token's own. */
+/** The chosen id (steps 1 to 4), NO_SAMPLE or NOT_FINITE. `position` is the chosen token's own. */
 export function sampleToken(
   logits: Float32Array,
   position: number,
   params: SamplerParams,
   seen: SeenTokens,
   generated: number,
+  mask?: Uint32Array,
 ): number {
-  const adjusted = adjustLogits(logits, params, seen, generated);
+  if (!logits.every(Number.isFinite)) return NOT_FINITE;
+  let adjusted = adjustLogits(logits, params, seen, generated);
+  if (mask !== undefined) {
+    adjusted = applyMask(adjusted, mask);
+    if (nothingLeft(adjusted)) adjusted = applyMask(adjustLogits(logits, params, seen, params.minTokens), mask);
+  }
+  if (nothingLeft(adjusted)) return NO_SAMPLE;
   const likeliest = argmax(adjusted);
   const top = adjusted[likeliest] ?? -Infinity;
-  if (params.temperature === 0 || !Number.isFinite(top)) return likeliest;
+  if (params.temperature === 0) return likeliest;
   const temperature = Math.fround(params.temperature);
   const z = (id: number): number => Math.fround(Math.fround((adjusted[id] ?? -Infinity) - top) / temperature);
   let best = likeliest;

@@ -1,50 +1,83 @@
 /**
- * The reference's weights: every tensor that the graph names, dequantised to f32 in memory. Tensors are read and
+ * The reference's weights: every tensor that the graphs name, dequantised to f32 in memory. Rows of the same tensors of
+ * one source are held once, whatever graphs name them, and taken from a base where it has them. Tensors are read and
  * converted in pieces, so that a file's bytes never lie in memory as a whole.
  */
 import type { ModelArtifact, Tensor } from "../../artifact/artifact.ts";
 import { dequantize } from "../../artifact/dequantize.ts";
 import { DTYPES } from "../../artifact/dtype.ts";
 import { ArtifactError, invariant } from "../../errors.ts";
-import type { Graph, WeightPart, WeightRef } from "../../graph/graph.ts";
+import type { WeightPart, WeightRef } from "../../graph/graph.ts";
 import { graphWeights } from "../../graph/shapes.ts";
-import type { UploadOptions, Weights } from "../contract.ts";
+import type { Lowered, UploadOptions, Weights } from "../contract.ts";
 
 /** Bytes of the file that are converted at a time. */
 const PIECE_BYTES = 8 * 2 ** 20;
 
-export class ReferenceWeights implements Weights {
-  readonly #values: Map<string, Float32Array>;
+/** The weights of one source. */
+export interface SourceWeights {
+  /** The values of a weight, row after row. */
+  get(weight: WeightRef): Float32Array;
+}
 
-  constructor(values: Map<string, Float32Array>) {
-    this.#values = values;
+export class ReferenceWeights implements Weights {
+  readonly #own = new Map<ModelArtifact, Map<string, Float32Array>>();
+  readonly #base: ReferenceWeights | undefined;
+
+  constructor(base: ReferenceWeights | undefined) {
+    this.#base = base;
   }
 
   get bytes(): number {
-    return [...this.#values.values()].reduce((sum, values) => sum + values.byteLength, 0);
+    const all = [...this.#own.values()].flatMap((values) => [...values.values()]);
+    return all.reduce((sum, values) => sum + values.byteLength, 0);
   }
 
-  /** The values of a weight, row after row. */
-  get(weight: WeightRef): Float32Array {
-    const values = this.#values.get(weight.name);
-    invariant(values !== undefined, `weight "${weight.name}" was not uploaded`);
-    return values;
+  of(source: ModelArtifact): SourceWeights {
+    return {
+      get: (weight) => {
+        const values = this.find(source, weight);
+        invariant(values !== undefined, `weight "${weight.name}" was not uploaded`);
+        return values;
+      },
+    };
+  }
+
+  find(source: ModelArtifact, weight: WeightRef): Float32Array | undefined {
+    return this.#own.get(source)?.get(identity(weight)) ?? this.#base?.find(source, weight);
+  }
+
+  add(source: ModelArtifact, weight: WeightRef, values: Float32Array): void {
+    const own = this.#own.get(source) ?? new Map<string, Float32Array>();
+    this.#own.set(source, own.set(identity(weight), values));
   }
 
   close(): void {
-    this.#values.clear();
+    this.#own.clear();
   }
 }
 
+/** What a weight is made of, whatever a graph calls it. */
+function identity({ shape, parts }: WeightRef): string {
+  const texts = parts.map(({ tensor, rowStart, rowCount, transpose }) => [tensor, rowStart, rowCount, transpose]);
+  return JSON.stringify([shape, texts]);
+}
+
 export async function uploadWeights(
-  artifact: ModelArtifact,
-  graph: Graph,
-  options: UploadOptions = {},
+  lowered: readonly Lowered[],
+  base: ReferenceWeights | undefined,
+  options: UploadOptions,
 ): Promise<ReferenceWeights> {
-  const weights = graphWeights(graph);
-  const sizes = [...weights.values()].flatMap((weight) =>
-    weight.parts.map((part) => partBytes(artifact, weight, part)),
-  );
+  const weights = new ReferenceWeights(base);
+  const wanted = new Map<ModelArtifact, Map<string, WeightRef>>();
+  for (const { graph, source } of lowered) {
+    const own = wanted.get(source) ?? new Map<string, WeightRef>();
+    wanted.set(source, own);
+    for (const weight of graphWeights(graph).values())
+      if (weights.find(source, weight) === undefined) own.set(identity(weight), weight);
+  }
+  const all = [...wanted].flatMap(([source, refs]) => [...refs.values()].map((weight) => ({ source, weight })));
+  const sizes = all.flatMap(({ source, weight }) => weight.parts.map((part) => partBytes(source, weight, part)));
   const totalBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
   let loadedBytes = 0;
   const progress = (bytes: number): void => {
@@ -52,26 +85,31 @@ export async function uploadWeights(
     loadedBytes += bytes;
     options.onProgress?.({ loadedBytes, totalBytes });
   };
-  const values = new Map<string, Float32Array>();
-  for (const [name, weight] of weights) {
-    const all = new Float32Array(weight.shape.reduce((product, n) => product * n, 1));
-    let at = 0;
-    for (const part of weight.parts) {
-      const tensor = tensorOf(artifact, part);
-      const count = partCount(tensor, weight, part);
-      invariant(at + count <= all.length, `the parts of "${name}" are more than its shape`);
-      await readPart(tensor, part, all.subarray(at, at + count), progress);
-      at += count;
-    }
-    invariant(at === all.length, `the parts of "${name}" are ${at} values, its shape ${all.length}`);
-    values.set(name, all);
-  }
-  return new ReferenceWeights(values);
+  for (const { source, weight } of all) weights.add(source, weight, await readWeight(source, weight, progress));
+  return weights;
 }
 
-function tensorOf(artifact: ModelArtifact, part: WeightPart): Tensor {
-  const tensor = artifact.tensors.get(part.tensor);
-  if (tensor === undefined) throw new ArtifactError(`${artifact.name}: there is no tensor "${part.tensor}"`);
+async function readWeight(
+  source: ModelArtifact,
+  weight: WeightRef,
+  progress: (bytes: number) => void,
+): Promise<Float32Array> {
+  const all = new Float32Array(weight.shape.reduce((product, n) => product * n, 1));
+  let at = 0;
+  for (const part of weight.parts) {
+    const tensor = tensorOf(source, part.tensor);
+    const count = partCount(tensor, weight, part);
+    invariant(at + count <= all.length, `the parts of "${weight.name}" are more than its shape`);
+    await readPart(tensor, part, all.subarray(at, at + count), progress);
+    at += count;
+  }
+  invariant(at === all.length, `the parts of "${weight.name}" are ${at} values, its shape ${all.length}`);
+  return all;
+}
+
+export function tensorOf(source: ModelArtifact, name: string): Tensor {
+  const tensor = source.tensors.get(name);
+  if (tensor === undefined) throw new ArtifactError(`${source.name}: there is no tensor "${name}"`);
   return tensor;
 }
 
@@ -82,8 +120,8 @@ function partCount(tensor: Tensor, weight: WeightRef, part: WeightPart): number 
   return part.rowCount * (weight.shape.at(-1) ?? 1);
 }
 
-function partBytes(artifact: ModelArtifact, weight: WeightRef, part: WeightPart): number {
-  const tensor = tensorOf(artifact, part);
+function partBytes(source: ModelArtifact, weight: WeightRef, part: WeightPart): number {
+  const tensor = tensorOf(source, part.tensor);
   const { blockSize, blockBytes } = DTYPES[tensor.dtype];
   return (partCount(tensor, weight, part) / blockSize) * blockBytes;
 }

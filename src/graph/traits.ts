@@ -1,0 +1,35 @@
+/**
+ * What passes and lowerings must know of each op. An op that isn't entered here doesn't compile.
+ */
+import type { Op } from "./graph.ts";
+
+export interface OpTraits {
+  /** An output row depends on the same row of the inputs and on nothing else (not on its position either). */
+  readonly rowLocal: boolean;
+  /** It changes a state: it stays though nothing reads its output. */
+  readonly writes: boolean;
+}
+
+const LOCAL: OpTraits = { rowLocal: true, writes: false };
+const GLOBAL: OpTraits = { rowLocal: false, writes: false };
+
+export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
+  embed: GLOBAL,
+  positionEmbed: GLOBAL,
+  linear: LOCAL,
+  rmsNorm: LOCAL,
+  layerNorm: LOCAL,
+  rope: GLOBAL,
+  attention: { rowLocal: false, writes: true },
+  gate: LOCAL,
+  activation: LOCAL,
+  add: LOCAL,
+  scale: LOCAL,
+  softcap: LOCAL,
+  slice: LOCAL,
+  moe: LOCAL,
+  rows: LOCAL,
+  quantize: LOCAL,
+  kvWrite: { rowLocal: false, writes: true },
+  attendState: GLOBAL,
+};
