@@ -108,14 +108,14 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
       artifact,
       backend,
       jobs.filter(({ abortAfter }) => abortAfter === undefined),
-      { kv: one.kv, chunk: 1, context: one.context, maxSequences: 3 },
+      { kv: one.kv, stepTokens: 1, context: one.context, maxSequences: 3 },
     ),
   );
   const chunk = random.pick([1, 2, 3, 5, 16, 17, 64, 128, 200, 512]);
   const threads = random.between(1, 2);
   const maxSequences = random.between(3, 24);
   const together = await withBackend(isa, threads, values.sabotage, (backend) =>
-    runJobs(artifact, backend, jobs, { kv: one.kv, chunk, context: one.context, maxSequences }, random),
+    runJobs(artifact, backend, jobs, { kv: one.kv, stepTokens: chunk, context: one.context, maxSequences }, random),
   );
   steps += together.steps;
   aloneSteps += alone.steps;

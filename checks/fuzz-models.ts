@@ -16,6 +16,7 @@ import { readSafetensors } from "../src/artifact/safetensors.ts";
 import type { Backend } from "../src/backend/contract.ts";
 import { createCpuBackend } from "../src/backend/cpu/backend.ts";
 import { assemble } from "../src/engine/assemble.ts";
+import { borrowed } from "../test/support/backends.ts";
 import type { Llm } from "../src/engine/llm.ts";
 import { MillraceError } from "../src/errors.ts";
 import { Random } from "./fuzz-artifacts.ts";
@@ -60,7 +61,7 @@ interface Mutant {
 export async function fuzzModels(count: number, options: ModelFuzzOptions): Promise<ModelFuzzReport> {
   const report: ModelFuzzReport = { cases: 0, answered: 0, errors: new Map(), slowestMs: 0, faults: [] };
   const backend = await createCpuBackend({ threads: 2 });
-  const shared = keptOpen(backend);
+  const shared = borrowed(backend);
   const bystander = await assemble(
     tinyModel("qwen2", "Q8_0", 5, { width: 64, heads: 2, kvHeads: 1, hidden: 96 }),
     shared,
@@ -101,19 +102,6 @@ export async function fuzzModels(count: number, options: ModelFuzzOptions): Prom
   await bystander.close();
   await backend.close();
   return report;
-}
-
-/** The same backend, for many models: it outlives them. */
-function keptOpen(backend: Backend): Backend {
-  return {
-    name: backend.name,
-    profile: (kv) => backend.profile(kv),
-    upload: (...args) => backend.upload(...args),
-    blockBytes: (...args) => backend.blockBytes(...args),
-    allocate: (...args) => backend.allocate(...args),
-    compile: (...args) => backend.compile(...args),
-    close: async () => undefined,
-  };
 }
 
 /** Everything that a program does with a model. Throws what it throws, and Error where an answer is impossible. */

@@ -122,25 +122,87 @@ test("chat renders the template, and the prompt is a function of the messages", 
   assert.equal(llm.renderChat(messages), "<|user|>Hi <|user|>\n<|assistant|>");
   const { promptTokens } = await llm.chat(messages, { maxTokens: 1 });
   assert.equal(llm.detokenize(promptTokens), "<|user|>Hi <|user|>\n<|assistant|>");
-  assert.throws(() => llm.chat([]), RequestError);
+  await assert.rejects(() => llm.chat([]), RequestError);
   const { chatTemplate: _, ...bare } = tinyModel("llama", "Q8_0", 7) as ModelArtifact & { chatTemplate?: string };
   await using raw = await assemble(bare, createReferenceBackend(), { context: 64 });
-  assert.throws(() => raw.chat(messages), /no chat template.*--raw/);
+  await assert.rejects(() => raw.chat(messages), /no chat template.*--raw/);
 });
 
 test("bad requests are errors with the numbers", async () => {
   await using llm = await loadTiny();
-  assert.throws(() => llm.generate(""), /the prompt is empty/);
-  assert.throws(() => llm.generate(Array.from({ length: 128 }, () => 1)), /prompt has 128 tokens, the context has 128/);
-  assert.throws(() => llm.generate([512]), /512 is no token id.*0 to 511/);
-  assert.throws(() => llm.generate([1], { temperature: -1 }), /temperature must be a number from 0 to 100, not -1/);
-  assert.throws(() => llm.generate([1], { topP: Number.NaN }), /topP/);
-  assert.throws(() => llm.generate([1], { maxTokens: 0 }), /maxTokens/);
-  assert.throws(() => llm.generate([1], { n: 9 }), /9 answers.*8 sequences/);
-  assert.throws(() => llm.generate([1], { logprobs: 21 }), /logprobs must be a whole number from 0 to 20/);
-  assert.throws(() => llm.generate([1], { logitBias: { 600: 1 } }), /token 600/);
+  await assert.rejects(() => llm.generate(""), /the prompt is empty/);
+  await assert.rejects(
+    () => llm.generate(Array.from({ length: 128 }, () => 1)),
+    /prompt has 128 tokens, the context has 128/,
+  );
+  await assert.rejects(() => llm.generate([512]), /512 is not a token id.*0 to 511/);
+  await assert.rejects(
+    () => llm.generate([1], { temperature: -1 }),
+    /temperature must be a number from 0 to 100, not -1/,
+  );
+  await assert.rejects(() => llm.generate([1], { topP: Number.NaN }), /topP/);
+  await assert.rejects(() => llm.generate([1], { maxTokens: 0 }), /maxTokens/);
+  await assert.rejects(() => llm.generate([1], { n: 9 }), /9 answers.*8 sequences/);
+  await assert.rejects(() => llm.generate([1], { logprobs: 21 }), /logprobs must be a whole number from 0 to 20/);
+  await assert.rejects(() => llm.generate([1], { logitBias: { 600: 1 } }), /token 600/);
   await assert.rejects(() => loadTiny({ kvBytes: 10 }), MemoryError);
   await assert.rejects(() => loadTiny({ context: 0 }), RequestError);
+});
+
+test("an answer is a whole promise, and its parts come once", async () => {
+  await using llm = await loadTiny();
+  const options = { maxTokens: 4, temperature: 0 };
+  let finished = false;
+  const { tokens } = await llm.generate([1], options).finally(() => {
+    finished = true;
+  });
+  assert.ok(finished);
+  assert.equal(
+    await llm.generate([1], { ...options, topP: 7 }).catch((error: unknown) => error instanceof RequestError),
+    true,
+  );
+  const answer = llm.generate([1], options);
+  for await (const _ of answer);
+  assert.throws(() => answer[Symbol.asyncIterator](), /iterated already.*await it/);
+  assert.deepEqual((await answer).tokens, tokens);
+});
+
+test("a prompt is scored beside its answer", async () => {
+  await using llm = await loadTiny();
+  const options = { maxTokens: 3, temperature: 0 };
+  const prompt = [5, 9, 200, 31];
+  const { promptLogprobs, tokens } = await llm.generate(prompt, { ...options, promptLogprobs: 2 });
+  assert.deepEqual(tokens, (await llm.generate(prompt, options)).tokens);
+  assert.deepEqual(
+    promptLogprobs?.map(({ id }) => id),
+    prompt.slice(1),
+  );
+  const rows = await llm.logits(prompt);
+  for (const [i, { logprob, id, top }] of (promptLogprobs ?? []).entries()) {
+    const row = rows[i] ?? new Float32Array();
+    const mass = Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0));
+    assert.ok(Math.abs(logprob - ((row[id] ?? 0) - mass)) < 1e-4);
+    assert.equal(top.length, 2);
+    assert.equal(row[top[0]?.id ?? -1], Math.max(...row));
+  }
+});
+
+test("logits that are not finite end their own request with an error", async () => {
+  const artifact = tinyModel("llama", "F32", 7);
+  const name = "output_norm.weight";
+  const norm = artifact.tensors.get(name) ?? artifact.tensors.get("model.norm.weight");
+  assert.ok(norm);
+  const bytes = new Uint8Array(await norm.source.read(norm.offset, 4 * (norm.shape[0] ?? 0)));
+  new DataView(bytes.buffer).setFloat32(8, Number.NaN, true);
+  const broken = {
+    ...norm,
+    offset: 0,
+    source: { ...norm.source, read: async (at: number, n: number) => bytes.slice(at, at + n) },
+  };
+  const tensors = new Map([...artifact.tensors].map(([key, tensor]) => [key, tensor === norm ? broken : tensor]));
+  await using llm = await assemble({ ...artifact, tensors }, createReferenceBackend(), { context: 64 });
+  await assert.rejects(() => llm.generate([1], { maxTokens: 3, temperature: 0 }), /not finite/);
+  assert.equal(llm.stats().blocks[0]?.used, 0);
 });
 
 test("abort ends an answer with the signal's reason; close ends all; leaving an iteration frees the sequence", async () => {

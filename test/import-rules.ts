@@ -29,6 +29,8 @@ const ROOMS = [
   "artifact",
   "errors.ts",
 ];
+/** What rooms above the engine may know of it. */
+const ENGINE_DOORS: ReadonlySet<string> = new Set(["engine/client.ts", "engine/llm.ts", "engine/load.ts"]);
 const NODE_ALLOWED = /^(cli|server|cluster|backend\/cpu)\/|^artifact\/node-[^/]*$/;
 const ADDON_ALLOWED = /^backend\/cpu\//;
 
@@ -51,6 +53,9 @@ export function checkImports(tree: SourceTree): string[] {
         targets.push(target);
         const below = ROOMS.indexOf(roomOf(target));
         if (below >= 0 && below < height) complaints.push(`${file}: imports upwards from ${target}`);
+        if (room !== "engine" && roomOf(target) === "engine" && !ENGINE_DOORS.has(target)) {
+          complaints.push(`${file}: imports ${target}; the engine is reached by ${[...ENGINE_DOORS].join(", ")}`);
+        }
       } else if (specifier.startsWith("node:")) {
         if (!NODE_ALLOWED.test(file)) complaints.push(`${file}: imports ${specifier}, which this room may not`);
       } else {

@@ -60,6 +60,11 @@ const FORBIDDEN: readonly [name: string, files: Record<string, string>, complain
     { "graph/a.ts": `import "./b.ts";\n`, "graph/b.ts": `import type { A } from "./a.ts";\n` },
     /cycle: graph\/a\.ts → graph\/b\.ts → graph\/a\.ts/,
   ],
+  [
+    "the engine by a side door",
+    { "cli/c.ts": `import type { S } from "../engine/scheduler.ts";\n`, "engine/scheduler.ts": "" },
+    /cli\/c\.ts: imports engine\/scheduler\.ts; the engine is reached by/,
+  ],
   ["node: in the core", { "engine/e.ts": `import { join } from "node:path";\n` }, /engine\/e\.ts: imports node:path/],
   ["node: in a plain artifact file", { "artifact/gguf.ts": `import fs from "node:fs";\n` }, /imports node:fs/],
   ["the addon outside its room", { "engine/e.ts": `process.dlopen(module, "x");\n` }, /native addon/],

@@ -76,8 +76,8 @@ export interface CompileOptions {
 
 export interface Backend {
   readonly name: string;
-  /** Backend, ISA path, KV types, kernel version: what a request's tokens may depend on ("cpu-avx2-f16-k1"). */
-  profile(groups: readonly StateGroup[]): string;
+  /** Backend, ISA path, KV type, kernel version: what a request's tokens may depend on ("cpu-avx2-f16-k1"). */
+  profile(kv: KvType): string;
   /** Optimises the graph and writes into it what this backend rounds. Reads no weights. */
   lower(graph: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered;
   /** Streams the weights that the graphs name into the backend's own layout, each once. */

@@ -1,7 +1,10 @@
 /** Loads the model that a command's flags name, or its tokenizer alone, with progress on stderr and Ctrl-C heard. */
 import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { Lowered } from "../backend/contract.ts";
+import { groupStates } from "../backend/groups.ts";
 import type { Llm } from "../engine/llm.ts";
-import { createBackend, load, openModel as openArtifact, type LoadEvent } from "../engine/load.ts";
+import { createBackend, load, openReference, type LoadEvent } from "../engine/load.ts";
+import { modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { MODEL } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
@@ -12,7 +15,7 @@ type ModelFlags = Values<(typeof MODEL)["flags"]>;
 /** What it takes to find a model's files. */
 export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
 
-export async function openModel(flags: ModelFlags, terminal: Terminal): Promise<Llm> {
+export async function loadModel(flags: ModelFlags, terminal: Terminal): Promise<Llm> {
   const { model, context, kv, backend, threads } = flags;
   return withProgress(terminal, (progress) =>
     load(model, { context, kv, backend, threads, ...networkOptions(flags), ...progress }),
@@ -20,17 +23,30 @@ export async function openModel(flags: ModelFlags, terminal: Terminal): Promise<
 }
 
 /** The files' headers alone: no weights are read. The caller closes it. */
-export async function openModelFiles(flags: ReferenceFlags, terminal: Terminal): Promise<ModelArtifact> {
-  return withProgress(terminal, (progress) => openArtifact(flags.model, { ...networkOptions(flags), ...progress }));
+export async function openFiles(flags: ReferenceFlags, terminal: Terminal): Promise<ModelArtifact> {
+  return withProgress(terminal, (progress) => openReference(flags.model, { ...networkOptions(flags), ...progress }));
 }
 
 export async function openTokenizer(flags: ReferenceFlags, terminal: Terminal): Promise<Tokenizer> {
-  const artifact = await openModelFiles(flags, terminal);
+  const artifact = await openFiles(flags, terminal);
   try {
     return createTokenizer(artifact.tokenizer);
   } finally {
     await artifact.close();
   }
+}
+
+/** The graph of a step, as its family builds it and as the backend runs it. No weights are read. */
+export async function lowerModel(
+  artifact: ModelArtifact,
+  flags: Pick<ModelFlags, "context" | "kv" | "backend">,
+  terminal: Terminal,
+): Promise<Lowered> {
+  const { graph } = await modelGraph(artifact, { context: flags.context });
+  const backend = await withProgress(terminal, (progress) => createBackend({ backend: flags.backend, ...progress }));
+  const lowered = backend.lower(graph, artifact, groupStates([graph], flags.kv ?? "f16"));
+  await backend.close();
+  return lowered;
 }
 
 /** What tokens depend on beside the request (backend, ISA path, KV type, kernel version), as `load` would have it. */

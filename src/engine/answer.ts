@@ -141,7 +141,8 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
 
   /** Parts come once: a second iteration throws RequestError. Leaving it early ends the work. */
   [Symbol.asyncIterator](): AsyncIterator<AnswerPart> {
-    if (this.#iterated) throw new RequestError("this answer is iterated already; its parts come once, await it for the whole");
+    if (this.#iterated)
+      throw new RequestError("this answer is iterated already; its parts come once, await it for the whole");
     this.#iterated = true;
     return this.#parts;
   }

@@ -105,7 +105,7 @@ export async function assemble(
         kvBytes: pool.bytes,
         kvTokens: memory.tokens,
         kv,
-        profile: backend.profile(groups),
+        profile: backend.profile(kv),
         hasChatTemplate: template !== undefined,
       },
       tokenizer,
@@ -117,7 +117,13 @@ export async function assemble(
         vocabSize: graph.vocabSize,
         context,
       }),
-      client: new Engine({ program, limits, vocabSize: graph.vocabSize, policy: options.policy ?? new FirstCome(), drafter }),
+      client: new Engine({
+        program,
+        limits,
+        vocabSize: graph.vocabSize,
+        policy: options.policy ?? new FirstCome(),
+        drafter,
+      }),
       release,
     });
   } catch (error) {

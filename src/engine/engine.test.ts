@@ -89,7 +89,9 @@ class Whimsical implements Policy {
   }
 
   *turns({ running, stepTokens }: SchedulerView): Iterable<Turn> {
-    const sequences = running.flatMap((request) => request.sequences.filter(({ state, pending }) => state && pending > 0));
+    const sequences = running.flatMap((request) =>
+      request.sequences.filter(({ state, pending }) => state && pending > 0),
+    );
     sequences.sort(() => this.#random.below(3) - 1);
     for (const [i, sequence] of sequences.entries()) {
       if (i > 0 && this.#random.below(4) === 0) continue;
@@ -195,7 +197,8 @@ test("random loads under any policy, depth and drafts give every request the ans
     if (policy instanceof Whimsical) total["preempted"] = (total["preempted"] ?? 0) + policy.preempted;
     if (drafter) total["drafted"] = (total["drafted"] ?? 0) + 1;
   }
-  for (const [name, count] of Object.entries(total)) assert.ok(count > 0, `${name} never happened: ${JSON.stringify(total)}`);
+  for (const [name, count] of Object.entries(total))
+    assert.ok(count > 0, `${name} never happened: ${JSON.stringify(total)}`);
 });
 
 test("scores don't depend on chunks or company", async () => {
@@ -205,11 +208,17 @@ test("scores don't depend on chunks or company", async () => {
     const job = { prompt, score: { want, topLogprobs: 0 } };
     const [expected] = await alone(job);
     assert.equal(expected?.trim().split(" ").length, want === "logits" ? 90 : 89);
-    const [one, two] = await Promise.all([collect(engine, job), collect(engine, job), collect(engine, work([1], 30, 2, 1))]);
+    const [one, two] = await Promise.all([
+      collect(engine, job),
+      collect(engine, job),
+      collect(engine, work([1], 30, 2, 1)),
+    ]);
     assert.equal(one[0], expected);
     assert.equal(two[0], expected);
   }
-  assert.deepEqual(await collect(engine, { prompt: Int32Array.of(4), score: { want: "logprobs", topLogprobs: 0 } }), [""]);
+  assert.deepEqual(await collect(engine, { prompt: Int32Array.of(4), score: { want: "logprobs", topLogprobs: 0 } }), [
+    "",
+  ]);
   assert.equal(engine.stats().blocks[0]?.used, 0);
 });
 

@@ -163,7 +163,8 @@ export class Engine implements EngineClient {
   #unblock(): void {
     const { running, waiting } = this.#scheduler;
     const stuck = running[0] ?? waiting[0];
-    if (stuck) this.#end(stuck, new MillraceError("ERR_MEMORY", "the KV memory can't hold this request beside the others"));
+    if (stuck)
+      this.#end(stuck, new MillraceError("ERR_MEMORY", "the KV memory can't hold this request beside the others"));
   }
 
   /** The oldest step is for nobody any more: it need not be waited for. */

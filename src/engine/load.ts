@@ -43,7 +43,7 @@ export interface LoadEvent {
  */
 export async function load(reference?: string, options: LoadOptions = {}): Promise<Llm> {
   const { onProgress, signal } = options;
-  const artifact = await openModel(reference, options);
+  const artifact = await openReference(reference, options);
   let backend: Backend;
   try {
     backend = await createBackend(options);
@@ -64,15 +64,15 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
 // Files and the addon are Node's; imported when needed, so that the core runs in a browser too.
 
 /** The artifact that a reference means, as `load` finds it: for tools that need no engine. */
-export async function openModel(reference: string | undefined, options: LoadOptions = {}): Promise<ModelArtifact> {
+export async function openReference(reference: string | undefined, options: LoadOptions = {}): Promise<ModelArtifact> {
   const { onProgress, offline, signal } = options;
   if (reference === undefined) {
     const { builtinModelPath } = await import("../artifact/node-builtin.ts");
     const { openArtifact } = await import("../artifact/node-open.ts");
     return openArtifact(builtinModelPath());
   }
-  const { openModel: open } = await import("../artifact/node-model.ts");
-  return open(reference, {
+  const { openModel } = await import("../artifact/node-model.ts");
+  return openModel(reference, {
     offline,
     signal,
     onProgress:

@@ -37,7 +37,10 @@ export class OutputProcessor {
   /** The answer's last token was pushed: everything held is due. */
   end(): TextPart[] {
     const text = this.#detokenizer.end();
-    return this.#take(this.#parser ? [...this.#parser.push(text), ...this.#parser.end()] : [{ type: "text", text }], true);
+    return this.#take(
+      this.#parser ? [...this.#parser.push(text), ...this.#parser.end()] : [{ type: "text", text }],
+      true,
+    );
   }
 
   #take(parsed: readonly TextPart[], last: boolean): TextPart[] {

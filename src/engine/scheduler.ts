@@ -147,7 +147,8 @@ export class Scheduler implements SchedulerView {
     let count = Math.min(rows, end, sequence.pending, this.stepTokens - this.#plan.tokenCount);
     const { drafter, limits } = this.#options;
     const room = limits.maxOutputs - this.#plan.outputCount;
-    const outputs = (rows: number): number => request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
+    const outputs = (rows: number): number =>
+      request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
     while (count > 0 && outputs(count) > room) count -= 1;
     if (count <= 0) return;
     let draft = drafter && placeDraft(drafter, sequence, count, outputs(count), this.#plan, limits);

@@ -13,3 +13,17 @@ export async function openIsas(threads: number): Promise<Backend[]> {
   const isas = await cpuIsas();
   return Promise.all(isas.map((isa) => createCpuBackend({ threads, isa })));
 }
+
+/** The same backend for several models: it outlives them. */
+export function borrowed(backend: Backend): Backend {
+  return {
+    name: backend.name,
+    profile: (kv) => backend.profile(kv),
+    lower: (...given) => backend.lower(...given),
+    upload: (...given) => backend.upload(...given),
+    blockBytes: (group) => backend.blockBytes(group),
+    allocate: (...given) => backend.allocate(...given),
+    compile: (...given) => backend.compile(...given),
+    close: async () => undefined,
+  };
+}

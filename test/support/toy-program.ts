@@ -139,7 +139,8 @@ export class ToyProgram implements Program {
     for (let s = 0; s < plan.sequenceCount; s++) {
       for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
         sequenceOf[row] = s;
-        for (const [g, memory] of this.#memory.entries()) memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
+        for (const [g, memory] of this.#memory.entries())
+          memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
       }
     }
     const hash = (row: number, salt: string): number => this.#hash(plan, sequenceOf[row] ?? -1, row, salt);
@@ -148,7 +149,8 @@ export class ToyProgram implements Program {
       assert.ok(slot, "a sample names a slot that is not open");
       const counted: number[] = [];
       if (plan.countedCount > 0) {
-        for (const row of plan.counted.subarray(plan.countStarts[i], plan.countStarts[i + 1])) counted.push(tokens[row] ?? -1);
+        for (const row of plan.counted.subarray(plan.countStarts[i], plan.countStarts[i + 1]))
+          counted.push(tokens[row] ?? -1);
       }
       const salt = `${slot.salt} ${slot.prompt.join()} ${[...slot.answer, ...counted].join()}`;
       return hash(plan.sampleRows[i] ?? -1, salt) % TOY_VOCAB;

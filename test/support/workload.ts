@@ -7,6 +7,7 @@ import type { Backend, KvType } from "../../src/backend/contract.ts";
 import { assemble } from "../../src/engine/assemble.ts";
 import type { GenerateOptions } from "../../src/engine/input.ts";
 import type { Llm } from "../../src/engine/llm.ts";
+import { borrowed } from "./backends.ts";
 import type { Random } from "./random.ts";
 
 export interface Job {
@@ -57,7 +58,7 @@ export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
 
 export interface EngineShape {
   readonly kv: KvType;
-  readonly chunk: number;
+  readonly stepTokens: number;
   readonly context: number;
   readonly maxSequences: number;
   readonly kvBytes?: number;
@@ -76,8 +77,7 @@ export async function runJobs(
   engine: EngineShape,
   arrivals?: Random,
 ): Promise<RunResult> {
-  const counting = countSteps(backend);
-  const llm = await assemble({ ...artifact, close: async () => undefined }, counting.backend, engine);
+  const llm = await assemble({ ...artifact, close: async () => undefined }, borrowed(backend), engine);
   try {
     const outcomes: Outcome[] = [];
     if (arrivals) {
@@ -90,7 +90,7 @@ export async function runJobs(
     } else {
       for (const job of jobs) outcomes.push(await runJob(llm, job));
     }
-    return { outcomes, steps: counting.steps() };
+    return { outcomes, steps: llm.stats().steps };
   } finally {
     await llm.close();
   }
@@ -135,34 +135,4 @@ function hash(rows: readonly Float32Array[]): string {
   for (const row of rows)
     for (const word of new Uint32Array(row.buffer, row.byteOffset, row.length)) h = Math.imul(h ^ word, 16777619);
   return (h >>> 0).toString(16);
-}
-
-/** The backend with its steps counted. The engine closes its own view, not the backend. */
-function countSteps(backend: Backend): { backend: Backend; steps: () => number } {
-  let steps = 0;
-  return {
-    steps: () => steps,
-    backend: {
-      name: backend.name,
-      profile: (kv) => backend.profile(kv),
-      upload: (artifact, graph, options) => backend.upload(artifact, graph, options),
-      blockBytes: (graph, group, kv) => backend.blockBytes(graph, group, kv),
-      allocate: (graph, groups, blocks, kv) => backend.allocate(graph, groups, blocks, kv),
-      compile: (graph, weights, pool, options) => {
-        const program = backend.compile(graph, weights, pool, options);
-        return {
-          graph: program.graph,
-          lowered: program.lowered,
-          openSampler: (slot, params, history) => program.openSampler(slot, params, history),
-          closeSampler: (slot) => program.closeSampler(slot),
-          run: (plan) => {
-            steps += 1;
-            return program.run(plan);
-          },
-          close: () => program.close(),
-        };
-      },
-      close: async () => undefined,
-    },
-  };
 }

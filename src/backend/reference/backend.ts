@@ -27,7 +27,7 @@ const VERSION = 2;
 export function createReferenceBackend(): Backend {
   return {
     name: "reference",
-    profile: (groups) => ["reference", ...new Set(groups.map(({ type }) => type)), VERSION].join("-"),
+    profile: (kv) => `reference-${kv}-${VERSION}`,
     lower: (plain: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered => {
       for (const { name } of plain.states) findState(groups, name);
       return { plain, graph: optimize(plain, (tensor) => tensorOf(source, tensor).dtype), source, groups };

@@ -14,7 +14,7 @@ import { fitConversation } from "../conversation.ts";
 import { InterruptedError, UsageError } from "../exit.ts";
 import { createLineReader } from "../line-reader.ts";
 import { nearest } from "../nearest.ts";
-import { openModel } from "../session.ts";
+import { loadModel } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
 const LOCAL: Readonly<Record<string, string>> = {
@@ -39,7 +39,7 @@ export const chat = defineCommand({
   async run({ values, words, terminal }) {
     if (words.length > 0)
       throw new UsageError(`chat takes no words ("${words[0]}"); \`millrace run\` answers one prompt`);
-    await using llm = await openModel(values, terminal);
+    await using llm = await loadModel(values, terminal);
     if (!llm.info.hasChatTemplate) {
       throw new Error(`${llm.info.model} has no chat template; use \`millrace run --raw\` with a prompt of your own`);
     }

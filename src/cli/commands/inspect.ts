@@ -1,21 +1,19 @@
 /** `millrace inspect`: what a model's files say, and the network that Millrace makes of them. No weights are read. */
 import type { MetaValue, ModelArtifact, Tensor } from "../../artifact/artifact.ts";
-import { optimize } from "../../graph/passes.ts";
 import { printGraph } from "../../graph/printer.ts";
-import { modelGraph } from "../../models/models.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
 import { formatBytes } from "../progress.ts";
-import { numericProfile, openModelFiles } from "../session.ts";
+import { lowerModel, numericProfile, openFiles } from "../session.ts";
 import { printable } from "../terminal.ts";
 
 const { model, offline, context, kv, backend } = MODEL.flags;
 const SHOW = {
   title: "Show",
   flags: {
-    graph: switchFlag("the graph of one step, before and after the passes"),
+    graph: switchFlag("the graph of one step, as the family builds it and as the backend runs it"),
     tensors: switchFlag("every tensor: format, shape, bytes"),
     json: JSON_OUTPUT,
   },
@@ -27,8 +25,8 @@ export const inspect = defineCommand({
   words: "[MODEL]",
   about:
     "Shows a model's architecture, size, formats, tokenizer and metadata; with --graph the network, one line an op, as " +
-    "its family builds it and as the passes leave it to a backend. Of the files only headers are read. The profile names " +
-    "what tokens depend on beside a request: backend, instruction set, KV type, kernel version.",
+    "its family builds it and as the backend runs it (fused, and with what it rounds). Of the files only headers are " +
+    "read. The profile names what tokens depend on beside a request: backend, instruction set, KV type, kernel version.",
   groups: [SHOW, { title: "Model", flags: { model, offline, context, kv, backend } }],
   flags: { ...SHOW.flags, model, offline, context, kv, backend },
   examples: ["millrace inspect model.gguf", "millrace inspect model.gguf --graph"],
@@ -37,18 +35,17 @@ export const inspect = defineCommand({
     if (more.length > 0 || (word !== undefined && values.model !== undefined)) {
       throw new UsageError("one model is expected: a word, or --model");
     }
-    const artifact = await openModelFiles({ ...values, model: word ?? values.model }, terminal);
+    const artifact = await openFiles({ ...values, model: word ?? values.model }, terminal);
     try {
       const facts = {
         ...describe(artifact),
         profile: values.graph ? undefined : await numericProfile(values, terminal),
       };
       if (values.graph) {
-        const { graph, dtypeOf } = await modelGraph(artifact, { context: values.context });
-        const before = printGraph(graph);
-        const after = printGraph(optimize(graph, dtypeOf));
+        const { plain, graph } = await lowerModel(artifact, values, terminal);
+        const [before, after] = [printGraph(plain), printGraph(graph)];
         if (values.json) terminal.writeJson({ ...facts, graph: { before, after } });
-        else terminal.write(printable(`# as the family builds it\n${before}\n\n# after the passes\n${after}\n`));
+        else terminal.write(printable(`# as the family builds it\n${before}\n\n# as the backend runs it\n${after}\n`));
       } else if (values.json) {
         terminal.writeJson({ ...facts, tensors: [...artifact.tensors.values()].map(tensorFacts) });
       } else {

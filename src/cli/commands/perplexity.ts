@@ -6,7 +6,7 @@ import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { textFlag, wholeFlag } from "../flags.ts";
 import { ProgressLine, formatSeconds } from "../progress.ts";
-import { openModel } from "../session.ts";
+import { loadModel } from "../session.ts";
 import { decodeUtf8 } from "../terminal.ts";
 
 const MEASURE = {
@@ -38,7 +38,7 @@ export const perplexity = defineCommand({
     const text = decodeUtf8(await readFile(values.text), values.text);
     if (text === "") throw new Error(`${values.text} is empty`);
 
-    await using llm = await openModel(values, terminal);
+    await using llm = await loadModel(values, terminal);
     const line = new ProgressLine(terminal);
     const started = performance.now();
     const result = await llm.perplexity(text, {

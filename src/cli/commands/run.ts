@@ -5,7 +5,7 @@ import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { inputText } from "../input-text.ts";
-import { openModel } from "../session.ts";
+import { loadModel } from "../session.ts";
 
 const OUTPUT = { title: "Input and output", flags: { raw: RAW, json: JSON_OUTPUT } };
 
@@ -31,7 +31,7 @@ export const run = defineCommand({
     const prompt = values.raw ? given : given.replace(/\r?\n$/, "");
     if (prompt === "") throw new UsageError("the prompt is empty");
 
-    await using llm = await openModel(values, terminal);
+    await using llm = await loadModel(values, terminal);
     const options = { ...generateOptions(values), signal: terminal.signal };
     const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
     const answer = values.raw

@@ -43,7 +43,7 @@ export function isChain({ parents }: DraftTree): boolean {
 /** The nodes that the samples confirm, in order; `sampleAt(-1)` is the root's sample. */
 export function verify(tree: DraftTree, sampleAt: (node: number) => number): number[] {
   const path: number[] = [];
-  for (let at = -1; ; ) {
+  for (let at = -1; ;) {
     const sample = sampleAt(at);
     const next = tree.tokens.findIndex((token, i) => tree.parents[i] === at && token === sample);
     if (next < 0) return path;
