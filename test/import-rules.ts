@@ -53,7 +53,7 @@ export function checkImports(tree: SourceTree): string[] {
         targets.push(target);
         const below = ROOMS.indexOf(roomOf(target));
         if (below >= 0 && below < height) complaints.push(`${file}: imports upwards from ${target}`);
-        if (room !== "engine" && roomOf(target) === "engine" && !ENGINE_DOORS.has(target)) {
+        if (height >= 0 && height < below && roomOf(target) === "engine" && !ENGINE_DOORS.has(target)) {
           complaints.push(`${file}: imports ${target}; the engine is reached by ${[...ENGINE_DOORS].join(", ")}`);
         }
       } else if (specifier.startsWith("node:")) {

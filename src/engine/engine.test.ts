@@ -53,7 +53,8 @@ function collect(engine: EngineClient, job: Work, cancelAfter = Infinity): Promi
       if (event.type === "end") {
         if (event.error === "enough") resolve(answers);
         else if (event.error === undefined) resolve(job.score === undefined ? answers : [...answers, prompt]);
-        else reject(event.error as Error);
+        // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- what the engine gave
+        else reject(event.error);
       } else if (event.type === "tokens") {
         answers[event.answer] += event.tokens.map(({ id, logprob }) => `${id},${logprob} `).join("");
         if (event.finish !== undefined) answers[event.answer] += event.finish;

@@ -65,9 +65,9 @@ export class Scheduler implements SchedulerView {
     const id = this.#lastStep + 1;
     const shares: Share[] = [];
     this.#plan.clear();
-    for (const request of [...this.running]) this.#fork(request);
+    for (const request of this.running.slice()) this.#fork(request);
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
-      this.#share(sequence as Sequence, rows, id, shares);
+      this.#share(sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
     for (const slot of this.#slots.takeClosing()) this.#plan.addClose(slot);
@@ -109,8 +109,8 @@ export class Scheduler implements SchedulerView {
   }
 
   #admit(): void {
-    for (const chosen of [...this.#options.policy.admit(this)]) {
-      const request = chosen as Request;
+    for (const chosen of Array.from(this.#options.policy.admit(this))) {
+      const request: Request = chosen;
       const answers = request.unfinished;
       const [first] = answers;
       invariant(first !== undefined && request.status === "waiting", "a request is admitted that does not wait");
@@ -168,7 +168,7 @@ export class Scheduler implements SchedulerView {
     // What a preemption gives back may still be in use by a step in flight: one at a time.
     if (this.flights.isReleasing) return false;
     const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
-    const victim = this.#options.policy.victim(this, sequence, candidates) as Request | undefined;
+    const victim = this.#options.policy.victim(this, sequence, candidates);
     if (victim !== undefined) this.preempt(victim);
     return victim !== undefined && victim !== sequence.request;
   }
