@@ -13,7 +13,7 @@ import type { EngineClient, EngineStats, StepRecord, Work, WorkEvent, WorkHandle
 import type { Policy } from "./policies/policy.ts";
 import { Request } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
-import type { StepLimits } from "./share.ts";
+import type { StepLimits } from "./limits.ts";
 import { Generate } from "./work/generate.ts";
 import type { WorkKind } from "./work/kind.ts";
 import { Score } from "./work/score.ts";

@@ -5,7 +5,7 @@
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { depthsOf, type Drafter, type DraftTree, isChain, pathTo } from "../decode/speculative/draft-tree.ts";
 import type { Sequence } from "./request.ts";
-import type { StepLimits } from "./share.ts";
+import type { StepLimits } from "./limits.ts";
 
 export interface PlacedDraft {
   readonly tree: DraftTree;

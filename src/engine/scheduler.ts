@@ -9,10 +9,11 @@ import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { invariant, StepError } from "../errors.ts";
 import { releaseBlocks, SequenceState } from "../state/sequence-state.ts";
 import { Flights, SamplerSlots } from "./flights.ts";
+import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
 import type { SchedulerView } from "./policies/policy.ts";
 import type { Request, Sequence } from "./request.ts";
-import { addShare, type Flight, isLive, needOf, type SchedulerOptions, type Share } from "./share.ts";
+import { addShare, type Flight, isLive, type SchedulerOptions, type Share } from "./share.ts";
 
 export class Scheduler implements SchedulerView {
   readonly waiting: Request[] = [];

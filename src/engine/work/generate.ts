@@ -8,8 +8,7 @@ import type { StepPlanBuffer } from "../../backend/step-plan.ts";
 import { pathTo, verify } from "../../decode/speculative/draft-tree.ts";
 import { ModelError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
-import type { Sequence } from "../request.ts";
-import type { Rows, Taken, WorkKind } from "./kind.ts";
+import type { Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
 const NONE: Taken = [];
 

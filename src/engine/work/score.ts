@@ -5,9 +5,8 @@
 import type { StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
 import type { ScoreWish } from "../client.ts";
-import type { Sequence } from "../request.ts";
+import type { Rows, Sequence, Taken, WorkKind } from "../request.ts";
 import { scored } from "./generate.ts";
-import type { Rows, Taken, WorkKind } from "./kind.ts";
 
 const NONE: Taken = [];
 
