@@ -11,11 +11,10 @@ import { BlockPool } from "../state/block-pool.ts";
 import type { GroupMemory } from "../state/sequence-state.ts";
 import type { EngineClient, EngineStats, StepRecord, Work, WorkEvent, WorkHandle } from "./client.ts";
 import type { Policy } from "./policies/policy.ts";
-import { Request } from "./request.ts";
+import { Request, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { Generate } from "./work/generate.ts";
-import type { WorkKind } from "./work/kind.ts";
 import { Score } from "./work/score.ts";
 
 export interface EngineParts {

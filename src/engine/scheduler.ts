@@ -13,7 +13,7 @@ import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
 import type { SchedulerView } from "./policies/policy.ts";
 import type { Request, Sequence } from "./request.ts";
-import { addShare, type Flight, isLive, type SchedulerOptions, type Share } from "./share.ts";
+import { addShare, type Flight, isLive, rewindShare, type SchedulerOptions, settleShare, type Share } from "./share.ts";
 
 export class Scheduler implements SchedulerView {
   readonly waiting: Request[] = [];
@@ -87,11 +87,11 @@ export class Scheduler implements SchedulerView {
     for (const share of flight.shares) {
       const live = isLive(share);
       if (live && wasNotRun(outcome)) {
-        this.#rewind(share);
+        rewindShare(share);
         continue;
       }
       if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
-      else if (live) this.#settle(share, outcome as StepResult);
+      else if (live && settleShare(share, outcome as StepResult)) this.#drop(share.sequence);
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);
@@ -172,38 +172,6 @@ export class Scheduler implements SchedulerView {
     const victim = this.#options.policy.victim(this, sequence, candidates);
     if (victim !== undefined) this.preempt(victim);
     return victim !== undefined && victim !== sequence.request;
-  }
-
-  #settle({ sequence, state, first, count, draft, takers }: Share, result: StepResult): void {
-    sequence.computed = first + count;
-    let taken: readonly number[] = [];
-    for (const take of takers) {
-      const nodes = take(result);
-      if (nodes.length > 0) taken = nodes;
-    }
-    // Whoever was told may have left.
-    if (sequence.state !== state) return;
-    if (draft !== undefined) {
-      sequence.isDrafted = false;
-      sequence.computed += taken.length;
-      sequence.planned = sequence.computed;
-      state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
-    }
-    state.slide(sequence.computed);
-    // Who has nothing left to compute, and nothing to come, has ended.
-    if (sequence.reach === sequence.computed) sequence.finished = true;
-    if (sequence.finished && sequence.request.unforked.length === 0) this.#drop(sequence);
-  }
-
-  /** A step that never ran is as if it had not been planned. The backend has closed the sampler slots that it names. */
-  #rewind({ sequence, state, ops }: Share): void {
-    state.restoreOps(ops);
-    sequence.planned = sequence.computed;
-    sequence.isDrafted = false;
-    for (const answer of [sequence, ...sequence.request.unforked]) {
-      answer.coming.length = 0;
-      answer.isOpen = false;
-    }
   }
 
   /** The one path on which a sequence's slot and memory become free. */

@@ -1,5 +1,6 @@
 /**
- * A sequence's share of a step: its rows in the plan, and what is remembered of them until the step is done.
+ * A sequence's share of a step: its rows in the plan, what is remembered of them until the step is done, and what becomes
+ * of the sequence then.
  */
 import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
@@ -72,4 +73,37 @@ export function addShare(
   sequence.lastStep = step;
   sequence.isDrafted = draft !== undefined;
   return { sequence, state, first, count, draft, takers, ops };
+}
+
+/** Takes in what a step gave; true where the sequence has ended, and nobody needs its memory any more. */
+export function settleShare({ sequence, state, first, count, draft, takers }: Share, result: StepResult): boolean {
+  sequence.computed = first + count;
+  let taken: Taken = [];
+  for (const take of takers) {
+    const nodes = take(result);
+    if (nodes.length > 0) taken = nodes;
+  }
+  // Whoever was told may have left.
+  if (sequence.state !== state) return false;
+  if (draft !== undefined) {
+    sequence.isDrafted = false;
+    sequence.computed += taken.length;
+    sequence.planned = sequence.computed;
+    state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
+  }
+  state.slide(sequence.computed);
+  // Who has nothing left to compute, and nothing to come, has ended.
+  if (sequence.reach === sequence.computed) sequence.finished = true;
+  return sequence.finished && sequence.request.unforked.length === 0;
+}
+
+/** A step that never ran is as if it had not been planned. The backend has closed the sampler slots that it names. */
+export function rewindShare({ sequence, state, ops }: Share): void {
+  state.restoreOps(ops);
+  sequence.planned = sequence.computed;
+  sequence.isDrafted = false;
+  for (const answer of [sequence, ...sequence.request.unforked]) {
+    answer.coming.length = 0;
+    answer.isOpen = false;
+  }
 }
