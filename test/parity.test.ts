@@ -68,6 +68,6 @@ async function asGgufCanSay(reference: Backend, parityCase: ParityCase): Promise
     assert.notDeepEqual(logits, parityCase.logits);
     return { ...parityCase, logits };
   } finally {
-    runner.close();
+    await runner.close();
   }
 }

@@ -219,6 +219,11 @@ export class ProgramRunner {
     this.#lengths[sequence] = length;
   }
 
+  /** Another program has computed the sequence's first tokens; this one shares its states by name. */
+  follow(sequence: number, other: ProgramRunner): void {
+    this.#lengths[sequence] = other.length(sequence);
+  }
+
   /** All sequences begin anew; their old keys stay in the pool as rubbish. */
   restart(): void {
     this.#lengths.fill(0);

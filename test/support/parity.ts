@@ -9,7 +9,6 @@ import { memorySource } from "../../src/artifact/byte-source.ts";
 import { hfArtifact } from "../../src/artifact/hf-artifact.ts";
 import { readSafetensors } from "../../src/artifact/safetensors.ts";
 import type { Backend } from "../../src/backend/contract.ts";
-import { optimize } from "../../src/graph/passes.ts";
 import { modelGraph } from "../../src/models/models.ts";
 import { ProgramRunner } from "../../src/backend/program-runner.ts";
 import { seededSafetensors, type SeededTensor } from "./seeded.ts";
@@ -82,11 +81,8 @@ export async function runParity(
   schedules: readonly Schedule[],
 ): Promise<ParityResult[]> {
   const { artifact, tokens, positions, vocabulary } = parityCase;
-  const { graph, dtypeOf } = await modelGraph(artifact);
-  const runner = await ProgramRunner.create(backend, artifact, optimize(graph, dtypeOf), {
-    kv: "f32",
-    context: tokens.length,
-  });
+  const { graph } = await modelGraph(artifact);
+  const runner = await ProgramRunner.create(backend, artifact, graph, { kv: "f32", context: tokens.length });
   try {
     const results: ParityResult[] = [];
     for (const schedule of schedules) {
@@ -115,6 +111,6 @@ export async function runParity(
     }
     return results;
   } finally {
-    runner.close();
+    await runner.close();
   }
 }

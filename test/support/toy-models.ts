@@ -1,0 +1,104 @@
+/**
+ * Transformers of a few layers with random weights, for cases about steps rather than about ops: trees, moves, encoders,
+ * programs that share states. Layers are named by number, so that two graphs of one seed share weights and states.
+ */
+import { GraphBuilder, type RopeOptions } from "../../src/graph/builder.ts";
+import type { Graph, Value, WeightRef } from "../../src/graph/graph.ts";
+import type { TensorMaker } from "./memory-artifact.ts";
+
+export interface ToyOptions {
+  /** Window of every layer with an odd number. */
+  readonly window?: number;
+  readonly softcap?: number;
+  readonly heads?: number;
+  readonly kvHeads?: number;
+  /** The MLP is a mixture of 4 experts, of which each row takes 2. */
+  readonly experts?: boolean;
+  readonly dtype?: "F32" | "Q8_0";
+}
+
+export const TOY_VOCAB = 48;
+const WIDTH = 64;
+const HEAD = 32;
+const HIDDEN = 96;
+
+/** The weights of all layers; graphs over them name what they need. */
+export class ToyModel {
+  readonly tensors: TensorMaker;
+  readonly #options: ToyOptions;
+  readonly #made = new Map<string, WeightRef>();
+
+  constructor(tensors: TensorMaker, options: ToyOptions = {}) {
+    this.tensors = tensors;
+    this.#options = options;
+  }
+
+  /** Outputs: `logits`, and after each layer `hidden:N`. */
+  graph(layers: readonly number[] = [0, 1]): Graph {
+    const g = new GraphBuilder(`toy, layers ${layers.join(" ")}`);
+    let x = g.embed(this.#weight("table", "F32", [TOY_VOCAB, WIDTH], 1));
+    for (const layer of layers) {
+      x = this.#layer(g, x, layer);
+      g.output(`hidden:${layer}`, x);
+    }
+    const last = g.rmsNorm(x, this.#norm("norm"), { eps: 1e-5 });
+    return g.finish(g.linear(last, this.#weight("head", "F32", [TOY_VOCAB, WIDTH], 0.3)), { contextLength: 512 });
+  }
+
+  #layer(g: GraphBuilder, x: Value, layer: number): Value {
+    const { heads = 4, kvHeads = 2, window, softcap, experts = false } = this.#options;
+    const name = (part: string): string => `${layer}.${part}`;
+    const shape = { name: `layer ${layer}`, kvHeads, keyDim: HEAD, valueDim: HEAD };
+    const windowed = window !== undefined && layer % 2 === 1;
+    const state = g.state(windowed ? { ...shape, kind: "window-kv", window } : { ...shape, kind: "kv" });
+    const h = g.rmsNorm(x, this.#norm(name("norm1")), { eps: 1e-5 });
+    const q = g.rope(g.linear(h, this.#matrix(name("q"), heads * HEAD, WIDTH)), ROPE);
+    const k = g.rope(g.linear(h, this.#matrix(name("k"), kvHeads * HEAD, WIDTH)), ROPE);
+    const v = g.linear(h, this.#matrix(name("v"), kvHeads * HEAD, WIDTH));
+    const cap = softcap === undefined ? {} : { softcap };
+    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(HEAD), ...cap });
+    const y = g.add(x, g.linear(attended, this.#matrix(name("o"), WIDTH, heads * HEAD)));
+    const m = g.rmsNorm(y, this.#norm(name("norm2")), { eps: 1e-5 });
+    return g.add(y, experts ? this.#experts(g, m, name) : this.#mlp(g, m, name));
+  }
+
+  #mlp(g: GraphBuilder, x: Value, name: (part: string) => string): Value {
+    const gate = g.linear(x, this.#matrix(name("gate"), HIDDEN, WIDTH));
+    const up = g.linear(x, this.#matrix(name("up"), HIDDEN, WIDTH));
+    return g.linear(g.gate(gate, up, "silu"), this.#matrix(name("down"), WIDTH, HIDDEN));
+  }
+
+  #experts(g: GraphBuilder, x: Value, name: (part: string) => string): Value {
+    const { dtype = "F32" } = this.#options;
+    return g.moe(x, {
+      router: this.#weight(name("router"), "F32", [4, WIDTH], 0.3),
+      gateUp: this.#weight(name("gateUp"), dtype, [4, 2 * HIDDEN, WIDTH], 0.2),
+      down: this.#weight(name("downs"), dtype, [4, WIDTH, HIDDEN], 0.2),
+      experts: 4,
+      topK: 2,
+      normalize: true,
+      activation: "silu",
+    });
+  }
+
+  #matrix(name: string, n: number, k: number): WeightRef {
+    return this.#weight(name, this.#options.dtype ?? "F32", [n, k], 0.2);
+  }
+
+  #norm(name: string): WeightRef {
+    return this.#weight(name, "F32", [WIDTH], 0.1, 1);
+  }
+
+  #weight(name: string, dtype: "F32" | "Q8_0", shape: readonly number[], scale: number, offset = 0): WeightRef {
+    const made = this.#made.get(name) ?? this.tensors.tensor(name, dtype, shape, scale, offset);
+    this.#made.set(name, made);
+    return made;
+  }
+}
+
+const ROPE: RopeOptions = {
+  headDim: HEAD,
+  style: "half",
+  frequencies: Float32Array.from({ length: HEAD / 2 }, (_, i) => 10_000 ** ((-2 * i) / HEAD)),
+  magnitude: 1,
+};
