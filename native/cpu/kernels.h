@@ -98,7 +98,8 @@ struct SampleArgs {
 // Every token is forbidden; the logits hold something that is not finite (then there are no alternatives either).
 constexpr int32_t kNoSample = -1, kNotFinite = -2;
 
-// The log-probability of one token in a row of logits, and the most likely alternatives.
+// The log-probability of one token in a row of logits, and the most likely alternatives; not a number and none where
+// the logits aren't finite.
 struct LogprobArgs {
   const float* logits;  // [vocab]
   int32_t vocab;

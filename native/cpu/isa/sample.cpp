@@ -459,28 +459,23 @@ bool isFinite(const float* x, int count) {
   return sum == 0;
 }
 
+// Not a number where there is no such token; no alternatives where the logits aren't finite.
+void report(LogprobArgs& a, bool areFinite) {
+  const float normalizer = areFinite ? logSumExp(a.logits, a.vocab) : 0;
+  a.logprob = areFinite && a.id >= 0 ? a.logits[a.id] - normalizer : std::numeric_limits<float>::quiet_NaN();
+  if (a.top > 0) alternatives(a.logits, areFinite ? a.vocab : 0, normalizer, a.top, a.topIds, a.topLogprobs);
+}
+
 }  // namespace
 
 void sample(SampleArgs& a) {
-  if (!isFinite(a.logits, a.vocab)) {
-    a.id = kNotFinite;
-    a.logprob = __builtin_nanf("");
-    for (int i = 0; i < a.top; i++) {
-      a.topIds[i] = -1;
-      a.topLogprobs[i] = -kInfinity;
-    }
-    return;
-  }
-  const float normalizer = logSumExp(a.logits, a.vocab);
-  a.id = choose(a);
-  a.logprob = a.id < 0 ? __builtin_nanf("") : a.logits[a.id] - normalizer;
-  if (a.top > 0) alternatives(a.logits, a.vocab, normalizer, a.top, a.topIds, a.topLogprobs);
+  const bool areFinite = isFinite(a.logits, a.vocab);
+  a.id = areFinite ? choose(a) : kNotFinite;
+  LogprobArgs chosen = {a.logits, a.vocab, a.id, a.top, a.topIds, a.topLogprobs, 0};
+  report(chosen, areFinite);
+  a.logprob = chosen.logprob;
 }
 
-void logprob(LogprobArgs& a) {
-  const float normalizer = logSumExp(a.logits, a.vocab);
-  a.logprob = a.logits[a.id] - normalizer;
-  if (a.top > 0) alternatives(a.logits, a.vocab, normalizer, a.top, a.topIds, a.topLogprobs);
-}
+void logprob(LogprobArgs& a) { report(a, isFinite(a.logits, a.vocab)); }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -317,6 +317,9 @@ TEST(nothingIsSampledFromLogitsThatAreNotFinite) {
           CHECK_EQ(c.id, kNotFinite);
           CHECK(std::isnan(c.logprob));
           CHECK(c.topIds == std::vector<int32_t>(3, -1));
+          LogprobArgs a = {r.logits.data(), vocab, 0, 0, nullptr, nullptr, 0};
+          k.logprob(a);
+          CHECK(std::isnan(a.logprob));
         }
       }
     }
