@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly maxSequences?: number | undefined;
   /** The most tokens that one step computes: the largest chunk of a prefill. Default 512. */
   readonly stepTokens?: number | undefined;
+  /** Keep what was computed for equal beginnings of later prompts. Default true. */
+  readonly prefixCache?: boolean | undefined;
 }
 
 /** For tests and experiments. */
@@ -123,6 +125,7 @@ export async function assemble(
         vocabSize: graph.vocabSize,
         policy: options.policy ?? new FirstCome(),
         drafter,
+        prefixCache: options.prefixCache ?? true,
       }),
       release,
     });

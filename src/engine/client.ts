@@ -9,6 +9,8 @@ export interface Work {
   readonly prompt: Int32Array;
   readonly generate?: GenerateWish;
   readonly score?: ScoreWish;
+  /** Prefixes are shared in memory only under an equal salt. Default "". */
+  readonly cacheSalt?: string;
   /** Higher goes first; equal ones in order of arrival. Default 0. */
   readonly priority?: number;
 }
@@ -50,8 +52,8 @@ export type WorkEvent =
   /** The prompt's tokens from index `first` on (`logprobs`), or the logits after them, the receiver's own. */
   | { readonly type: "logprobs"; readonly first: number; readonly tokens: readonly ScoredToken[] }
   | { readonly type: "logits"; readonly first: number; readonly rows: readonly Float32Array[] }
-  /** The last event: all is done, or an error says why not. */
-  | { readonly type: "end"; readonly error?: unknown };
+  /** The last event: all is done, or an error says why not. Some tokens of the prompt may have been in memory already. */
+  | { readonly type: "end"; readonly cachedTokens: number; readonly error?: unknown };
 
 export interface WorkHandle {
   /** Ends one of the n answers: no more of its tokens come. */
@@ -65,8 +67,11 @@ export interface EngineStats {
   readonly running: number;
   readonly waiting: number;
   readonly steps: number;
-  /** For each state group. */
-  readonly blocks: readonly { readonly size: number; readonly used: number }[];
+  /** Tokens of prompts, and how many of them were in memory already. */
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  /** For each state group: all, those that requests hold, and those kept for later prompts alone. */
+  readonly blocks: readonly { readonly size: number; readonly used: number; readonly cached: number }[];
 }
 
 /** What a step was. */

@@ -19,10 +19,11 @@ interface Options {
   readonly depth?: number;
   readonly policy?: Policy;
   readonly drafter?: Drafter;
+  readonly prefixCache?: boolean;
 }
 
 function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
-  const { stepTokens, sequences, blocks, depth = 2, policy = new FirstCome(), drafter } = options;
+  const { stepTokens, sequences, blocks, depth = 2, policy = new FirstCome(), drafter, prefixCache = false } = options;
   const program = new ToyProgram(blocks);
   const maxDraft = drafter === undefined ? 0 : 8;
   const limits = {
@@ -34,7 +35,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
     context: 512,
     depth,
   };
-  return { engine: new Engine({ program, limits, vocabSize: TOY_VOCAB, policy, drafter }), program };
+  return { engine: new Engine({ program, limits, vocabSize: TOY_VOCAB, policy, drafter, prefixCache }), program };
 }
 
 function work(prompt: readonly number[], maxTokens: number, n: number, seed: number, stopIds: number[] = []): Work {
@@ -70,6 +71,9 @@ function collect(engine: EngineClient, job: Work, cancelAfter = Infinity): Promi
 function alone(job: Work): Promise<string[]> {
   return collect(makeEngine({ stepTokens: 1, sequences: 8, blocks: [600, 600], depth: 1 }).engine, job);
 }
+
+/** What many prompts go on with. */
+const COMMON = Array.from({ length: 60 }, (_, i) => (7 * i) % TOY_VOCAB);
 
 /** Serves in any order, skips, cuts chunks, and preempts for no reason. */
 class Whimsical implements Policy {
@@ -143,13 +147,15 @@ function depth(parents: readonly number[], node: number): number {
 }
 
 test("random loads under any policy, depth and drafts give every request the answer that it gets alone", async () => {
-  const total: Record<string, number> = { preempted: 0, drafted: 0 };
+  const total: Record<string, number> = { preempted: 0, drafted: 0, cached: 0 };
   for (let seed = 1; seed <= 150; seed++) {
     const draw = new Random(seed);
     const next = (below: number): number => draw.below(below);
     const jobs = Array.from({ length: 1 + next(8) }, (_, j) => {
       // The first token names the request, so that the drafter knows whose answer it is.
-      const prompt = Array.from({ length: 1 + next(70) }, (_, i) => (i === 0 ? j : next(TOY_VOCAB)));
+      const prompt = Array.from({ length: 1 + next(70) }, (_, i) => (i === 0 ? j % 3 : next(TOY_VOCAB)));
+      // Some begin like another, as far as a random place.
+      if (next(2) === 0) prompt.splice(1, next(prompt.length), ...COMMON.slice(0, next(COMMON.length)));
       const job = work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(TOY_VOCAB)] : []);
       const want = next(2) ? ("logprobs" as const) : ("logits" as const);
       return next(4) === 0 ? { ...job, score: { want, topLogprobs: 0 } } : job;
@@ -170,6 +176,7 @@ test("random loads under any policy, depth and drafts give every request the ans
       depth: 1 + next(2),
       policy,
       ...(drafter && { drafter }),
+      prefixCache: next(3) > 0,
     });
     const failures = next(4) === 0;
     const together = await Promise.all(
@@ -196,6 +203,7 @@ test("random loads under any policy, depth and drafts give every request the ans
     for (const { used } of engine.stats().blocks) assert.equal(used, 0, `seed ${seed}: blocks leaked`);
     for (const [name, count] of Object.entries(program.used)) total[name] = (total[name] ?? 0) + count;
     if (policy instanceof Whimsical) total["preempted"] = (total["preempted"] ?? 0) + policy.preempted;
+    total["cached"] = (total["cached"] ?? 0) + engine.stats().cachedTokens;
     if (drafter) total["drafted"] = (total["drafted"] ?? 0) + 1;
   }
   for (const [name, count] of Object.entries(total))

@@ -7,8 +7,7 @@ import type { CompileOptions, Program, StepHandle, StepPlan } from "../backend/c
 import { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
-import { BlockPool } from "../state/block-pool.ts";
-import type { GroupMemory } from "../state/sequence-state.ts";
+import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
 import type { EngineClient, EngineStats, StepRecord, Work, WorkEvent, WorkHandle } from "./client.ts";
 import type { Policy } from "./policies/policy.ts";
 import { Request, type WorkKind } from "./request.ts";
@@ -23,6 +22,7 @@ export interface EngineParts {
   readonly vocabSize: number;
   readonly policy: Policy;
   readonly drafter?: Drafter | undefined;
+  readonly prefixCache: boolean;
 }
 
 interface InFlight {
@@ -40,10 +40,12 @@ export class Engine implements EngineClient {
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
   #steps = 0;
+  #promptTokens = 0;
+  #cachedTokens = 0;
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, vocabSize, policy, drafter }: EngineParts) {
+  constructor({ program, limits, vocabSize, policy, drafter, prefixCache }: EngineParts) {
     const { groups, blocks } = program.pool;
     this.#program = program;
     this.#depth = limits.depth;
@@ -51,7 +53,7 @@ export class Engine implements EngineClient {
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + 2 * limits.maxDraft;
     const plan = new StepPlanBuffer({ ...compileOptions(limits, groups.length), groups: groups.length, context });
-    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter });
+    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter, prefixCache });
   }
 
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
@@ -69,7 +71,7 @@ export class Engine implements EngineClient {
       this.#scheduler.add(request);
     } catch (error) {
       request.status = "ended";
-      queueMicrotask(() => listen({ type: "end", error }));
+      queueMicrotask(() => this.#tellEnd(request, error));
     }
     // A turn of the microtask queue, so that calls made together are in the first step together.
     if (request.status === "waiting") this.#loop ??= Promise.resolve().then(() => this.#run());
@@ -89,7 +91,9 @@ export class Engine implements EngineClient {
       running: this.#scheduler.running.length,
       waiting: this.#scheduler.waiting.length,
       steps: this.#steps,
-      blocks: this.#memory.map(({ pool: { size, used } }) => ({ size, used })),
+      promptTokens: this.#promptTokens,
+      cachedTokens: this.#cachedTokens,
+      blocks: this.#memory.map(({ pool: { size, used, idle } }) => ({ size, used, cached: idle })),
     };
   }
 
@@ -178,8 +182,13 @@ export class Engine implements EngineClient {
     this.#cancelDead();
   }
 
-  #tellEnd({ listen }: Request, error: unknown): void {
-    listen(error === undefined ? { type: "end" } : { type: "end", error });
+  #tellEnd({ listen, work, cachedTokens }: Request, error: unknown): void {
+    if (cachedTokens >= 0) {
+      this.#promptTokens += work.prompt.length;
+      this.#cachedTokens += cachedTokens;
+    }
+    const end = { type: "end", cachedTokens: Math.max(0, cachedTokens) } as const;
+    listen(error === undefined ? end : { ...end, error });
   }
 }
 

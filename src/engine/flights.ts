@@ -1,6 +1,6 @@
 /**
- * Steps in flight, oldest first, and what they still use: memory and sampler slots are given back by way of here, when
- * the last step that names them is done.
+ * Steps in flight, oldest first, and what they still use: memory is given back by way of here, when the last step that
+ * names it is done.
  */
 import { type Flight, isLive } from "./share.ts";
 
@@ -42,36 +42,5 @@ export class Flights {
     const due = this.#leaving.filter(({ until }) => until <= id);
     this.#leaving = this.#leaving.filter(({ until }) => until > id);
     for (const { release } of due) release();
-  }
-}
-
-/** The sampler slots of a program: an answer holds one while it runs. */
-export class SamplerSlots {
-  readonly #free: number[];
-  readonly #toClose = new Set<number>();
-
-  constructor(count: number) {
-    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
-  }
-
-  get free(): number {
-    return this.#free.length;
-  }
-
-  /** −1 where none is free. */
-  take(): number {
-    return this.#free.pop() ?? -1;
-  }
-
-  giveBack(slot: number, isOpen: boolean): void {
-    this.#free.push(slot);
-    if (isOpen) this.#toClose.add(slot);
-  }
-
-  /** The slots that the next plan must close; it may open them again. */
-  takeClosing(): readonly number[] {
-    const slots = [...this.#toClose];
-    this.#toClose.clear();
-    return slots;
   }
 }

@@ -1,6 +1,7 @@
 /** How large a step and a sequence may be, and what that means for a request: whether it can run at all, and in how much memory. */
 import { RequestError } from "../errors.ts";
-import { blocksNeeded, type GroupMemory } from "../state/sequence-state.ts";
+import type { GroupMemory } from "../state/block-pool.ts";
+import { blocksNeeded } from "../state/sequence-state.ts";
 import type { Request } from "./request.ts";
 
 export interface StepLimits {

@@ -7,6 +7,7 @@
 import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { DraftTree } from "../decode/speculative/draft-tree.ts";
+import type { PrefixNode } from "../state/prefix-tree.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
 import type { Work, WorkEvent } from "./client.ts";
 
@@ -28,6 +29,10 @@ export class Sequence {
   /** Tokens whose keys and values are in memory; and those that steps in flight will have put there. */
   computed = 0;
   planned = 0;
+  /** Tokens that a finished step has put in memory for good, blocks of them in the prefix tree, and where they end there. */
+  stored = 0;
+  entered = 0;
+  prefix: PrefixNode | undefined;
   /** Its memory; without one it waits: to be admitted, or to be forked off the sequence that computes the prompt. */
   state: SequenceState | undefined;
   /** The sampler slot that it holds, −1: none; whether it is open, and how many of the answer's tokens it counts. */
@@ -70,6 +75,8 @@ export class Request {
   status: "waiting" | "running" | "ended" = "waiting";
   /** The most blocks that it may come to need, for each state group. */
   need: readonly number[] = [];
+  /** Tokens of the prompt that were in memory when it first started; −1: it has not started yet. */
+  cachedTokens = -1;
   /** Of the prompt: a score that was told already. */
   scored = 0;
   /** Set by a kind of work: the request can't go on. */
@@ -116,6 +123,8 @@ export interface Rows {
 export interface WorkKind {
   /** Output rows that it wants of the next `count` rows, drafts aside. */
   outputs(sequence: Sequence, count: number): number;
+  /** Rows from the beginning that need not be computed, where the prefix tree has them. */
+  skippable(sequence: Sequence): number;
   /** Asks for outputs; gives what takes them in, or undefined where it wants nothing of these rows. */
   ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined;
 }

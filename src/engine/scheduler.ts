@@ -7,12 +7,13 @@
 import type { StepPlan, StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { invariant, StepError } from "../errors.ts";
-import { releaseBlocks, SequenceState } from "../state/sequence-state.ts";
-import { Flights, SamplerSlots } from "./flights.ts";
+import { releaseBlocks, type SequenceState } from "../state/sequence-state.ts";
+import { Flights } from "./flights.ts";
 import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
 import type { SchedulerView } from "./policies/policy.ts";
 import type { Request, Sequence } from "./request.ts";
+import { Residents } from "./residents.ts";
 import { addShare, type Flight, isLive, rewindShare, type SchedulerOptions, settleShare, type Share } from "./share.ts";
 
 export class Scheduler implements SchedulerView {
@@ -23,7 +24,7 @@ export class Scheduler implements SchedulerView {
   readonly stepTokens: number;
   readonly #options: SchedulerOptions;
   readonly #plan: StepPlanBuffer;
-  readonly #slots: SamplerSlots;
+  readonly #residents: Residents;
   #lastStep = 0;
   /** Requests that lost their memory in the step that is being made, or in one that came to nothing. */
   #preempted = 0;
@@ -33,7 +34,7 @@ export class Scheduler implements SchedulerView {
     this.stepTokens = options.limits.stepTokens;
     this.#options = options;
     this.#plan = options.plan;
-    this.#slots = new SamplerSlots(options.limits.maxSequences);
+    this.#residents = new Residents(options, this.flights);
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */
@@ -46,7 +47,7 @@ export class Scheduler implements SchedulerView {
   remove(request: Request): void {
     for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
     request.status = "ended";
-    for (const sequence of request.sequences) this.#drop(sequence);
+    for (const sequence of request.sequences) this.#residents.drop(sequence);
   }
 
   /** Ends one answer; the others go on. True where it was the last. */
@@ -54,7 +55,7 @@ export class Scheduler implements SchedulerView {
     sequence.finished = true;
     const { unforked, unfinished } = sequence.request;
     // Others may still need the prompt that it computes for them.
-    if (sequence.state === undefined || unforked.length === 0) this.#drop(sequence);
+    if (sequence.state === undefined || unforked.length === 0) this.#residents.drop(sequence);
     return unfinished.length === 0;
   }
 
@@ -66,12 +67,12 @@ export class Scheduler implements SchedulerView {
     const id = this.#lastStep + 1;
     const shares: Share[] = [];
     this.#plan.clear();
-    for (const request of this.running.slice()) this.#fork(request);
+    for (const request of this.running.slice()) this.#residents.fork(request, (one) => this.#takeMemoryFor(one, []));
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
       this.#share(sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
-    for (const slot of this.#slots.takeClosing()) this.#plan.addClose(slot);
+    for (const slot of this.#residents.takeClosing()) this.#plan.addClose(slot);
     this.#lastStep = this.#plan.id = id;
     this.flights.push({ id, shares, preempted: this.#preempted });
     return this.#plan;
@@ -91,7 +92,7 @@ export class Scheduler implements SchedulerView {
         continue;
       }
       if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
-      else if (live && settleShare(share, outcome as StepResult)) this.#drop(share.sequence);
+      else if (live) this.#residents.keep(share, settleShare(share, outcome as StepResult));
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);
@@ -103,7 +104,7 @@ export class Scheduler implements SchedulerView {
   /** Takes a running request's memory; it waits again, and computes anew what it knows. */
   preempt(request: Request): void {
     this.#preempted += 1;
-    for (const sequence of request.sequences) this.#drop(sequence);
+    for (const sequence of request.sequences) this.#residents.drop(sequence);
     this.running.splice(this.running.indexOf(request), 1);
     this.waiting.unshift(request);
     request.status = "waiting";
@@ -112,30 +113,11 @@ export class Scheduler implements SchedulerView {
   #admit(): void {
     for (const chosen of Array.from(this.#options.policy.admit(this))) {
       const request: Request = chosen;
-      const answers = request.unfinished;
-      const [first] = answers;
-      invariant(first !== undefined && request.status === "waiting", "a request is admitted that does not wait");
-      if (answers.length > this.#slots.free) return;
-      for (const answer of answers) answer.slot = this.#slots.take();
-      first.state = new SequenceState(this.#options.groups);
+      if (!this.#residents.start(request)) return;
       request.status = "running";
       this.waiting.splice(this.waiting.indexOf(request), 1);
       this.running.push(request);
     }
-  }
-
-  /** Once the prompt is in memory, the other answers get theirs of it. */
-  #fork(request: Request): void {
-    const prompt = request.work.prompt.length;
-    const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
-    if (parent?.state === undefined) return;
-    for (const answer of request.unforked) {
-      do answer.state = parent.state.fork(prompt);
-      while (answer.state === undefined && this.#takeMemoryFor(answer, []));
-      if (answer.state === undefined) return;
-      answer.computed = answer.planned = prompt;
-    }
-    if (parent.finished) this.#drop(parent);
   }
 
   /** Adds a sequence's rows to the step, as many as fit. */
@@ -172,17 +154,6 @@ export class Scheduler implements SchedulerView {
     const victim = this.#options.policy.victim(this, sequence, candidates);
     if (victim !== undefined) this.preempt(victim);
     return victim !== undefined && victim !== sequence.request;
-  }
-
-  /** The one path on which a sequence's slot and memory become free. */
-  #drop(sequence: Sequence): void {
-    const { state, slot, isOpen, lastStep } = sequence;
-    if (slot >= 0) this.#slots.giveBack(slot, isOpen);
-    sequence.slot = -1;
-    sequence.isOpen = sequence.isDrafted = false;
-    sequence.coming.length = sequence.computed = sequence.planned = 0;
-    sequence.state = undefined;
-    if (state !== undefined) this.flights.whenDone(lastStep, () => state.release());
   }
 }
 

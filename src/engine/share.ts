@@ -4,7 +4,8 @@
  */
 import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
-import type { GroupMemory, MemoryOps, SequenceState } from "../state/sequence-state.ts";
+import type { GroupMemory } from "../state/block-pool.ts";
+import type { MemoryOps, SequenceState } from "../state/sequence-state.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
@@ -15,6 +16,8 @@ export interface SchedulerOptions {
   readonly policy: Policy;
   readonly limits: StepLimits;
   readonly groups: readonly GroupMemory[];
+  /** Whether sequences share the memory of equal prefixes. */
+  readonly prefixCache: boolean;
   /** Filled anew for each step. */
   readonly plan: StepPlanBuffer;
   readonly drafter?: Drafter | undefined;
@@ -77,7 +80,7 @@ export function addShare(
 
 /** Takes in what a step gave; true where the sequence has ended, and nobody needs its memory any more. */
 export function settleShare({ sequence, state, first, count, draft, takers }: Share, result: StepResult): boolean {
-  sequence.computed = first + count;
+  sequence.computed = sequence.stored = first + count;
   let taken: Taken = [];
   for (const take of takers) {
     const nodes = take(result);
@@ -89,6 +92,8 @@ export function settleShare({ sequence, state, first, count, draft, takers }: Sh
     sequence.isDrafted = false;
     sequence.computed += taken.length;
     sequence.planned = sequence.computed;
+    // A tree's nodes are where they belong only when the next rows have been computed.
+    if (draft.isChain) sequence.stored = sequence.computed;
     state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
   }
   state.slide(sequence.computed);

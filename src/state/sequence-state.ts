@@ -6,13 +6,8 @@
  */
 import { BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
-import type { BlockPool } from "./block-pool.ts";
-
-/** A group with its pool: the memory that sequences are made of. */
-export interface GroupMemory {
-  readonly group: StateGroup;
-  readonly pool: BlockPool;
-}
+import type { BlockPool, GroupMemory } from "./block-pool.ts";
+import type { PrefixHit } from "./prefix-tree.ts";
 
 /** A block of a pool. */
 export interface HeldBlock {
@@ -49,6 +44,38 @@ export class SequenceState {
   constructor(memory: readonly GroupMemory[]) {
     this.#memory = memory;
     this.#tables = memory.map(() => new BlockTable());
+  }
+
+  /** Memory that begins with a prefix of the tree. Undefined where there is no room for the copy of its last block. */
+  static withPrefix(memory: readonly GroupMemory[], { length, full, tail }: PrefixHit): SequenceState | undefined {
+    const state = new SequenceState(memory);
+    const held: HeldBlock[] = [];
+    for (const [g, { group, pool }] of memory.entries()) {
+      const table = state.#table(g);
+      table.first = firstEntry(group, length);
+      for (const [entry, { blocks }] of full.entries()) {
+        const block = entry < table.first ? -1 : (blocks[g] ?? -1);
+        if (block >= 0) pool.share(block);
+        table.ids.push(block);
+      }
+      if (tail === undefined) continue;
+      const block = tail.blocks[g] ?? -1;
+      pool.share(block);
+      held.push({ pool, block });
+    }
+    const fits = tail === undefined || memory.every(({ pool }) => pool.free > 0);
+    if (!fits) {
+      releaseBlocks(held);
+      state.release();
+      return undefined;
+    }
+    const copies = held.map(({ pool, block }, g): BlockCopy => {
+      const copy = pool.allocate();
+      state.#table(g).ids.push(copy);
+      return [g, block, copy];
+    });
+    if (copies.length > 0) state.#pending = { copies, moves: [], held };
+    return state;
   }
 
   /** The block ids of each group, by slot / 16. */
@@ -123,6 +150,14 @@ export class SequenceState {
     if (moves.length > 0) this.#pending = { copies: [], moves, held };
   }
 
+  /** From now on an entry is `shared`, which holds the same; the caller releases its own block when no step names it. */
+  swap(group: number, entry: number, shared: number): void {
+    const { ids } = this.#table(group);
+    invariant(entry < ids.length, `entry ${entry} of group ${group} is beyond its table`);
+    this.#memory[group]?.pool.share(shared);
+    ids[entry] = shared;
+  }
+
   /** What must happen before the next rows; the caller releases what is held when that is done. */
   takeOps(): MemoryOps {
     const ops = this.#pending;
@@ -140,8 +175,7 @@ export class SequenceState {
     for (const [g, { group, pool }] of this.#memory.entries()) {
       if (group.window === undefined) continue;
       const table = this.#table(g);
-      const firstVisible = Math.max(0, position - group.window + 1);
-      const end = Math.min(Math.floor(firstVisible / BLOCK_TOKENS), table.ids.length);
+      const end = Math.min(firstEntry(group, position), table.ids.length);
       for (; table.first < end; table.first += 1) {
         pool.release(table.ids[table.first] ?? -1);
         table.ids[table.first] = -1;
@@ -170,6 +204,11 @@ export class SequenceState {
     invariant(block !== undefined && block >= 0, `slot ${slot} of group ${group} has no block`);
     return block;
   }
+}
+
+/** The first entry of a block table that a row at `position` sees. */
+function firstEntry({ window = Infinity }: StateGroup, position: number): number {
+  return Math.floor(Math.max(0, position - window + 1) / BLOCK_TOKENS);
 }
 
 export function releaseBlocks(held: readonly HeldBlock[]): void {

@@ -25,6 +25,10 @@ export class Generate implements WorkKind {
     return answersAt(sequence, sequence.planned + count).length;
   }
 
+  skippable({ length }: Sequence): number {
+    return length - 1;
+  }
+
   ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
     const { sequence, step, draft } = rows;
     const end = rows.first + rows.count;

@@ -27,6 +27,10 @@ export class Score implements WorkKind {
     return Math.max(0, end - begin);
   }
 
+  skippable({ request }: Sequence): number {
+    return request.scored;
+  }
+
   ask({ sequence, first, count, row }: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
     const { request, tokens } = sequence;
     const { begin, end } = this.#wanted(sequence, first, count);

@@ -1,0 +1,88 @@
+/**
+ * Between sequences and the prefix tree: a sequence begins with what the tree has of its tokens, and enters what it has
+ * computed, full blocks as it goes and its last one when it ends. Only what a finished step has put in memory is entered.
+ */
+import { BLOCK_TOKENS } from "../backend/contract.ts";
+import { invariant } from "../errors.ts";
+import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
+import { PrefixTree } from "../state/prefix-tree.ts";
+import { SequenceState } from "../state/sequence-state.ts";
+import type { Sequence } from "./request.ts";
+
+export class PrefixCache {
+  readonly #memory: readonly GroupMemory[];
+  readonly #tree: PrefixTree | undefined;
+
+  /** Switched off, every sequence begins with nothing, and leaves nothing. */
+  constructor(memory: readonly GroupMemory[], on: boolean) {
+    this.#memory = memory;
+    this.#tree = on ? new PrefixTree(memory) : undefined;
+  }
+
+  /** Gives a sequence memory; its kinds of work say how many rows may be left out. */
+  begin(sequence: Sequence): void {
+    const { request, tokens, length } = sequence;
+    const { work, kinds } = request;
+    const prompt = work.prompt.length;
+    // Answers that share a prompt are forked off where it ends, behind a row that was computed.
+    const shared = request.unforked.length > 1 ? prompt - 1 : length;
+    const limit = Math.min(shared, ...kinds.map((kind) => kind.skippable(sequence)));
+    const hit = this.#tree?.match(tokens, limit, work.cacheSalt ?? "");
+    const state = hit && SequenceState.withPrefix(this.#memory, hit);
+    sequence.state = state ?? new SequenceState(this.#memory);
+    if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
+    if (hit === undefined || state === undefined || this.#tree === undefined) return;
+    sequence.computed = sequence.planned = hit.length;
+    sequence.stored = hit.full.length * BLOCK_TOKENS;
+    sequence.entered = hit.full.length;
+    this.#moveTo(sequence, hit.full.at(-1) ?? this.#tree.root(work.cacheSalt ?? ""));
+  }
+
+  /** A fork goes on where its parent's prompt ended. */
+  fork(parent: Sequence, child: Sequence): void {
+    const full = Math.floor(child.computed / BLOCK_TOKENS);
+    child.stored = full * BLOCK_TOKENS;
+    child.entered = full;
+    if (parent.prefix !== undefined) this.#moveTo(child, parent.prefix);
+  }
+
+  /** Enters the full blocks of what is stored. `later` releases a block of its own that the tree's has replaced. */
+  enter(sequence: Sequence, later: (pool: BlockPool, block: number) => void): void {
+    if (this.#tree === undefined) return;
+    this.#moveTo(sequence, sequence.prefix ?? this.#tree.root(sequence.request.work.cacheSalt ?? ""));
+    while ((sequence.entered + 1) * BLOCK_TOKENS <= sequence.stored) this.#enter(sequence, BLOCK_TOKENS, later);
+  }
+
+  /** Enters all that is stored; the sequence ends. */
+  leave(sequence: Sequence, later: (pool: BlockPool, block: number) => void): void {
+    if (this.#tree !== undefined && sequence.state !== undefined) {
+      this.enter(sequence, later);
+      const rest = sequence.stored - sequence.entered * BLOCK_TOKENS;
+      if (rest > 0) this.#enter(sequence, rest, later);
+      this.#moveTo(sequence, undefined);
+    }
+    sequence.stored = sequence.entered = 0;
+  }
+
+  #enter(sequence: Sequence, count: number, later: (pool: BlockPool, block: number) => void): void {
+    const { state, entered, tokens, prefix } = sequence;
+    invariant(this.#tree && state && prefix, "a sequence enters the prefix tree without a place in it");
+    const from = entered * BLOCK_TOKENS;
+    const blocks = state.tables.map((ids) => ids[entered] ?? -1);
+    const node = this.#tree.add(prefix, tokens.subarray(from, from + count), blocks, (g, own, shared) => {
+      const pool = this.#memory[g]?.pool;
+      // The last, partial block is the sequence's own while it goes on.
+      if (pool === undefined || count < BLOCK_TOKENS) return;
+      state.swap(g, entered, shared);
+      later(pool, own);
+    });
+    sequence.entered += 1;
+    this.#moveTo(sequence, node);
+  }
+
+  #moveTo(sequence: Sequence, node: Sequence["prefix"]): void {
+    if (sequence.prefix !== undefined) sequence.prefix.locks -= 1;
+    if (node !== undefined) node.locks += 1;
+    sequence.prefix = node;
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What running sequences hold: a sampler slot and memory. A request starts with what the prefix tree has of its prompt; its
+ * answers are forked off where the prompt ends; whoever leaves, for good or to wait again, gives everything back by one
+ * path.
+ */
+import { invariant } from "../errors.ts";
+import type { BlockPool } from "../state/block-pool.ts";
+import type { Flights } from "./flights.ts";
+import { PrefixCache } from "./prefix-cache.ts";
+import type { Request, Sequence } from "./request.ts";
+import type { SchedulerOptions, Share } from "./share.ts";
+
+export class Residents {
+  readonly #flights: Flights;
+  readonly #prefixes: PrefixCache;
+  readonly #slots: SamplerSlots;
+
+  constructor({ groups, prefixCache, limits }: SchedulerOptions, flights: Flights) {
+    this.#flights = flights;
+    this.#prefixes = new PrefixCache(groups, prefixCache);
+    this.#slots = new SamplerSlots(limits.maxSequences);
+  }
+
+  /** A slot for each answer, memory for the one that computes the prompt; false where there are too few slots. */
+  start(request: Request): boolean {
+    const answers = request.unfinished;
+    const [first] = answers;
+    invariant(first !== undefined && request.status === "waiting", "a request is started that does not wait");
+    if (answers.length > this.#slots.free) return false;
+    for (const answer of answers) answer.slot = this.#slots.take();
+    this.#prefixes.begin(first);
+    return true;
+  }
+
+  /** Once the prompt is in memory, the other answers get theirs of it. `makeRoom`: false where no block can be had. */
+  fork(request: Request, makeRoom: (answer: Sequence) => boolean): void {
+    const prompt = request.work.prompt.length;
+    const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
+    if (parent?.state === undefined) return;
+    for (const answer of request.unforked) {
+      do answer.state = parent.state.fork(prompt);
+      while (answer.state === undefined && makeRoom(answer));
+      if (answer.state === undefined) return;
+      answer.computed = answer.planned = prompt;
+      this.#prefixes.fork(parent, answer);
+    }
+    if (parent.finished) this.drop(parent);
+  }
+
+  /** A step has given a sequence what its share was for: that enters the prefix tree, or the sequence has ended. */
+  keep({ sequence, state }: Share, hasEnded: boolean): void {
+    if (sequence.state !== state) return;
+    if (hasEnded) this.drop(sequence);
+    else this.#prefixes.enter(sequence, this.#later(sequence));
+  }
+
+  /** The one path on which a sequence's slot and memory become free. */
+  drop(sequence: Sequence): void {
+    const { state, slot, isOpen, lastStep } = sequence;
+    if (slot >= 0) this.#slots.giveBack(slot, isOpen);
+    this.#prefixes.leave(sequence, this.#later(sequence));
+    sequence.slot = -1;
+    sequence.isOpen = sequence.isDrafted = false;
+    sequence.coming.length = sequence.computed = sequence.planned = 0;
+    sequence.state = undefined;
+    if (state !== undefined) this.#flights.whenDone(lastStep, () => state.release());
+  }
+
+  /** The sampler slots that the next plan must close; it may open them again. */
+  takeClosing(): readonly number[] {
+    return this.#slots.takeClosing();
+  }
+
+  /** Releases a block of a sequence when no step names it any more. */
+  #later({ lastStep }: Sequence): (pool: BlockPool, block: number) => void {
+    return (pool, block) => this.#flights.whenDone(lastStep, () => pool.release(block));
+  }
+}
+
+/** The sampler slots of a program: an answer holds one while it runs. */
+class SamplerSlots {
+  readonly #free: number[];
+  readonly #toClose = new Set<number>();
+
+  constructor(count: number) {
+    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
+  }
+
+  get free(): number {
+    return this.#free.length;
+  }
+
+  /** −1 where none is free. */
+  take(): number {
+    return this.#free.pop() ?? -1;
+  }
+
+  giveBack(slot: number, isOpen: boolean): void {
+    this.#free.push(slot);
+    if (isOpen) this.#toClose.add(slot);
+  }
+
+  /** The slots that the next plan must close; it may open them again. */
+  takeClosing(): readonly number[] {
+    const slots = [...this.#toClose];
+    this.#toClose.clear();
+    return slots;
+  }
+}
