@@ -35,7 +35,7 @@ class Model {
     }
     for (const [g, { group }] of this.memory.entries()) {
       for (let p = Math.max(0, hit.length - (group.window ?? Infinity) + 1); p < hit.length; p++) {
-        const block = state.tables[g]?.[Math.floor(p / BLOCK_TOKENS)] ?? -1;
+        const block: number = state.tables[g]?.[Math.floor(p / BLOCK_TOKENS)] ?? -1;
         assert.equal(this.contents[g]?.get(block)?.[p % BLOCK_TOKENS], tokens[p], `group ${g}, position ${p}`);
       }
     }
@@ -47,7 +47,7 @@ class Model {
     for (let p = hit.length; p < tokens.length; p++) {
       state.slide(p);
       for (const [g] of this.memory.entries()) {
-        const block = state.tables[g]?.[Math.floor(p / BLOCK_TOKENS)] ?? -1;
+        const block: number = state.tables[g]?.[Math.floor(p / BLOCK_TOKENS)] ?? -1;
         const held = this.contents[g]?.get(block) ?? [];
         held[p % BLOCK_TOKENS] = tokens[p] ?? -1;
         this.contents[g]?.set(block, held);
