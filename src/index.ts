@@ -4,7 +4,7 @@
  */
 export type { KvType } from "./backend/contract.ts";
 export type { SamplingOptions } from "./decode/sampling.ts";
-export type { EngineStats, FinishReason, StepRecord } from "./engine/client.ts";
+export type { EngineStats, FinishReason, Pin, StepRecord } from "./engine/client.ts";
 export type {
   Answer,
   AnswerPart,

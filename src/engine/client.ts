@@ -7,6 +7,8 @@ import type { SamplerParams } from "../backend/contract.ts";
 /** What is wanted of token ids: answers to them, what the model makes of them, or both. */
 export interface Work {
   readonly prompt: Int32Array;
+  /** That the prompt be computed, and no more: it is in the prefix cache then. */
+  readonly prefill?: true;
   readonly generate?: GenerateWish;
   readonly score?: ScoreWish;
   /** Prefixes are shared in memory only under an equal salt. Default "". */
@@ -86,6 +88,13 @@ export interface StepRecord {
   readonly ms: number;
 }
 
+/** A prefix that stays in memory until it is released. */
+export interface Pin {
+  /** Tokens that it holds. */
+  readonly tokens: number;
+  release(): void;
+}
+
 export interface EngineClient {
   /**
    * Queues work. Its events come by `listen`, never before `submit` has returned; what can't be done is refused by an
@@ -95,6 +104,11 @@ export interface EngineClient {
   stats(): EngineStats;
   /** Tells of each step, until the function that it returns is called. */
   watch(listen: (record: StepRecord) => void): () => void;
+  /**
+   * Computes a prompt and keeps it in memory, so that every later prompt that begins with it (under the same salt) has
+   * that for nothing. Rejects where there is no prefix cache, or no room.
+   */
+  pin(prompt: Int32Array, cacheSalt?: string): Promise<Pin>;
   /** Ends all work and frees the memory. */
   close(): Promise<void>;
 }

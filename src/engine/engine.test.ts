@@ -342,6 +342,33 @@ test("whoever leaves is not waited for, and a listener that throws ends its own 
   assert.equal(engine.stats().blocks[0]?.used, 0);
 });
 
+test("a pinned prompt stays in memory, whatever comes, until it is released", async () => {
+  const { engine, program } = makeEngine({ stepTokens: 16, sequences: 4, blocks: [12, 24], prefixCache: true });
+  const prompt = Array.from({ length: 40 }, (_, i) => i % TOY_VOCAB);
+  const pin = await engine.pin(Int32Array.from(prompt));
+  assert.equal(pin.tokens, 32);
+  for (let i = 0; i < 8; i++)
+    await collect(
+      engine,
+      work(
+        Array.from({ length: 60 }, () => i),
+        20,
+        1,
+        i,
+      ),
+    );
+  const rows = program.steps.length;
+  const job = work([...prompt, 3], 4, 1, 1);
+  assert.deepEqual(await collect(engine, job), await alone(job));
+  assert.equal(program.steps[rows], 9, "41 tokens, 32 of them pinned");
+  assert.equal(engine.stats().blocks[0]?.used, 2);
+  pin.release();
+  pin.release();
+  assert.equal(engine.stats().blocks[0]?.used, 0);
+  const off = makeEngine({ stepTokens: 16, sequences: 4, blocks: [12, 24] }).engine;
+  await assert.rejects(off.pin(Int32Array.of(1, 2)), /without a prefix cache/);
+});
+
 test("each step is told to whoever watches", async () => {
   const { engine } = makeEngine({ stepTokens: 8, sequences: 4, blocks: [100, 100] });
   const rows: number[] = [];

@@ -8,12 +8,22 @@ import { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
 import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
-import type { EngineClient, EngineStats, StepRecord, Work, WorkEvent, WorkHandle } from "./client.ts";
+import {
+  type EngineClient,
+  type EngineStats,
+  perform,
+  type Pin,
+  type StepRecord,
+  type Work,
+  type WorkEvent,
+  type WorkHandle,
+} from "./client.ts";
 import type { Policy } from "./policies/policy.ts";
 import { Request, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { Generate } from "./work/generate.ts";
+import { Prefill } from "./work/prefill.ts";
 import { Score } from "./work/score.ts";
 
 export interface EngineParts {
@@ -39,6 +49,7 @@ export class Engine implements EngineClient {
   readonly #vocabSize: number;
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
+  readonly #pins = new Set<() => void>();
   #steps = 0;
   #promptTokens = 0;
   #cachedTokens = 0;
@@ -102,6 +113,14 @@ export class Engine implements EngineClient {
     return () => this.#watchers.delete(listen);
   }
 
+  async pin(prompt: Int32Array, cacheSalt = ""): Promise<Pin> {
+    await perform(this, { prompt, prefill: true, cacheSalt }, undefined, () => undefined);
+    const pin = this.#scheduler.residents.prefixes.pin(prompt, cacheSalt);
+    if (pin === undefined) throw new RequestError("without a prefix cache nothing can be pinned");
+    this.#pins.add(pin.release);
+    return { tokens: pin.tokens, release: () => this.#pins.delete(pin.release) && pin.release() };
+  }
+
   /** Resolves when no work is left. */
   async idle(): Promise<void> {
     while (this.#loop) await this.#loop;
@@ -114,12 +133,14 @@ export class Engine implements EngineClient {
     for (const request of [...running, ...waiting]) this.#end(request, error);
     for (const { handle } of this.#inFlight) handle.cancel();
     await this.idle();
+    for (const release of this.#pins) release();
   }
 
-  #kindsOf({ generate, score }: Work): WorkKind[] {
+  #kindsOf({ generate, score, prefill }: Work): WorkKind[] {
     const kinds: WorkKind[] = [];
     if (score !== undefined) kinds.push(new Score(score, OUTPUTS.indexOf("logits"), this.#vocabSize));
     if (generate !== undefined) kinds.push(new Generate(generate));
+    if (prefill !== undefined) kinds.push(new Prefill());
     return kinds;
   }
 
@@ -142,7 +163,7 @@ export class Engine implements EngineClient {
       const { flight, ended } = this.#scheduler.update(outcome);
       for (const request of ended) this.#tellEnd(request, request.failure);
       const record = { ...oldest.record, preempted: flight.preempted, ms: performance.now() - oldest.began };
-      for (const watcher of this.#watchers) watcher(record);
+      for (const watcher of this.#watchers) queueMicrotask(() => watcher(record));
       this.#cancelDead();
     }
     this.#loop = undefined;

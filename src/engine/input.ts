@@ -66,13 +66,17 @@ export class InputProcessor {
   }
 
   /** The prompt that the model's template makes of the messages. */
-  render(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): MarkedText {
+  render(
+    messages: readonly ChatMessage[],
+    variables?: Readonly<Record<string, unknown>>,
+    addGenerationPrompt = true,
+  ): MarkedText {
     const { template } = this.#parts;
     if (!template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
     if (messages.length === 0) throw new RequestError("chat() needs at least one message");
-    return template.render(messages, { addGenerationPrompt: true, ...(variables ? { variables } : {}) });
+    return template.render(messages, { addGenerationPrompt, ...(variables ? { variables } : {}) });
   }
 
   chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest {
@@ -87,6 +91,15 @@ export class InputProcessor {
     const { parseSpecial = true, addSpecial = true } = options;
     const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
     return this.#answer(this.checkIds(ids), options, undefined);
+  }
+
+  /** Token ids of what prompts begin with. */
+  prefix(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Int32Array {
+    if (typeof prompt === "string")
+      return this.checkIds(this.#tokenizer.encode(prompt, { addSpecial: true, parseSpecial: true }));
+    const isIds = (value: typeof prompt): value is ArrayLike<number> =>
+      value.length === 0 || typeof value[0] === "number";
+    return this.checkIds(isIds(prompt) ? prompt : this.#tokenizer.encodeMarked(this.render(prompt, undefined, false)));
   }
 
   /** A copy of token ids, checked. */

@@ -9,7 +9,7 @@ import { Answer } from "./answer.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
 export type { ChatOptions, GenerateOptions, PromptOptions } from "./input.ts";
 export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
-import { type EngineClient, type EngineStats, perform, type StepRecord } from "./client.ts";
+import { type EngineClient, type EngineStats, perform, type Pin, type StepRecord } from "./client.ts";
 import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
 import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
 
@@ -114,6 +114,16 @@ export class Llm implements AsyncDisposable {
     const bytes = (part: Int32Array): number =>
       part.reduce((sum, id) => sum + this.tokenizer.tokenBytes(id, true).length, 0);
     return measurePerplexity(this.#client, ids, bytes, { ...options, window });
+  }
+
+  /**
+   * Computes the beginning of prompts to come (a system prompt, a document) and keeps it in memory until it is released:
+   * messages without the turn that they ask for, a text, or token ids.
+   *
+   * @throws RequestError where the model was loaded without a prefix cache, or memory has no room.
+   */
+  pin(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Promise<Pin> {
+    return this.#client.pin(this.#input.prefix(prompt));
   }
 
   /** How much is under way, and the KV memory in use. */

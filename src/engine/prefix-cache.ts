@@ -10,11 +10,14 @@ import { SequenceState } from "../state/sequence-state.ts";
 import type { Sequence } from "./request.ts";
 
 export class PrefixCache {
+  /** Blocks of each group that pins hold. */
+  readonly pinned: number[];
   readonly #memory: readonly GroupMemory[];
   readonly #tree: PrefixTree | undefined;
 
   /** Switched off, every sequence begins with nothing, and leaves nothing. */
   constructor(memory: readonly GroupMemory[], on: boolean) {
+    this.pinned = memory.map(() => 0);
     this.#memory = memory;
     this.#tree = on ? new PrefixTree(memory) : undefined;
   }
@@ -36,6 +39,26 @@ export class PrefixCache {
     sequence.stored = hit.full.length * BLOCK_TOKENS;
     sequence.entered = hit.full.length;
     this.#moveTo(sequence, hit.full.at(-1) ?? this.#tree.root(work.cacheSalt ?? ""));
+  }
+
+  /** Holds the full blocks that the tree has of a prompt, until they are released. */
+  pin(prompt: Int32Array, salt: string): { readonly tokens: number; readonly release: () => void } | undefined {
+    const hit = this.#tree?.match(prompt, prompt.length, salt);
+    const state = hit && SequenceState.withPrefix(this.#memory, { ...hit, tail: undefined });
+    if (hit === undefined || state === undefined) return undefined;
+    const count = (sign: number): void => {
+      for (const [g, ids] of state.tables.entries()) {
+        this.pinned[g] = (this.pinned[g] ?? 0) + sign * ids.filter((block) => block >= 0).length;
+      }
+    };
+    count(1);
+    return {
+      tokens: hit.full.length * BLOCK_TOKENS,
+      release: () => {
+        count(-1);
+        state.release();
+      },
+    };
   }
 
   /** A fork goes on where its parent's prompt ended. */

@@ -11,13 +11,13 @@ import type { Request, Sequence } from "./request.ts";
 import type { SchedulerOptions, Share } from "./share.ts";
 
 export class Residents {
+  readonly prefixes: PrefixCache;
   readonly #flights: Flights;
-  readonly #prefixes: PrefixCache;
   readonly #slots: SamplerSlots;
 
   constructor({ groups, prefixCache, limits }: SchedulerOptions, flights: Flights) {
     this.#flights = flights;
-    this.#prefixes = new PrefixCache(groups, prefixCache);
+    this.prefixes = new PrefixCache(groups, prefixCache);
     this.#slots = new SamplerSlots(limits.maxSequences);
   }
 
@@ -28,7 +28,7 @@ export class Residents {
     invariant(first !== undefined && request.status === "waiting", "a request is started that does not wait");
     if (answers.length > this.#slots.free) return false;
     for (const answer of answers) answer.slot = this.#slots.take();
-    this.#prefixes.begin(first);
+    this.prefixes.begin(first);
     return true;
   }
 
@@ -42,7 +42,7 @@ export class Residents {
       while (answer.state === undefined && makeRoom(answer));
       if (answer.state === undefined) return;
       answer.computed = answer.planned = prompt;
-      this.#prefixes.fork(parent, answer);
+      this.prefixes.fork(parent, answer);
     }
     if (parent.finished) this.drop(parent);
   }
@@ -51,14 +51,14 @@ export class Residents {
   keep({ sequence, state }: Share, hasEnded: boolean): void {
     if (sequence.state !== state) return;
     if (hasEnded) this.drop(sequence);
-    else this.#prefixes.enter(sequence, this.#later(sequence));
+    else this.prefixes.enter(sequence, this.#later(sequence));
   }
 
   /** The one path on which a sequence's slot and memory become free. */
   drop(sequence: Sequence): void {
     const { state, slot, isOpen, lastStep } = sequence;
     if (slot >= 0) this.#slots.giveBack(slot, isOpen);
-    this.#prefixes.leave(sequence, this.#later(sequence));
+    this.prefixes.leave(sequence, this.#later(sequence));
     sequence.slot = -1;
     sequence.isOpen = sequence.isDrafted = false;
     sequence.coming.length = sequence.computed = sequence.planned = 0;

@@ -20,21 +20,24 @@ export class Scheduler implements SchedulerView {
   readonly waiting: Request[] = [];
   readonly running: Request[] = [];
   readonly flights = new Flights();
-  readonly memory: SchedulerView["memory"];
   readonly stepTokens: number;
   readonly #options: SchedulerOptions;
   readonly #plan: StepPlanBuffer;
-  readonly #residents: Residents;
+  readonly residents: Residents;
   #lastStep = 0;
   /** Requests that lost their memory in the step that is being made, or in one that came to nothing. */
   #preempted = 0;
 
   constructor(options: SchedulerOptions) {
-    this.memory = options.groups.map(({ pool }) => pool);
     this.stepTokens = options.limits.stepTokens;
     this.#options = options;
     this.#plan = options.plan;
-    this.#residents = new Residents(options, this.flights);
+    this.residents = new Residents(options, this.flights);
+  }
+
+  get memory(): SchedulerView["memory"] {
+    const { pinned } = this.residents.prefixes;
+    return this.#options.groups.map(({ pool: { size, free } }, g) => ({ size: size - (pinned[g] ?? 0), free }));
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */
@@ -47,7 +50,7 @@ export class Scheduler implements SchedulerView {
   remove(request: Request): void {
     for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
     request.status = "ended";
-    for (const sequence of request.sequences) this.#residents.drop(sequence);
+    for (const sequence of request.sequences) this.residents.drop(sequence);
   }
 
   /** Ends one answer; the others go on. True where it was the last. */
@@ -55,7 +58,7 @@ export class Scheduler implements SchedulerView {
     sequence.finished = true;
     const { unforked, unfinished } = sequence.request;
     // Others may still need the prompt that it computes for them.
-    if (sequence.state === undefined || unforked.length === 0) this.#residents.drop(sequence);
+    if (sequence.state === undefined || unforked.length === 0) this.residents.drop(sequence);
     return unfinished.length === 0;
   }
 
@@ -67,12 +70,12 @@ export class Scheduler implements SchedulerView {
     const id = this.#lastStep + 1;
     const shares: Share[] = [];
     this.#plan.clear();
-    for (const request of this.running.slice()) this.#residents.fork(request, (one) => this.#takeMemoryFor(one, []));
+    for (const request of this.running.slice()) this.residents.fork(request, (one) => this.#takeMemoryFor(one, []));
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
       this.#share(sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
-    for (const slot of this.#residents.takeClosing()) this.#plan.addClose(slot);
+    for (const slot of this.residents.takeClosing()) this.#plan.addClose(slot);
     this.#lastStep = this.#plan.id = id;
     this.flights.push({ id, shares, preempted: this.#preempted });
     return this.#plan;
@@ -92,7 +95,7 @@ export class Scheduler implements SchedulerView {
         continue;
       }
       if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
-      else if (live) this.#residents.keep(share, settleShare(share, outcome as StepResult));
+      else if (live) this.residents.keep(share, settleShare(share, outcome as StepResult));
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);
@@ -104,7 +107,7 @@ export class Scheduler implements SchedulerView {
   /** Takes a running request's memory; it waits again, and computes anew what it knows. */
   preempt(request: Request): void {
     this.#preempted += 1;
-    for (const sequence of request.sequences) this.#residents.drop(sequence);
+    for (const sequence of request.sequences) this.residents.drop(sequence);
     this.running.splice(this.running.indexOf(request), 1);
     this.waiting.unshift(request);
     request.status = "waiting";
@@ -113,7 +116,7 @@ export class Scheduler implements SchedulerView {
   #admit(): void {
     for (const chosen of Array.from(this.#options.policy.admit(this))) {
       const request: Request = chosen;
-      if (!this.#residents.start(request)) return;
+      if (!this.residents.start(request)) return;
       request.status = "running";
       this.waiting.splice(this.waiting.indexOf(request), 1);
       this.running.push(request);

@@ -9,7 +9,7 @@ export interface SchedulerView {
   /** In order of arrival; those that were preempted stand first. */
   readonly waiting: readonly Readonly<Request>[];
   readonly running: readonly Readonly<Request>[];
-  /** Blocks of each state group. */
+  /** Blocks of each state group, those that pins hold aside. */
   readonly memory: readonly { readonly size: number; readonly free: number }[];
   /** Rows of a step. */
   readonly stepTokens: number;
