@@ -5,7 +5,8 @@ import type { KvType } from "../src/backend/contract.ts";
 import { openBackends } from "./support/backends.ts";
 import { Random } from "./support/random.ts";
 import { randomStepJobs, StepModel, tellAlone } from "./support/step-jobs.ts";
-import { noCounts, runStepWorkload } from "./support/step-workload.ts";
+import { noCounts } from "./support/step-walk.ts";
+import { runStepWorkload } from "./support/step-workload.ts";
 
 const backends = await openBackends();
 after(async () => {

@@ -42,6 +42,20 @@ export class TensorMaker {
     return this.#add(name, dtype, shape, new Uint8Array(halves.buffer));
   }
 
+  /** Q8_0 of `scale` · normal values: a model that computes something, which random blocks don't. */
+  q8(name: string, shape: readonly number[], scale: number): WeightRef {
+    const count = shape.reduce((product, n) => product * n, 1);
+    const bytes = new Uint8Array((count / 32) * 34);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < bytes.length; at += 34) {
+      const values = Array.from({ length: 32 }, () => scale * this.#random.normal());
+      const step = Math.max(...values.map(Math.abs)) / 127;
+      view.setUint16(at, numberToHalf(step), true);
+      for (const [i, value] of values.entries()) view.setInt8(at + 2 + i, Math.round(value / step));
+    }
+    return this.#add(name, "Q8_0", shape, bytes);
+  }
+
   artifact(): ModelArtifact {
     return {
       name: "a model in memory",

@@ -3,7 +3,7 @@
  * references, drafted trees, moves, late masks, slots opened again, forks, blocks as bytes, a second program on the same
  * pool, cancellation), each compared with itself told alone. Ends at the first difference.
  */
-import { type Backend } from "../../src/backend/contract.ts";
+import { type Backend, NO_SAMPLE } from "../../src/backend/contract.ts";
 import {
   ProgramRunner,
   type Feed,
@@ -14,65 +14,18 @@ import {
 import { StepError } from "../../src/errors.ts";
 import type { Random } from "./random.ts";
 import { maskAt, STEP_CONTEXT, type StepJob, type StepModel, type Told } from "./step-jobs.ts";
-import { TOY_VOCAB } from "./toy-models.ts";
-
-/** What is counted, and must not stay at zero. */
-export const MECHANISMS = [
-  "prefill rows",
-  "rows behind a step in flight",
-  "references",
-  "tree rows",
-  "counted rows",
-  "moved slots",
-  "commits",
-  "slots opened in mid-answer",
-  "late masks",
-  "dropped masks",
-  "forks",
-  "transfers",
-  "rows of a second program",
-  "cancelled steps",
-  "steps unrun",
-] as const;
-export type Mechanism = (typeof MECHANISMS)[number];
-export type MechanismCounts = Record<Mechanism, number>;
-
-export function noCounts(): MechanismCounts {
-  return Object.fromEntries(MECHANISMS.map((name) => [name, 0])) as MechanismCounts;
-}
-
-/** One answer being told. */
-interface Walk {
-  readonly job: StepJob;
-  readonly told: Told;
-  readonly slot: number;
-  sequence: number;
-  readonly answer: number[];
-  /** The slot is open, and has all of the answer but `uncommitted`. */
-  open: boolean;
-  uncommitted: number[];
-  /** The sequence's moves or copies aren't submitted yet. */
-  dirty: boolean;
-  /** Shares of steps that haven't ended, in order. */
-  flight: Share[];
-}
-
-interface Share {
-  readonly walk: Walk;
-  readonly kind: "prefill" | "plain" | "tree";
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly firstSample: number;
-  /** Computed before the step. */
-  readonly before: number;
-  readonly tree?: Tree;
-}
-
-interface Tree {
-  readonly tokens: number[];
-  readonly parents: number[];
-  readonly depths: number[];
-}
+import {
+  compare,
+  finished,
+  growTree,
+  isTrue,
+  type MechanismCounts,
+  pathTo,
+  type Share,
+  StepMismatch,
+  take,
+  type Walk,
+} from "./step-walk.ts";
 
 interface Flight {
   readonly handle: RunnerHandle;
@@ -82,8 +35,6 @@ interface Flight {
   /** It was asked to end: how it ended is looked at before the next step. */
   doubtful: boolean;
 }
-
-export class StepMismatch extends Error {}
 
 export async function runStepWorkload(
   backend: Backend,
@@ -239,17 +190,20 @@ class StepWorkload {
     const { sequence, slot, answer, job } = walk;
     const before = runner.length(sequence);
     const firstSample = samples.length;
+    const dropped = new Set<number>();
+    const common = { walk, firstRow, firstSample, before, dropped };
     const want = (row: number, index: number, counted: number[], maybe: boolean): void => {
       const allowed = maskAt(job, index);
       const sample = samples.push({ row: firstRow + row, slot, masked: allowed !== undefined, counted }) - 1;
       this.#counts["counted rows"] += counted.length;
       if (allowed === undefined) return;
-      const dropped = maybe && this.#random.below(2) === 0;
-      mask(sample, dropped ? "drop" : allowed);
-      this.#counts[dropped ? "dropped masks" : "late masks"] += 1;
+      const drop = maybe && this.#random.below(2) === 0;
+      if (drop) dropped.add(sample);
+      mask(sample, drop ? "drop" : allowed);
+      this.#counts[drop ? "dropped masks" : "late masks"] += 1;
     };
     const last = walk.flight.at(-1);
-    if (last !== undefined) return this.#follow(walk, last, firstRow, firstSample, before, runner, want);
+    if (last !== undefined) return this.#follow(runner, last, common, want);
     if (!walk.open) this.#open(runner, walk);
 
     const tokens = [...job.prompt, ...answer];
@@ -258,39 +212,37 @@ class StepWorkload {
       const count = Math.min(missing - 1, this.#random.pick([1, 3, 16, 17, 64]));
       this.#counts["prefill rows"] += count;
       const feed = { sequence, tokens: tokens.slice(before, before + count) };
-      return { feed, share: { walk, kind: "prefill", firstRow, rows: count, firstSample, before } };
+      return { feed, share: { ...common, kind: "prefill", rows: count } };
     }
     for (const id of walk.uncommitted.splice(0)) this.#commit(runner, slot, id);
     if (missing > 1 || this.#random.below(2) === 0) {
       want(missing - 1, answer.length, [], false);
       const feed = { sequence, tokens: tokens.slice(before) };
-      return { feed, share: { walk, kind: "plain", firstRow, rows: missing, firstSample, before } };
+      return { feed, share: { ...common, kind: "plain", rows: missing } };
     }
-    const tree = this.#grow(walk, tokens.at(-1) ?? 0);
+    const tree = growTree(this.#random, walk, tokens.at(-1) ?? 0);
     for (const node of tree.tokens.keys()) {
       const path = pathTo(tree.parents, node).slice(1);
       want(
         node,
         answer.length + path.length,
         path.map((row) => firstRow + row),
-        !this.#isTrue(walk, tree, node),
+        !isTrue(walk, tree, node),
       );
     }
     this.#counts["tree rows"] += tree.tokens.length;
     const feed = { sequence, tokens: tree.tokens, parents: tree.parents };
-    return { feed, share: { walk, kind: "tree", firstRow, rows: tree.tokens.length, firstSample, before, tree } };
+    return { feed, share: { ...common, kind: "tree", rows: tree.tokens.length, tree } };
   }
 
   /** The token after a sample in flight is that sample, whatever it will be. */
   #follow(
-    walk: Walk,
-    last: Share,
-    firstRow: number,
-    firstSample: number,
-    before: number,
     runner: ProgramRunner,
+    last: Share,
+    common: Omit<Share, "kind" | "rows">,
     want: (row: number, index: number, counted: number[], maybe: boolean) => void,
   ): { feed: Feed; share: Share } | undefined {
+    const { walk } = common;
     const flight = this.#pending.find(({ shares }) => shares.includes(last));
     const index = walk.answer.length + walk.flight.filter(({ kind }) => kind === "plain").length;
     if (last.kind !== "plain" || flight === undefined || index >= walk.job.length) return undefined;
@@ -300,7 +252,7 @@ class StepWorkload {
     this.#counts.references += 1;
     want(0, index, [], false);
     const feed = { sequence: walk.sequence, tokens: [token] };
-    return { feed, share: { walk, kind: "plain", firstRow, rows: 1, firstSample, before } };
+    return { feed, share: { ...common, kind: "plain", rows: 1 } };
   }
 
   #open(runner: ProgramRunner, walk: Walk): void {
@@ -313,33 +265,6 @@ class StepWorkload {
   #commit(runner: ProgramRunner, slot: number, id: number): void {
     runner.commit(slot, id);
     this.#counts.commits += 1;
-  }
-
-  /** Node 0 is the pending token; below it some of what will come, and other tokens anywhere. */
-  #grow({ told, answer }: Walk, pending: number): Tree {
-    const tree: Tree = { tokens: [pending], parents: [-1], depths: [0] };
-    const ahead = told.ids.slice(answer.length, answer.length + this.#random.below(6));
-    let tip = 0;
-    const add = (token: number, parent: number): number => {
-      tree.parents.push(parent);
-      tree.depths.push((tree.depths[parent] ?? 0) + 1);
-      return tree.tokens.push(token) - 1;
-    };
-    for (let junk = this.#random.below(16); ahead.length > 0 || junk > 0;) {
-      const next = this.#random.below(2) === 0 ? ahead.shift() : undefined;
-      if (next !== undefined) tip = add(next, tip);
-      else if (junk-- > 0) add(this.#random.below(TOY_VOCAB), this.#random.below(tree.tokens.length));
-    }
-    return tree;
-  }
-
-  /** Is the node on the way that the answer will take? */
-  #isTrue({ told, answer }: Walk, { tokens, parents }: Tree, node: number): boolean {
-    const path = pathTo(parents, node).slice(1);
-    return (
-      path.every((step, i) => tokens[step] === told.ids[answer.length + i]) &&
-      answer.length + path.length < told.ids.length
-    );
   }
 
   /** The second program computes some of the tokens that come next, with the first one's keys before them. */
@@ -396,6 +321,8 @@ class StepWorkload {
       if (kind === "plain" && walk.flight.length === 0) walk.uncommitted.push(walk.answer.at(-1) ?? -1);
       return;
     }
+    for (const sample of share.dropped)
+      if (result.sampleIds[sample] !== NO_SAMPLE) throw new StepMismatch("a sample without a mask has an id");
     const accepted: number[] = [];
     for (let node = 0; node >= 0 && !finished(walk);) {
       compare(walk, result, firstRow + node, walk.told.logits[before + accepted.length], kind);
@@ -409,28 +336,4 @@ class StepWorkload {
     walk.dirty = true;
     this.#counts["moved slots"] += accepted.length;
   }
-}
-
-function finished({ answer, job }: Walk): boolean {
-  return answer.length >= job.length;
-}
-
-function pathTo(parents: readonly number[], node: number): number[] {
-  const parent = parents[node] ?? -1;
-  return parent < 0 ? [node] : [...pathTo(parents, parent), node];
-}
-
-function take(walk: Walk, id: number, kind: string): void {
-  const { answer, told, slot } = walk;
-  const expected = told.ids[answer.length];
-  if (id !== expected) {
-    throw new StepMismatch(`answer ${slot}, token ${answer.length} (${kind}): ${id}, alone ${expected}`);
-  }
-  answer.push(id);
-}
-
-function compare(walk: Walk, result: RunnerResult, row: number, alone: Float32Array | undefined, kind: string): void {
-  const found = result.logits.subarray(row * TOY_VOCAB, (row + 1) * TOY_VOCAB);
-  const equal = alone !== undefined && found.length === alone.length && found.every((x, i) => Object.is(x, alone[i]));
-  if (!equal) throw new StepMismatch(`answer ${walk.slot}, a row's logits (${kind}) differ from those alone`);
 }
