@@ -22,7 +22,7 @@ export function faultyBackend(backend: Backend, mechanism: Mechanism): Backend {
   const pools = new Map<Pool, Pool>();
   return {
     name: backend.name,
-    profile: (groups) => backend.profile(groups),
+    profile: (kv) => backend.profile(kv),
     lower: (...given) => backend.lower(...given),
     upload: (...given) => backend.upload(...given),
     blockBytes: (group) => backend.blockBytes(group),
