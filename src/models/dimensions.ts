@@ -71,8 +71,11 @@ export function layerWindows(
   const onByDefault = config.format === "gguf" || defaults.onByDefault;
   const on = window !== undefined && config.bool([null, "use_sliding_window"], onByDefault);
   const types = config.get([null, "layer_types"]);
+  if (types !== undefined && !(Array.isArray(types) && types.length >= layers))
+    throw config.wrong([null, "layer_types"], `a list of ${layers} names`);
   const from = config.get([null, "max_window_layers"]);
-  const first = typeof from === "number" ? from : config.format === "gguf" ? 0 : defaults.firstLayer;
+  if (from !== undefined && typeof from !== "number") throw config.wrong([null, "max_window_layers"], "a number");
+  const first = from ?? (config.format === "gguf" ? 0 : defaults.firstLayer);
   return Array.from({ length: layers }, (_, i) => {
     const sliding = Array.isArray(types) ? types[i] === "sliding_attention" : i >= first;
     return on && sliding ? window : undefined;
