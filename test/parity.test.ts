@@ -61,7 +61,7 @@ async function asGgufCanSay(reference: Backend, parityCase: ParityCase): Promise
   const { artifact, tokens, positions } = parityCase;
   const config = { ...artifact.config, values: { ...artifact.config.values, ...defaults } };
   const changed = { ...artifact, config };
-  const { graph } = await modelGraph(changed);
+  const { graph } = await modelGraph(changed, { context: tokens.length });
   const runner = await ProgramRunner.create(reference, changed, graph, { kv: "f32", context: tokens.length });
   try {
     const { logits } = await runner.step([{ sequence: 0, tokens }], { logits: positions });

@@ -6,7 +6,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { modelGraph } from "../models/models.ts";
+import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -49,8 +49,8 @@ export async function assemble(
   try {
     const { kv = "f16", onProgress, signal } = options;
     const maxSequences = positive("maxSequences", options.maxSequences ?? 32);
-    const { graph } = await modelGraph(artifact, { context: options.context });
-    const context = positive("context", options.context ?? Math.min(graph.contextLength, DEFAULT_CONTEXT));
+    const context = positive("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
+    const { graph } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
     const chunk = Math.min(positive("chunk", options.chunk ?? 512), context);
     const groups = groupStates(graph);

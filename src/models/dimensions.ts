@@ -3,7 +3,7 @@
  */
 import { ArtifactError } from "../errors.ts";
 import type { Activation, StateSpec } from "../graph/graph.ts";
-import type { ConfigReader } from "./config.ts";
+import type { ConfigReader, Key } from "./config.ts";
 
 export interface Dimensions {
   readonly layers: number;
@@ -23,25 +23,46 @@ export interface Dimensions {
 const MAX_HEAD_DIM = 4096;
 const MAX_LAYERS = 4096;
 
-export function readDimensions(config: ConfigReader): Dimensions {
-  const width = config.int(["embedding_length", "hidden_size"]);
-  const heads = config.int(["attention.head_count", "num_attention_heads"]);
-  const kvHeads = config.int(["attention.head_count_kv", "num_key_value_heads"], heads);
-  const headDim = config.int(["attention.key_length", "head_dim"], Math.max(1, Math.floor(width / heads)));
-  if (headDim > MAX_HEAD_DIM) throw config.wrong(["attention.key_length", "head_dim"], `at most ${MAX_HEAD_DIM}`);
+/** Where each number stands; a family overrides what it calls differently. */
+const KEYS = {
+  layers: ["block_count", "num_hidden_layers"],
+  width: ["embedding_length", "hidden_size"],
+  heads: ["attention.head_count", "num_attention_heads"],
+  kvHeads: ["attention.head_count_kv", "num_key_value_heads"],
+  headDim: ["attention.key_length", "head_dim"],
+  hidden: ["feed_forward_length", "intermediate_size"],
+  eps: ["attention.layer_norm_rms_epsilon", "rms_norm_eps"],
+} as const satisfies Record<string, Key>;
+
+export type DimensionKeys = Readonly<Partial<Record<keyof typeof KEYS, Key>>>;
+
+export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): Dimensions {
+  const keys = { ...KEYS, ...own };
+  const width = config.int(keys.width);
+  const heads = config.int(keys.heads);
+  const kvHeads = config.int(keys.kvHeads, heads);
+  const headDim = config.int(keys.headDim, Math.max(1, Math.floor(width / heads)));
+  if (headDim > MAX_HEAD_DIM) throw config.wrong(keys.headDim, `at most ${MAX_HEAD_DIM}`);
   if (heads % kvHeads !== 0) throw new ArtifactError(`config: ${heads} heads can't share ${kvHeads} key/value heads`);
-  const layers = config.int(["block_count", "num_hidden_layers"]);
-  if (layers > MAX_LAYERS) throw config.wrong(["block_count", "num_hidden_layers"], `at most ${MAX_LAYERS}`);
+  const layers = config.int(keys.layers);
+  if (layers > MAX_LAYERS) throw config.wrong(keys.layers, `at most ${MAX_LAYERS}`);
   return {
     layers,
     width,
     heads,
     kvHeads,
     headDim,
-    hidden: config.int(["feed_forward_length", "intermediate_size"]),
-    eps: config.float(["attention.layer_norm_rms_epsilon", "rms_norm_eps"], 1e-6),
-    contextLength: config.int(["context_length", "max_position_embeddings"]),
+    hidden: config.int(keys.hidden),
+    eps: config.float(keys.eps, 1e-6),
+    contextLength: readContextLength(config),
   };
+}
+
+/** Positions that the model was made for. Configs that are silent mean transformers' default. */
+export function readContextLength(config: ConfigReader): number {
+  if (config.format === "gguf") return config.int(["context_length", null]);
+  const known = ["max_position_embeddings", "n_positions"].find((key) => config.get([null, key]) !== undefined);
+  return known === undefined ? 2048 : config.int([null, known]);
 }
 
 /**
@@ -58,14 +79,20 @@ export function kvState(
   return { ...spec, kind: "window-kv", window };
 }
 
+/** A family's own defaults: is a window that the config gives in use, and from which layer on? */
+export interface WindowDefaults {
+  readonly onByDefault: boolean;
+  readonly firstLayer: number;
+}
+
 /**
  * The window of each layer: where `sliding_window` is set and not switched off, the layers that `layer_types` names,
- * or those from `max_window_layers` on. `onByDefault` and `firstLayer` are the family's own defaults.
+ * or those from `max_window_layers` on.
  */
 export function layerWindows(
   config: ConfigReader,
   layers: number,
-  defaults: { readonly onByDefault: boolean; readonly firstLayer: number } = { onByDefault: true, firstLayer: 0 },
+  defaults: WindowDefaults = { onByDefault: true, firstLayer: 0 },
 ): (number | undefined)[] {
   const window = config.optional(["attention.sliding_window", "sliding_window"]);
   const onByDefault = config.format === "gguf" || defaults.onByDefault;

@@ -65,8 +65,7 @@ export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Pr
     x = g.add(x, layer.rmsNorm(layer.linear(attended, "o", width), "attnPostNorm", eps, { weightOffset }));
 
     const m = layer.rmsNorm(x, "ffnNorm", eps, { weightOffset });
-    const gated = g.gate(layer.linear(m, "gate", hidden), layer.linear(m, "up", hidden), activation);
-    x = g.add(x, layer.rmsNorm(layer.linear(gated, "down", width), "ffnPostNorm", eps, { weightOffset }));
+    x = g.add(x, layer.rmsNorm(layer.gatedMlp(m, hidden, activation), "ffnPostNorm", eps, { weightOffset }));
   }
   const logits = net.head(net.norm(g.rows(x), eps, weightOffset), true);
   return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), contextLength);

@@ -8,6 +8,8 @@ import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DTypeOf } from "../graph/passes.ts";
 import { GraphError } from "../graph/shapes.ts";
+import { ConfigReader } from "./config.ts";
+import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -17,6 +19,7 @@ import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { ropeVariant } from "./rope.ts";
 
 /** By GGUF's `general.architecture` or config.json's `model_type`. */
 const FAMILIES: Readonly<Record<string, Family>> = {
@@ -40,18 +43,44 @@ export interface ModelGraph {
   readonly architecture: string;
   /** The storage format of each tensor, as the passes want it. */
   readonly dtypeOf: DTypeOf;
+  /** What the context decided about the numbers ("rope-long"), for the numeric profile; undefined where nothing. */
+  readonly variant: string | undefined;
 }
 
 export interface ModelGraphOptions {
   /** Positions that the model is loaded for: decides factors that depend on length (LongRoPE). */
-  readonly context?: number | undefined;
+  readonly context: number;
+}
+
+/**
+ * Positions that the model was made for, as its graph will say too: a caller chooses the context from it.
+ * Throws like modelGraph.
+ */
+export function modelContext(artifact: ModelArtifact): number {
+  familyOf(artifact);
+  return readContextLength(new ConfigReader(artifact));
 }
 
 /**
  * The network of an artifact. Throws UnsupportedError for a family that nobody wrote yet, and ArtifactError where
  * the config or a tensor is missing or contradicts the rest.
  */
-export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOptions = {}): Promise<ModelGraph> {
+export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOptions): Promise<ModelGraph> {
+  const { architecture } = artifact.config;
+  const { name, family } = familyOf(artifact);
+  try {
+    const graph = await family(artifact, { title: name, context: options.context });
+    const dtypeOf: DTypeOf = (tensor) => dtypeOfTensor(artifact, tensor);
+    const variant = ropeVariant(artifact, new ConfigReader(artifact), options.context);
+    return { graph: { ...graph, name: describe(name, graph) }, architecture, dtypeOf, variant };
+  } catch (error) {
+    // Each tensor had the shape that the config asked for: it is the config that contradicts itself.
+    if (!(error instanceof GraphError)) throw error;
+    throw new ArtifactError(`${artifact.name}: the config doesn't fit together: ${error.message}`, { cause: error });
+  }
+}
+
+function familyOf(artifact: ModelArtifact): { readonly name: string; readonly family: Family } {
   const { architecture, format, values } = artifact.config;
   const mixture = format === "gguf" && architecture === "llama" && Number(values["llama.expert_count"] ?? 0) > 0;
   const name = mixture ? "mixtral" : architecture;
@@ -62,15 +91,7 @@ export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOpt
       `${artifact.name}: the architecture "${architecture}" is not supported (supported: ${known})`,
     );
   }
-  try {
-    const graph = await family(artifact, { title: name, context: options.context });
-    const dtypeOf: DTypeOf = (tensor) => dtypeOfTensor(artifact, tensor);
-    return { graph: { ...graph, name: describe(name, graph) }, architecture, dtypeOf };
-  } catch (error) {
-    // Each tensor had the shape that the config asked for: it is the config that contradicts itself.
-    if (!(error instanceof GraphError)) throw error;
-    throw new ArtifactError(`${artifact.name}: the config doesn't fit together: ${error.message}`, { cause: error });
-  }
+  return { name, family };
 }
 
 function dtypeOfTensor(artifact: ModelArtifact, name: string): ReturnType<DTypeOf> {

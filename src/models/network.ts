@@ -109,6 +109,7 @@ export class Network<N extends TensorNames> {
 export class Layer<N extends TensorNames> {
   readonly #g: GraphBuilder;
   readonly #tensors: TensorFinder;
+  /** What a part's tensor may be called; a part that the family doesn't have is found in no file. */
   readonly #names: (part: string, suffix: string) => string[];
 
   constructor(g: GraphBuilder, tensors: TensorFinder, names: (part: string, suffix: string) => string[]) {
@@ -124,6 +125,52 @@ export class Layer<N extends TensorNames> {
 
   /** x Wᵀ (+ bias): `[T, K]` → `[T, outputs]`. */
   linear(x: Value, part: keyof N["layer"] & string, outputs: number, options: LinearOptions = {}): Value {
+    return this.#linear(x, part, outputs, options);
+  }
+
+  /** A linear whose output is several values side by side: q, k and v in one matrix. */
+  split<const W extends readonly number[]>(
+    x: Value,
+    part: keyof N["layer"] & string,
+    widths: W,
+    options: LinearOptions = {},
+  ): { readonly [I in keyof W]: Value } {
+    return this.#split(x, part, widths, options);
+  }
+
+  /**
+   * down(activation(gate x) · up x), `hidden` wide inside (Shazeer 2020); gate and up stand in one matrix where the
+   * family calls it `gateUp`.
+   */
+  gatedMlp(x: Value, hidden: number, activation: Activation): Value {
+    const fused = this.#tensors.find(this.#names("gateUp", ".weight")) !== undefined;
+    const [gate, up] = fused
+      ? this.#split(x, "gateUp", [hidden, hidden] as const, {})
+      : [this.#linear(x, "gate", hidden, {}), this.#linear(x, "up", hidden, {})];
+    return this.#linear(this.#g.gate(gate, up, activation), "down", this.#g.width(x), {});
+  }
+
+  #split<const W extends readonly number[]>(
+    x: Value,
+    part: string,
+    widths: W,
+    options: LinearOptions,
+  ): { readonly [I in keyof W]: Value } {
+    const whole = this.#linear(
+      x,
+      part,
+      widths.reduce((sum, width) => sum + width, 0),
+      options,
+    );
+    let start = 0;
+    const slices = widths.map((width) => {
+      start += width;
+      return this.#g.slice(whole, start - width, width);
+    });
+    return slices as { readonly [I in keyof W]: Value };
+  }
+
+  #linear(x: Value, part: string, outputs: number, options: LinearOptions): Value {
     const inputs = this.#g.width(x);
     const names = this.#names(part, ".weight");
     const transposed = options.transposed === true && this.#tensors.artifact.config.format === "hf";

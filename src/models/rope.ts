@@ -1,21 +1,25 @@
 /**
  * Rotary frequencies and their scalings: plain, linear (Chen et al. 2023), Llama-3's by wavelength, YaRN (Peng et
- * al. 2023), LongRoPE (Ding et al. 2024), from GGUF's keys and tensors or config.json. Whatever depends on length is
- * decided here, once, by the context that the model is loaded with: a position's angle never changes later.
+ * al. 2023), LongRoPE (Ding et al. 2024), NTK-aware ("dynamic"), from GGUF's keys and tensors or config.json. Whatever
+ * depends on length is decided here, once, by the context that the model is loaded with: a position's angle never changes
+ * later. `ropeVariant` names the decision, because a request's tokens depend on it.
  */
-import type { MetaObject, ModelArtifact } from "../artifact/artifact.ts";
+import type { MetaObject, MetaValue, ModelArtifact } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { RopeOptions } from "../graph/builder.ts";
 import { isObject, numberList } from "./config.ts";
 import type { ConfigReader } from "./config.ts";
+import { readContextLength } from "./dimensions.ts";
 import { TensorFinder } from "./tensors.ts";
 
 export interface RopeSettings {
   readonly headDim: number;
   readonly style: RopeOptions["style"];
-  /** Positions that the model was made for, and those that it is loaded for (LongRoPE picks its factors by it). */
+  /** Positions that the model was made for, and those that it is loaded for. */
   readonly contextLength: number;
-  readonly context?: number | undefined;
+  readonly context: number;
+  /** Columns of a head that are turned, where the config says it in a way of its own. */
+  readonly turned?: number;
   /** GGUF's key of the base, where it isn't `rope.freq_base`. */
   readonly ggufBase?: string;
   /** Hugging Face's entry in `rope_parameters` (Gemma-3 has one for each kind of layer), and older configs' key. */
@@ -82,10 +86,9 @@ async function ggufScaling(artifact: ModelArtifact, config: ConfigReader, settin
   const turned = turnedColumns(config, Math.min(config.int(["rope.dimension_count", null], headDim), headDim));
   if (settings.unscaled === true) return { base, turned, scaling: undefined };
   const number = (key: string): number | undefined => config.optional([key, null]);
-  const context = settings.context ?? settings.contextLength;
   const originalContext = number("rope.scaling.original_context_length") ?? settings.contextLength;
-  const long = context > originalContext ? "long" : "short";
-  const byLength = await readDivisors(artifact, `rope_factors_${long}.weight`, turned / 2);
+  const length = settings.context > originalContext ? "long" : "short";
+  const byLength = await readDivisors(artifact, `rope_factors_${length}.weight`, turned / 2);
   if (byLength !== undefined) {
     const factor = settings.contextLength / originalContext;
     const magnitude = number("rope.scaling.attn_factor");
@@ -131,21 +134,19 @@ function hfScaling(config: ConfigReader, settings: RopeSettings): Raw {
   const { headDim, contextLength } = settings;
   const { base, own } = hfEntry(config, settings);
   const share = numberIn(config, own, "partial_rotary_factor") ?? config.float([null, "partial_rotary_factor"], 1);
-  const turned = turnedColumns(config, Math.min(headDim, Math.floor(headDim * share)));
-  const type = own["rope_type"] ?? own["type"] ?? "default";
+  const turned = turnedColumns(config, settings.turned ?? Math.min(headDim, Math.floor(headDim * share)));
+  const type = ropeType(own);
   if (type === "default" || settings.unscaled === true) return { base, turned, scaling: undefined };
   if (typeof type !== "string") throw config.wrong([null, "rope_parameters"], "a rope_type");
 
-  const originalContext =
-    numberIn(config, own, "original_max_position_embeddings") ??
-    config.optional([null, "original_max_position_embeddings"]);
+  const originalContext = hfOriginalContext(config, own);
   const common = {
     originalContext: originalContext ?? contextLength,
     magnitude: numberIn(config, own, "attention_factor"),
   };
-  if (type === "longrope" || type === "su") {
-    const long = (settings.context ?? contextLength) > common.originalContext;
-    const divisors = numberList(own[long ? "long_factor" : "short_factor"]);
+  if (isLongRope(type)) {
+    const length = settings.context > common.originalContext ? "long" : "short";
+    const divisors = numberList(own[`${length}_factor`]);
     if (divisors?.length !== Math.floor(turned / 2) || !divisors.every(isDivisor)) {
       throw config.wrong(
         [null, "rope_scaling"],
@@ -160,6 +161,8 @@ function hfScaling(config: ConfigReader, settings: RopeSettings): Raw {
   const factor = numberIn(config, own, "factor");
   if (factor === undefined || !isFactor(factor))
     throw config.wrong([null, "rope_scaling"], `a factor for the rope type "${type}", above 0 and at most 1e6`);
+  // NTK-aware scaling leaves the frequencies as they are up to the model's own length.
+  if (type === "dynamic" && settings.context <= common.originalContext) return { base, turned, scaling: undefined };
   const scaling: Scaling = {
     ...common,
     type,
@@ -175,8 +178,44 @@ function hfScaling(config: ConfigReader, settings: RopeSettings): Raw {
   return { base, turned, scaling };
 }
 
+/**
+ * What the context decided: which of LongRoPE's two lists of factors, or the length that NTK-aware scaling stretched for;
+ * undefined where nothing depends on it. It belongs into the numeric profile.
+ */
+export function ropeVariant(artifact: ModelArtifact, config: ConfigReader, context: number): string | undefined {
+  const contextLength = readContextLength(config);
+  if (config.format === "gguf") {
+    if (!artifact.tensors.has("rope_factors_long.weight")) return undefined;
+    const original = config.optional(["rope.scaling.original_context_length", null]) ?? contextLength;
+    return context > original ? "rope-long" : "rope-short";
+  }
+  const { own } = hfEntry(config, {});
+  const type = ropeType(own);
+  const original = hfOriginalContext(config, own) ?? contextLength;
+  if (isLongRope(type)) return context > original ? "rope-long" : "rope-short";
+  return type === "dynamic" && context > original ? `rope-dynamic-${context}` : undefined;
+}
+
+function ropeType(own: MetaObject): MetaValue {
+  return own["rope_type"] ?? own["type"] ?? "default";
+}
+
+function isLongRope(type: MetaValue): boolean {
+  return type === "longrope" || type === "su";
+}
+
+function hfOriginalContext(config: ConfigReader, own: MetaObject): number | undefined {
+  return (
+    numberIn(config, own, "original_max_position_embeddings") ??
+    config.optional([null, "original_max_position_embeddings"])
+  );
+}
+
 /** transformers 5 keeps all in `rope_parameters` (perhaps one for each layer type), 4 in `rope_theta` and `rope_scaling`. */
-function hfEntry(config: ConfigReader, settings: RopeSettings): { base: number; own: MetaObject } {
+function hfEntry(
+  config: ConfigReader,
+  settings: Pick<RopeSettings, "layerType" | "hfBase" | "defaultBase">,
+): { base: number; own: MetaObject } {
   const { layerType, hfBase = "rope_theta", defaultBase = 10000 } = settings;
   const parameters = config.object([null, "rope_parameters"]);
   if (parameters !== undefined) {
@@ -215,6 +254,8 @@ function scale(
   switch (scaling.type) {
     case "linear":
       return { frequencies: plain.map((f) => f / factor), magnitude: 1 };
+    case "dynamic":
+      return { frequencies: ntk(plain, factor * (settings.context / originalContext) - (factor - 1)), magnitude: 1 };
     case "divisors":
       return { frequencies: plain.map((f, i) => f / (divisors[i] ?? 1)), magnitude: 1 };
     case "longrope": {
@@ -226,10 +267,15 @@ function scale(
     case "yarn":
       return { frequencies: yarn(plain, base, scaling, originalContext), magnitude: yarnMagnitudeOf(scaling) };
     default: {
-      const known = "default, linear, llama3, yarn, longrope";
+      const known = "default, linear, dynamic, llama3, yarn, longrope";
       throw new UnsupportedError(`rope scaling "${scaling.type}" is not supported (supported: ${known})`);
     }
   }
+}
+
+/** The base grows so that the slowest pair turns `stretch` times slower; the fastest stays. */
+function ntk(plain: Float64Array, stretch: number): Float64Array {
+  return plain.map((f, i) => f * stretch ** (-i / Math.max(1, plain.length - 1)));
 }
 
 /** Long wavelengths are stretched by the factor, short ones stay, those between are mixed. */

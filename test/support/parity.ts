@@ -82,7 +82,7 @@ export async function runParity(
   schedules: readonly Schedule[],
 ): Promise<ParityResult[]> {
   const { artifact, tokens, positions, vocabulary } = parityCase;
-  const { graph, dtypeOf } = await modelGraph(artifact);
+  const { graph, dtypeOf } = await modelGraph(artifact, { context: tokens.length });
   const runner = await ProgramRunner.create(backend, artifact, optimize(graph, dtypeOf), {
     kv: "f32",
     context: tokens.length,

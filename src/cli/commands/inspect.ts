@@ -2,7 +2,7 @@
 import type { MetaValue, ModelArtifact, Tensor } from "../../artifact/artifact.ts";
 import { optimize } from "../../graph/passes.ts";
 import { printGraph } from "../../graph/printer.ts";
-import { modelGraph } from "../../models/models.ts";
+import { modelContext, modelGraph } from "../../models/models.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
@@ -44,7 +44,7 @@ export const inspect = defineCommand({
         profile: values.graph ? undefined : await numericProfile(values, terminal),
       };
       if (values.graph) {
-        const { graph, dtypeOf } = await modelGraph(artifact, { context: values.context });
+        const { graph, dtypeOf } = await modelGraph(artifact, { context: values.context ?? modelContext(artifact) });
         const before = printGraph(graph);
         const after = printGraph(optimize(graph, dtypeOf));
         if (values.json) terminal.writeJson({ ...facts, graph: { before, after } });
