@@ -21,12 +21,11 @@ export interface DecoderSettings {
    * side. Default "half".
    */
   readonly style?: RopeOptions["style"] | "permuted";
-  /** Which layers have a window where the config is silent; null: none ever has. */
-  readonly windows?: WindowDefaults | null;
+  readonly windows?: WindowDefaults;
   /** Keys of the config that this family calls differently. */
   readonly keys?: DimensionKeys;
-  /** Hugging Face's key of the activation, and the activation where the config is silent (as GGUF's is). */
-  readonly activationKey?: string;
+  /** Hugging Face's key of the activation (null: the family has its own), and the activation without one, as in GGUF. */
+  readonly activationKey?: string | null;
   readonly activation?: Activation;
   readonly rope?: Partial<RopeSettings>;
 }
@@ -49,8 +48,8 @@ export interface Decoder<N extends TensorNames> extends Dimensions {
 export interface AttendOptions {
   readonly scale?: number;
   readonly softcap?: number | undefined;
-  /** Keys and queries are turned by position. Default true. */
-  readonly turned?: boolean;
+  /** How keys and queries are turned by position, if at all. Default: the decoder's `rope`. */
+  readonly rope?: RopeOptions | null;
 }
 
 export async function readDecoder<N extends TensorNames>(
@@ -71,8 +70,9 @@ export async function readDecoder<N extends TensorNames>(
     context: options.context,
     ...settings.rope,
   });
-  const windows = settings.windows === null ? [] : layerWindows(config, d.layers, settings.windows);
-  const activation = readActivation(config, settings.activationKey ?? "hidden_act", settings.activation ?? "silu");
+  const windows = layerWindows(config, d.layers, settings.windows);
+  const { activationKey = "hidden_act", activation: ownActivation = "silu" } = settings;
+  const activation = readActivation(config, activationKey, ownActivation);
   return {
     ...d,
     net,
@@ -83,9 +83,9 @@ export async function readDecoder<N extends TensorNames>(
     activation,
     qWidth: heads * headDim,
     kvWidth: kvHeads * headDim,
-    attend(index, q, k, v, { scale = 1 / Math.sqrt(headDim), softcap, turned = true } = {}) {
+    attend(index, q, k, v, { scale = 1 / Math.sqrt(headDim), softcap, rope: own = rope } = {}) {
       const state = g.state(kvState(index, d, windows[index]));
-      const [query, key] = turned ? [g.rope(q, rope), g.rope(k, rope)] : [q, k];
+      const [query, key] = own === null ? [q, k] : [g.rope(q, own), g.rope(k, own)];
       return g.attention(query, key, v, { state, heads, scale, ...(softcap !== undefined && { softcap }) });
     },
   };

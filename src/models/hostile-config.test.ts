@@ -20,7 +20,7 @@ function artifactOf(format: "gguf" | "hf", values: MetaObject, divisors?: readon
 
 async function rope(format: "gguf" | "hf", values: MetaObject, divisors?: readonly number[]): Promise<Float32Array> {
   const artifact = artifactOf(format, values, divisors);
-  const settings = { headDim: 16, style: "half", contextLength: 256 } as const;
+  const settings = { headDim: 16, style: "half", contextLength: 256, context: 256 } as const;
   return (await readRope(artifact, new ConfigReader(artifact), settings)).frequencies;
 }
 

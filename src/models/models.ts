@@ -11,29 +11,92 @@ import { GraphError } from "../graph/shapes.ts";
 import { ConfigReader } from "./config.ts";
 import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
+import { arcee } from "./arcee.ts";
+import { baichuan } from "./baichuan.ts";
+import { cohere } from "./cohere.ts";
+import { exaone4 } from "./exaone4.ts";
+import { falcon } from "./falcon.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { glm } from "./glm.ts";
 import { gpt2 } from "./gpt2.ts";
-import { llama } from "./llama.ts";
+import { gptj } from "./gptj.ts";
+import { gptneo } from "./gptneo.ts";
+import { gptneox } from "./gptneox.ts";
+import { granite } from "./granite.ts";
+import { hunyuan } from "./hunyuan.ts";
+import { internlm2 } from "./internlm2.ts";
+import { ernie45, helium, llama, seedOss } from "./llama.ts";
 import { mixtral } from "./mixtral.ts";
+import { mobilellm } from "./mobilellm.ts";
+import { olmo2 } from "./olmo2.ts";
+import { olmoe } from "./olmoe.ts";
+import { opt } from "./opt.ts";
+import { phi } from "./phi.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { smollm3 } from "./smollm3.ts";
+import { stablelm } from "./stablelm.ts";
+import { starcoder } from "./starcoder.ts";
+import { starcoder2 } from "./starcoder2.ts";
 import { ropeVariant } from "./rope.ts";
 
 /** By GGUF's `general.architecture` or config.json's `model_type`. */
 const FAMILIES: Readonly<Record<string, Family>> = {
-  llama,
-  mistral: llama,
-  qwen2,
-  qwen3,
+  arcee,
+  baichuan,
+  cohere,
+  "command-r": cohere,
+  cohere2: cohere,
+  exaone4,
+  falcon,
+  gemma,
+  gemma2,
   gemma3,
   gemma3_text: gemma3,
-  phi3,
+  glm,
+  chatglm: glm,
+  glm4: glm,
   gpt2,
+  gpt_bigcode: starcoder,
+  starcoder,
+  gpt_neo: gptneo,
+  gpt_neox: gptneox,
+  gptneox,
+  gptj,
+  granite,
+  granitemoe: granite,
+  granitemoeshared: granite,
+  minicpm: granite,
+  hunyuan_v1_dense: hunyuan,
+  "hunyuan-dense": hunyuan,
+  internlm2,
+  llama,
+  mistral: llama,
+  seed_oss: seedOss,
+  ernie4_5: ernie45,
+  "ernie4-5": ernie45,
+  helium,
   mixtral,
+  mobilellm,
+  flex_olmo: olmo2,
+  olmo2,
+  olmo3: olmo2,
+  olmoe,
+  opt,
+  phi,
+  phi2: phi,
+  phi3,
+  qwen2,
+  qwen3,
   qwen3moe,
   qwen3_moe: qwen3moe,
+  smollm3,
+  stablelm,
+  starcoder2,
 };
 
 export interface ModelGraph {
