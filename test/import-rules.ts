@@ -27,6 +27,7 @@ const ROOMS = [
   "graph",
   "tokenizer",
   "artifact",
+  "nearest.ts",
   "errors.ts",
 ];
 const NODE_ALLOWED = /^(cli|server|cluster|backend\/cpu)\/|^artifact\/node-[^/]*$/;

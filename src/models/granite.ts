@@ -81,7 +81,7 @@ function minicpmMultipliers(config: ConfigReader, { layers, width, headDim }: Di
       embedding: config.float(["embedding_scale", null], 12),
       residual: config.float(["residual_scale", null], 1.4 / Math.sqrt(layers)),
       scale,
-      logits: 1 / config.float(["logit_scale", null], 256 / width),
+      logits: config.float(["logit_scale", null], width / 256),
     };
   }
   return {

@@ -92,10 +92,15 @@ test("an unknown architecture names those that are supported", async () => {
     const artifact = { ...llamaFile(), config: { format: "gguf", architecture, values: {} } as const };
     await assert.rejects(graphOf(artifact), (error) => {
       assert.ok(error instanceof UnsupportedError);
-      assert.match(error.message, new RegExp(`"${architecture}" is not supported \\(supported: gemma3, .*qwen3moe`));
+      assert.match(error.message, new RegExp(`"${architecture}" is not supported \\(supported: .*gemma3, .*qwen3moe`));
       return true;
     });
   }
+});
+
+test("an unknown architecture is told the nearest that is known", async () => {
+  const artifact = { ...llamaFile(), config: { format: "gguf", architecture: "gemma5", values: {} } as const };
+  await assert.rejects(graphOf(artifact), /"gemma5" is not supported; the nearest is "gemma" \(supported: /);
 });
 
 test("a missing tensor and a wrong shape are named with what was expected", async () => {

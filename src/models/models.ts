@@ -8,6 +8,7 @@ import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DTypeOf } from "../graph/passes.ts";
 import { GraphError } from "../graph/shapes.ts";
+import { nearest } from "../nearest.ts";
 import { ConfigReader } from "./config.ts";
 import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
@@ -76,9 +77,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   internlm2,
   llama,
   mistral: llama,
+  ministral: llama,
+  cwm: llama,
   seed_oss: seedOss,
   ernie4_5: ernie45,
-  "ernie4-5": ernie45,
   helium,
   mixtral,
   mobilellm,
@@ -98,6 +100,9 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   stablelm,
   starcoder2,
 };
+
+/** No architecture has a longer name; a hostile file's is not compared with all that are known. */
+const LONGEST_NAME = 64;
 
 export interface ModelGraph {
   /** The plain graph. */
@@ -149,9 +154,12 @@ function familyOf(artifact: ModelArtifact): { readonly name: string; readonly fa
   const name = mixture ? "mixtral" : architecture;
   const family = Object.hasOwn(FAMILIES, name) ? FAMILIES[name] : undefined;
   if (family === undefined) {
-    const known = Object.keys(FAMILIES).toSorted().join(", ");
+    const known = Object.keys(FAMILIES).toSorted();
+    const near = architecture.length <= LONGEST_NAME ? nearest(architecture, known) : undefined;
+    const hint = near === undefined ? "" : `; the nearest is "${near}"`;
+    const list = `supported: ${known.join(", ")}; CONTRIBUTING.md tells how to add one`;
     throw new UnsupportedError(
-      `${artifact.name}: the architecture "${architecture}" is not supported (supported: ${known})`,
+      `${artifact.name}: the architecture "${architecture}" is not supported${hint} (${list})`,
     );
   }
   return { name, family };

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import type { ModelArtifact } from "../../src/artifact/artifact.ts";
+import type { MetaObject, ModelArtifact } from "../../src/artifact/artifact.ts";
 import { memorySource } from "../../src/artifact/byte-source.ts";
 import { hfArtifact } from "../../src/artifact/hf-artifact.ts";
 import { readSafetensors } from "../../src/artifact/safetensors.ts";
@@ -30,11 +30,15 @@ export function parityFamilies(): string[] {
   return readdirSync(FOLDER).toSorted();
 }
 
+export function parityConfig(name: string): MetaObject {
+  return JSON.parse(configText(name)) as MetaObject;
+}
+
 /** A fixture's files: the config as text, the checkpoint as the bytes of a safetensors file. */
 export function parityFiles(name: string): { readonly config: string; readonly weights: Uint8Array } {
   const { dtype, tensors } = recorded(name);
   return {
-    config: readFileSync(path.join(FOLDER, name, "config.json"), "utf8"),
+    config: configText(name),
     weights: seededSafetensors(name, dtype, tensors),
   };
 }
@@ -48,6 +52,10 @@ export async function openParityCase(name: string): Promise<ParityCase> {
   const bytes = readFileSync(path.join(FOLDER, name, "logits.f32"));
   const logits = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
   return { name, artifact, tokens, positions, vocabulary, logits };
+}
+
+function configText(name: string): string {
+  return readFileSync(path.join(FOLDER, name, "config.json"), "utf8");
 }
 
 interface Recorded extends Pick<ParityCase, "tokens" | "positions" | "vocabulary"> {
