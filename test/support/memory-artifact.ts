@@ -34,7 +34,7 @@ export class TensorMaker {
   }
 
   /** Given values, rounded to F32, F16 or BF16. */
-  values(name: string, dtype: "F32" | "F16" | "BF16", shape: readonly number[], values: readonly number[]): WeightRef {
+  values(name: string, dtype: "F32" | "F16" | "BF16", shape: readonly number[], values: ArrayLike<number>): WeightRef {
     const f32 = Float32Array.from(values);
     if (dtype === "F32") return this.#add(name, dtype, shape, new Uint8Array(f32.buffer));
     const bits = new Uint32Array(f32.buffer);
