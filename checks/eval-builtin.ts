@@ -24,7 +24,7 @@ interface Question {
 }
 interface Dialogue {
   readonly set: "text";
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly (ChatMessage & { readonly content: string })[];
 }
 interface Answered extends Question {
   readonly answer: string;

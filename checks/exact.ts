@@ -2,7 +2,8 @@
  * check:exact: promise 1, measured. Random workloads (1 to 8 requests, mixed lengths, chunks of 1 to 512 tokens,
  * n > 1, aborts, 1 or 2 threads, temperatures and penalties, memory so small that requests wait) on a tiny model of
  * each family, on each weight format with each KV type, and on the shared model: ids and bits of logits must equal
- * those of each request run alone, one token a step, on one thread.
+ * those of each request run alone, one token a step, on one thread. After each such workload one on programs
+ * (exact-steps.ts), for what the engine does seldom or never.
  *
  * npm run check:exact -- [--steps N] [--isa NAME] [--seed N] [--only TEXT] [--sabotage]
  */
@@ -17,7 +18,9 @@ import { progress } from "../test/support/progress.ts";
 import { Random } from "../test/support/random.ts";
 import { sharedFile } from "../test/support/shared.ts";
 import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "../test/support/tiny-models.ts";
+import { noCounts } from "../test/support/step-walk.ts";
 import { randomJobs, runJobs, type WorkloadShape } from "../test/support/workload.ts";
+import { type OpenBackend, runStepCase, sabotageSteps } from "./exact-steps.ts";
 
 interface Case {
   readonly name: string;
@@ -71,6 +74,7 @@ let aloneSteps = 0;
 let compared = 0;
 let workloads = 0;
 const rows: Record<string, number> = {};
+const mechanisms = noCounts();
 // Every case runs at least once; one mismatch shows that a planted fault is found.
 const enough = (): boolean => steps >= wanted || (values.sabotage && mismatches > 0);
 for (let round = 0; !enough(); round++) {
@@ -78,21 +82,26 @@ for (let round = 0; !enough(); round++) {
     if (enough() && (round > 0 || values.sabotage)) break;
     const isa = isas[(round + c) % isas.length] ?? "scalar";
     await runWorkload(one, isa, firstSeed + 1000 * round + c);
+    if (!values.sabotage) await runSteps(isa, firstSeed + 1000 * round + c);
     workloads += 1;
     progress(`${steps} of ${wanted} steps, ${compared} answers compared, ${mismatches} mismatches`);
   }
 }
 progress("");
 for (const [kernel, count] of Object.entries(rows))
-  console.log(`${kernel.padEnd(24)} ${String(count).padStart(10)} rows`);
-const idle = Object.entries(rows).filter(([, count]) => count === 0);
+  console.log(`${kernel.padEnd(30)} ${String(count).padStart(10)} rows`);
+for (const [mechanism, count] of Object.entries(mechanisms))
+  console.log(`${mechanism.padEnd(30)} ${String(count).padStart(10)}`);
+const idle = Object.entries({ ...rows, ...mechanisms }).filter(([, count]) => count === 0);
 const complete = values.only === undefined && !values.sabotage;
 if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) => kernel).join(", ")}`);
 console.log(`${workloads} workloads, ${steps} steps (and ${aloneSteps} alone), ${compared} answers compared`);
 console.log(`mismatches: ${mismatches}`);
 if (values.sabotage) {
-  console.log(mismatches > 0 ? "PASS: the planted fault was found" : "FAILED: the planted fault was not found");
-  process.exitCode = mismatches > 0 ? 0 : 1;
+  const missed = await sabotageSteps(openOn(isas[0] ?? "scalar"), firstSeed);
+  const found = mismatches > 0 && missed.length === 0;
+  console.log(found ? "PASS: the planted faults were found" : "FAILED: a planted fault was not found");
+  process.exitCode = found ? 0 : 1;
 } else {
   const passed = mismatches === 0 && (!complete || idle.length === 0);
   console.log(passed ? "PASS" : "FAILED");
@@ -136,6 +145,17 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
     }
   }
   await artifact.close();
+}
+
+function openOn(isa: string): OpenBackend {
+  return (threads) => createCpuBackend({ isa, threads });
+}
+
+async function runSteps(isa: string, seed: number): Promise<void> {
+  const difference = await runStepCase(openOn(isa), seed, mechanisms);
+  if (difference === undefined) return;
+  mismatches += 1;
+  if (mismatches <= 5) console.log(`\nMISMATCH of a workload on programs, ${isa}, seed ${seed}: ${difference}`);
 }
 
 /** Runs `use` on a backend of its own and adds its counters to `rows`. */

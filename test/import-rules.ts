@@ -27,6 +27,7 @@ const ROOMS = [
   "graph",
   "tokenizer",
   "artifact",
+  "nearest.ts",
   "errors.ts",
 ];
 /** What rooms above the engine may know of it. */

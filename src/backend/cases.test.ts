@@ -23,7 +23,7 @@ const TOLERANCE = 1e-5;
 const CONTEXT = 512;
 
 const reference = createReferenceBackend();
-const others = (await openIsas(2)).map((backend) => [backend.profile([]), backend] as const);
+const others = (await openIsas(2)).map((backend) => [backend.profile("f32"), backend] as const);
 /** The reference's answers by case and lowered graph: a backend's instruction sets share them. */
 const expectations = new Map<string, Float32Array[]>();
 /** The ops that each backend was seen to run. */

@@ -16,7 +16,7 @@ import { createReferenceBackend } from "./reference/backend.ts";
 const VOCABULARY = 300;
 
 const reference = createReferenceBackend();
-const others = (await openIsas(2)).map((backend) => [backend.profile([]), backend] as const);
+const others = (await openIsas(2)).map((backend) => [backend.profile("f32"), backend] as const);
 const all = [["reference", reference] as const, ...others];
 after(async () => {
   await Promise.all(others.map(([, backend]) => backend.close()));

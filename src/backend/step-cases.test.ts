@@ -161,11 +161,16 @@ for (const backend of backends) {
       samples: [{ row: 0, slot: 0, masked: true }],
       logits: [0],
     });
-    const b = runner.submit([{ sequence: 1, tokens: [1] }], { logits: [0] });
+    // It names the same slot, which stays open for the earlier step.
+    runner.commit(0, 5);
+    const b = runner.submit([{ sequence: 1, tokens: [1] }], { samples: [{ row: 0, slot: 0 }] });
     b.cancel();
     await assert.rejects(b.result, cancelled);
-    a.mask(0, "drop");
-    const { logits } = await a.result;
+    a.mask(0, Uint32Array.of(1 << 9, 0));
+    const { logits, sampleIds } = await a.result;
+    assert.deepEqual([...sampleIds], [9]);
+    await assert.rejects(runner.step([{ sequence: 1, tokens: [1] }], { samples: [{ row: 0, slot: 0 }] }));
+    runner.truncate(2, 0);
     const alone = await runner.step([{ sequence: 2, tokens: [1] }], { logits: [0] });
     assert.deepEqual(logits, alone.logits);
     await runner.close();

@@ -79,6 +79,7 @@ for (const backend of backends) {
           // A plain row of another sequence in the same step harms nobody.
           runner.truncate(1, 0);
           const { logits } = await runner.step([tree, { sequence: 1, tokens: [7] }], { logits: upTo(nodes) });
+          assert.ok(logits.every(Number.isFinite));
           const found = rowsOf(logits);
           const leaves = upTo(nodes).filter((node) => !parents.includes(node));
           for (const leaf of leaves) {

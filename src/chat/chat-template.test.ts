@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RequestError, UnsupportedError } from "../errors.ts";
+import { MillraceError, RequestError, UnsupportedError } from "../errors.ts";
 import { type ChatMessage, createChatTemplate } from "./chat-template.ts";
 import { formatTime } from "./template-functions.ts";
 
@@ -56,7 +56,7 @@ test("variables reach the template and may replace what is there", () => {
       addGenerationPrompt: false,
       variables: { enable_thinking: false, strftime_now: () => "1999" },
     }).value,
-    "false 1999 false",
+    "False 1999 False",
   );
 });
 
@@ -76,6 +76,66 @@ test("a template refuses messages by raise_exception", () => {
   );
 });
 
+test("messages are checked, and named where they are wrong", () => {
+  const template = createChatTemplate("{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}");
+  const parts = {
+    role: "user",
+    content: [
+      { type: "text", text: "a" },
+      { type: "text", text: "b" },
+    ],
+  } as const;
+  assert.equal(template.render([parts]).value, "user:ab;");
+  const cases: readonly (readonly [unknown, RegExp])[] = [
+    [undefined, /messages must be a list .* not nothing/],
+    ["Hi", /messages must be a list .* not a text/],
+    [{ role: "user", content: "Hi" }, /messages must be a list/],
+    [[], /at least one message/],
+    [[null], /messages\[0\] must be an object/],
+    [[["user", "Hi"]], /messages\[0\] must be an object/],
+    [[CHAT[0], { role: "user" }], /messages\[1\]\.content must be a text, not nothing/],
+    [[{ role: "user", content: null }], /messages\[0\]\.content must be a text, not null/],
+    [[{ role: "user", content: 5 }], /messages\[0\]\.content must be a text, not a number/],
+    [[{ role: "user", content: [{ type: "image_url" }] }], /messages\[0\]\.content\[0\] .* "image_url"/],
+    [[{ role: "user", content: ["a"] }], /messages\[0\]\.content\[0\]/],
+    [[{ role: "developer", content: "a" }], /messages\[0\]\.role must be one of .* not "developer"/],
+    [[{ role: "constructor", content: "a" }], /messages\[0\]\.role/],
+    [[{ content: "a" }], /messages\[0\]\.role .* not nothing/],
+    [[{ role: "user", content: "a", name: {} }], /messages\[0\]\.name must be a text, not an object/],
+    [[{ role: "assistant", content: "a", reasoning: 1 }], /messages\[0\]\.reasoning must be a text/],
+    [[{ role: "user", content: "a".repeat(9_000_000) }], /9000000 characters/],
+  ];
+  for (const [messages, expected] of cases) {
+    assert.throws(
+      () => template.render(messages as readonly ChatMessage[]),
+      (error) => error instanceof RequestError && expected.test(error.message),
+      String(expected),
+    );
+  }
+});
+
+test("variables that are no data are refused", () => {
+  const template = createChatTemplate("{{ x }}");
+  const cycle: Record<string, unknown> = {};
+  cycle["x"] = cycle;
+  for (const variables of [null, 5, [], cycle, { x: Symbol("x") }, { x: "a".repeat(9_000_000) }]) {
+    assert.throws(
+      () => template.render(CHAT, { variables: variables as Record<string, unknown> }),
+      (error) => error instanceof MillraceError,
+    );
+  }
+  assert.equal(template.render(CHAT, { variables: { x: 2n ** 40n } }).value, "1099511627776");
+});
+
+test("what a function is given decides how far its result is trusted", () => {
+  const template = createChatTemplate("{{ f('<a>') }}{{ f(messages[0].content) }}");
+  const rendered = template.render([{ role: "user", content: "<b>" }], { variables: { f: (text: string) => text } });
+  assert.deepEqual(rendered.segments(), [
+    { text: "<a>", origin: "template" },
+    { text: "<b>", origin: "content" },
+  ]);
+});
+
 test("a model without a template says so", () => {
   assert.throws(
     () => createChatTemplate(undefined).render(CHAT),
@@ -84,58 +144,91 @@ test("a model without a template says so", () => {
 });
 
 test("malformed templates are errors", () => {
-  for (const source of [
+  const sources = [
     "{% if %}",
     "{{ a",
     "{% for x in %}{% endfor %}",
     `{{ ${"(".repeat(50_000)} }}`,
-    "x".repeat(300_000),
-  ]) {
-    assert.throws(() => createChatTemplate(source).render(CHAT), UnsupportedError);
-  }
+    "{{ x | nothing }}",
+  ];
+  for (const source of sources) assert.throws(() => createChatTemplate(source).render(CHAT), UnsupportedError, source);
 });
 
-test("hostile templates end early, with a clear error", { timeout: 60_000 }, () => {
-  const grow = "{% set ns = namespace(s='x') %}{% for i in range(18) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+/** Sources, and what must be said of each. */
+const HOSTILE: readonly (readonly [source: string, message: RegExp])[] = (() => {
   const loop = "{% for i in range(9999) %}";
-  const cases: readonly (readonly [string, RegExp])[] = [
+  const ends = "{% endfor %}";
+  const grow = (times: number, text = "ns.s ~ ns.s", start = "x"): string =>
+    `{% set ns = namespace(s='${start}') %}{% for i in range(${times}) %}{% set ns.s = ${text} %}{% endfor %}`;
+  const large = grow(19);
+  return [
+    ["x".repeat(300_000), /262144/],
+    [`{#${" ".repeat(250_000)}#}`, /white space/],
+    [`a${" \n".repeat(100_000)}b`, /white space/],
     ["{% for i in range(10**9) %}x{% endfor %}", /range\(\)/],
     ["{% for i in range(1, 10**9, 2) %}x{% endfor %}", /range\(\)/],
-    [`${loop}${loop}${loop}x{% endfor %}{% endfor %}{% endfor %}`, /steps/],
-    [`${loop}${loop}${loop}{% endfor %}{% endfor %}{% endfor %}`, /steps/],
-    [`${loop}${loop}{{ unknown }}{% endfor %}{% endfor %}`, /steps/],
-    ["{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}", /steps/],
-    ["{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", /chat template failed/],
+    ["{{ range(10**400) }}", /range\(\)/],
+    [`${loop}${loop}${loop}x${ends}${ends}${ends}`, /more than/],
+    [`${loop}${loop}${loop}${ends}${ends}${ends}`, /more than/],
+    [`${loop}${loop}{{ unknown }}${ends}${ends}`, /more than/],
+    ["{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}", /more than/],
+    ["{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", /levels deep/],
+    [`${grow(60)}{{ ns.s }}`, /more than/],
+    [`${grow(60, "ns.s.replace('x', 'xx')")}{{ ns.s }}`, /more than/],
+    [`${large}{{ ns.s | replace('x', ns.s) }}`, /more than/],
+    [`${large}{{ ns.s | replace('', ns.s) }}`, /more than/],
+    [`${large}{% set f = ns.s.replace %}{{ f('x', ns.s) }}`, /more than/],
+    [`${large}{{ ns.s['replace']('x', ns.s) }}`, /more than/],
     [
-      "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
-      /characters/,
+      `${large}{% filter replace('x', ns.s) %}x{% endfilter %}${loop}{{ ns.s | replace('x', 'y') }}${ends}`,
+      /more than/,
     ],
-    [
-      "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}{{ ns.s }}",
-      /characters/,
-    ],
-    [`${grow}{{ ns.s | replace('x', ns.s) }}`, /characters/],
-    [`${grow}{% set f = ns.s.replace %}{{ f('x', ns.s) }}`, /method/],
-    [`${grow}{{ ns.s['replace']('x', ns.s) }}`, /method/],
-    [`${grow}{% filter replace('x', ns.s) %}x{% endfilter %}`, /replace/],
-    [`${grow}{{ range(9999) | join(ns.s) }}`, /separator/],
-    [`${grow}${loop}{% if 'y' in ns.s %}{% endif %}{% endfor %}`, /steps/],
-    [`${grow}${loop}{% set y = ns.s[1:] %}{% endfor %}`, /steps/],
+    [`${large}{{ range(9999) | join(ns.s) }}`, /more than/],
+    // What one filter or method costs is paid by the character, however few steps call it.
+    ...["title", "upper", "replace('x', 'y')", "trim", "list", "indent", "tojson", "join(',')"].map(
+      (filter) => [`${large}${loop}{% set y = ns.s | ${filter} %}${ends}`, /more than/] as const,
+    ),
+    ...["lstrip('x')", "split('x')", "split()", "strip()", "startswith(ns.s)", "replace('x', '')", "capitalize()"].map(
+      (method) => [`${large}${loop}{% set y = ns.s.${method} %}${ends}`, /more than/] as const,
+    ),
+    ...[
+      "'y' in ns.s",
+      "ns.s == ns.s ~ ''",
+      "ns.s < ns.s ~ ''",
+      "ns.s[1:] is lower",
+      "ns.s[::-1]",
+      "ns.s ~ 'y' in ns.s",
+    ].map((test) => [`${large}${loop}{% if ${test} %}{% endif %}${ends}`, /more than/] as const),
+    // A search that looks at every place from the beginning.
+    [`${large}{% set part = ns.s[:200000] ~ 'y' ~ ns.s[:200000] %}${loop}{{ part in ns.s }}${ends}`, /more than/],
     [
       "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
-      /characters/,
+      /more than/,
     ],
     ["{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", /deep/],
-    ["{% set a = namespace() %}{% set b = namespace() %}{% set b.x = [a, a] %}{{ b.x }}", /namespace/],
+    ["{% set x = [] %}{% set y = x.append(x) %}{{ x }}", /deep/],
+    ["{% set x = [] %}{% set y = x.append(x) %}{% set z = [x] %}{{ x == z }}", /deep/],
+    [`{% set x = [] %}${loop}${loop}{% set y = x.append({'a': [1]}) %}${ends}${ends}`, /more than/],
+    [`{% set ns = namespace(x=[]) %}${loop}{% set ns.x = ns.x + [i] %}${ends}`, /more than/],
+    [`${loop}{% set x = range(9999) | sort(reverse=true) %}${ends}`, /more than/],
+    [`{{ range(9999) | map('string') | unique | list | length }}`, /more than/],
     ["{{ 'a' | indent(10**9, true) }}", /indents/],
     ["{{ [[1]] | tojson(indent=10**9) }}", /indents/],
-    ["{{ [1, 2] | join(*['a']) }}", /spreads/],
-    ["{{ [].constructor.constructor('return process')().exit() }}", /chat template failed/],
+    ["{{ [].constructor.constructor('return process')().exit() }}", /can't be called/],
+    ["{{ messages.__proto__.x() }}", /can't be called/],
+    ["{{ ''.constructor('x') }}", /can't be called/],
   ];
-  for (const [source, expected] of cases) {
+})();
+
+test("hostile templates end early, with a clear error", { timeout: 120_000 }, () => {
+  for (const [source, expected] of HOSTILE) {
     assert.throws(
       () => createChatTemplate(source).render(CHAT),
-      (error) => error instanceof UnsupportedError && expected.test(error.message),
+      (error) => {
+        assert.ok(error instanceof RequestError || error instanceof UnsupportedError, `${source}: ${String(error)}`);
+        assert.match(error.message, expected, source);
+        return true;
+      },
       source,
     );
   }

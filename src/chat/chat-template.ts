@@ -1,26 +1,23 @@
 /**
- * Chat templates: messages → the prompt's text, by the model's own Jinja source. Rendered text names control tokens
- * ("<|im_start|>") and often BOS: encode it with `{addSpecial: false, parseSpecial: true}`. template-sandbox.ts keeps a
- * hostile template within bounds.
+ * Chat templates: messages → the prompt's text, by the model's own Jinja source. The text names control tokens
+ * ("<|im_start|>") and often BOS, and knows of every character where it is from: encode it by the tokenizer's
+ * `encodeMarked`, which takes control tokens from the template alone. A hostile template ends early (template-meter.ts).
  */
-import { parse, tokenize } from "@huggingface/jinja";
-import { MarkedText } from "../tokenizer/marked-text.ts";
 import { MillraceError, RequestError, UnsupportedError } from "../errors.ts";
+import { MarkedText, type Origin } from "../tokenizer/marked-text.ts";
+import { type ChatMessage, type CheckedMessage, checkMessages } from "./messages.ts";
 import { templateGlobals } from "./template-functions.ts";
-import { type Limits, prepare, runSandboxed } from "./template-sandbox.ts";
+import { runTemplate } from "./template-interpreter.ts";
+import { Meter } from "./template-meter.ts";
+import { parseTemplate, type Program } from "./template-syntax.ts";
+import { Dict, fromPlain, List, own, type Value } from "./template-values.ts";
 
-export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant" | "tool";
-  readonly content: string;
-  readonly name?: string;
-  /** What the model thought before this answer; templates see it as `reasoning_content`. */
-  readonly reasoning?: string;
-}
+export type { ChatMessage } from "./messages.ts";
 
 export interface ChatTemplateOptions {
   /** End with what opens the assistant's turn. Default true. */
   readonly addGenerationPrompt?: boolean;
-  /** More variables for the template (`enable_thinking`, `tools`, …); functions may be among them. */
+  /** More variables for the template (`enable_thinking`, `tools`, …); their texts count as messages' content. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
@@ -34,14 +31,11 @@ export interface TemplateTokens {
 
 export interface ChatTemplate {
   /**
-   * Throws RequestError where the template refuses the messages (or there is none), UnsupportedError where it can't be
-   * read, fails, or goes beyond its bounds.
+   * Throws RequestError where the messages are wrong, the template refuses them (or there is none) or goes beyond its
+   * bounds, UnsupportedError where it can't be read or fails.
    */
   render(messages: readonly ChatMessage[], options?: ChatTemplateOptions): MarkedText;
 }
-
-/** The longest published templates have some 30,000 characters. */
-const MAX_SOURCE = 256 * 1024;
 
 /**
  * Nothing is parsed before the first `render`: a model whose template is beyond us can still be given plain text.
@@ -57,54 +51,69 @@ export function createChatTemplate(source: string | undefined, tokens: TemplateT
       },
     };
   }
-  let program: unknown;
+  let program: Program | undefined;
   return {
     render(messages, { addGenerationPrompt = true, variables = {} } = {}) {
-      const all = {
-        ...templateGlobals(() => new Date()),
-        ...(tokens.bos !== undefined && { bos_token: tokens.bos }),
-        ...(tokens.eos !== undefined && { eos_token: tokens.eos }),
-        ...(tokens.unk !== undefined && { unk_token: tokens.unk }),
-        ...(tokens.pad !== undefined && { pad_token: tokens.pad }),
-        tools: null,
-        documents: null,
-        messages: messages.map(templateMessage),
-        add_generation_prompt: addGenerationPrompt,
-        ...variables,
-      };
+      const checked = checkMessages(messages);
+      if (typeof variables !== "object" || variables === null || Array.isArray(variables))
+        throw new RequestError("the template's variables must be an object");
       program ??= guarded("can't be read", () => parseTemplate(source));
-      return guarded("failed", () =>
-        MarkedText.of(runSandboxed(program, all, limitsFor(messages, variables)), "template"),
-      );
+      const tree = program;
+      return guarded("failed", () => {
+        const meter = new Meter(sizeOf(checked) + textLength(variables));
+        const trusted = {
+          ...templateGlobals(() => new Date()),
+          ...(tokens.bos !== undefined && { bos_token: tokens.bos }),
+          ...(tokens.eos !== undefined && { eos_token: tokens.eos }),
+          ...(tokens.unk !== undefined && { unk_token: tokens.unk }),
+          ...(tokens.pad !== undefined && { pad_token: tokens.pad }),
+          tools: null,
+          documents: null,
+          add_generation_prompt: addGenerationPrompt,
+        };
+        const all = new Map<string, Value>();
+        for (const [name, value] of Object.entries(trusted)) all.set(name, fromPlain(value, "template", meter));
+        all.set("messages", new List(checked.map(templateMessage)));
+        for (const [name, value] of Object.entries(variables)) all.set(name, fromPlain(value, "content", meter));
+        return runTemplate(tree, all, meter);
+      });
     },
   };
 }
 
-function parseTemplate(source: string): unknown {
-  if (source.length > MAX_SOURCE)
-    throw new UnsupportedError(`the chat template has ${source.length} characters, more than ${MAX_SOURCE}`);
-  const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
-  prepare(program);
-  return program;
+function templateMessage({ role, content, name, reasoning }: CheckedMessage): Dict {
+  const origin: Origin = role === "assistant" ? "assistant" : "content";
+  const fields: [MarkedText, Value][] = [
+    // One of four words: templates build control tokens of it ("<|user|>").
+    [own("role"), own(role)],
+    [own("content"), MarkedText.of(content, origin)],
+  ];
+  if (name !== undefined) fields.push([own("name"), MarkedText.of(name, "content")]);
+  if (reasoning !== undefined) fields.push([own("reasoning_content"), MarkedText.of(reasoning, origin)]);
+  return new Dict(fields);
 }
 
-function templateMessage({ role, content, name, reasoning }: ChatMessage): Record<string, string> {
-  return {
-    role,
-    content,
-    ...(name !== undefined && { name }),
-    ...(reasoning !== undefined && { reasoning_content: reasoning }),
-  };
-}
-
-/** Room in proportion to what the template is given, and some. */
-function limitsFor(messages: readonly ChatMessage[], variables: Readonly<Record<string, unknown>>): Limits {
-  let size = JSON.stringify(variables).length;
+/** Characters, and some for each message. */
+function sizeOf(messages: readonly CheckedMessage[]): number {
+  let size = 0;
   for (const { content, reasoning } of messages) size += 100 + content.length + (reasoning?.length ?? 0);
-  return { steps: 500_000 + 20 * size, size: 1_000_000 + 4 * size };
+  return size;
 }
 
-/** Errors of the template engine, a stack overflow included, as ours. */
+/** Characters of the texts in some data, and one for each value. */
+function textLength(data: unknown, depth = 0): number {
+  if (typeof data === "string") return data.length;
+  if (typeof data !== "object" || data === null) return 1;
+  if (depth > 64) throw new RequestError("the template's variables are nested more than 64 levels deep");
+  let size = 1;
+  for (const [key, value] of Object.entries(data)) {
+    size += key.length + textLength(value, depth + 1);
+    if (size > 8_000_000) throw new RequestError("the template's variables hold more than 8,000,000 characters");
+  }
+  return size;
+}
+
+/** Errors of the parser and the interpreter, a stack overflow included, as ours. */
 function guarded<T>(what: string, run: () => T): T {
   try {
     return run();

@@ -13,7 +13,7 @@ import { run } from "./commands/run.ts";
 import { tokenize } from "./commands/tokenize.ts";
 import { EXIT, InterruptedError, UsageError } from "./exit.ts";
 import { parseFlags } from "./flags.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import { Terminal } from "./terminal.ts";
 
 const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, pull, list, inspect];

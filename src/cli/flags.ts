@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 
 import { UsageError } from "./exit.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 
 export interface Flag<T> {
   /** A switch stands alone; a value or a list (it may be repeated) takes a word. */

@@ -4,7 +4,7 @@ import type { Lowered } from "../backend/contract.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { Llm } from "../engine/llm.ts";
 import { createBackend, load, openReference, type LoadEvent } from "../engine/load.ts";
-import { modelGraph } from "../models/models.ts";
+import { modelContext, modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { MODEL } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
@@ -42,7 +42,7 @@ export async function lowerModel(
   flags: Pick<ModelFlags, "context" | "kv" | "backend">,
   terminal: Terminal,
 ): Promise<Lowered> {
-  const { graph } = await modelGraph(artifact, { context: flags.context });
+  const { graph } = await modelGraph(artifact, { context: flags.context ?? modelContext(artifact) });
   const backend = await withProgress(terminal, (progress) => createBackend({ backend: flags.backend, ...progress }));
   const lowered = backend.lower(graph, artifact, groupStates([graph], flags.kv ?? "f16"));
   await backend.close();

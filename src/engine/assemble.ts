@@ -6,7 +6,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { modelGraph } from "../models/models.ts";
+import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
@@ -64,8 +64,8 @@ export async function assemble(
   try {
     const { kv = "f16", onProgress, signal } = options;
     const maxSequences = positive("maxSequences", options.maxSequences ?? 32);
-    const { graph } = await modelGraph(artifact, { context: options.context });
-    const context = positive("context", options.context ?? Math.min(graph.contextLength, DEFAULT_CONTEXT));
+    const context = positive("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
+    const { graph, variant } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
     const { drafter, depth = drafter === undefined ? 2 : 1, maxDraft = drafter === undefined ? 0 : 64 } = options;
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
@@ -107,7 +107,7 @@ export async function assemble(
         kvBytes: pool.bytes,
         kvTokens: memory.tokens,
         kv,
-        profile: backend.profile(kv),
+        profile: [backend.profile(kv), ...(variant === undefined ? [] : [variant])].join("-"),
         hasChatTemplate: template !== undefined,
       },
       tokenizer,

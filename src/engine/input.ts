@@ -75,7 +75,6 @@ export class InputProcessor {
     if (!template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
-    if (messages.length === 0) throw new RequestError("chat() needs at least one message");
     return template.render(messages, { addGenerationPrompt, ...(variables ? { variables } : {}) });
   }
 

@@ -85,18 +85,20 @@ export class ConfigReader {
   choice<T extends string>(key: Key, allowed: Readonly<Record<string, T>>, fallback: T): T {
     const value = this.get(key);
     if (value === undefined) return fallback;
-    const found = typeof value === "string" ? allowed[value] : undefined;
+    const found = typeof value === "string" && Object.hasOwn(allowed, value) ? allowed[value] : undefined;
     if (found === undefined) throw this.wrong(key, Object.keys(allowed).join(", "));
     return found;
   }
 
   /** The error for a value that is not what was expected. */
   wrong(key: Key, expected: string): ArtifactError {
-    const value = this.get(key);
+    return this.wrongValue(this.#name(key) ?? key[0] ?? key[1] ?? "", this.get(key), expected);
+  }
+
+  /** The same for a value inside another, or one that was worked out. */
+  wrongValue(name: string, value: MetaValue | undefined, expected: string): ArtifactError {
     const is = value === undefined ? "is missing" : `is ${describe(value)}`;
-    return new ArtifactError(
-      `${this.#artifact}: config "${this.#name(key) ?? key[0] ?? key[1]}" ${is}, expected ${expected}`,
-    );
+    return new ArtifactError(`${this.#artifact}: config "${name}" ${is}, expected ${expected}`);
   }
 
   #name(key: Key): string | null {
@@ -117,7 +119,7 @@ export class ConfigReader {
 }
 
 function describe(value: MetaValue): string {
-  if (typeof value === "bigint") return String(value);
+  if (typeof value === "bigint" || typeof value === "number") return String(value);
   if (isObject(value)) return "an object";
   if (Array.isArray(value) && value.some((x) => typeof x === "object")) return "a list";
   const text = ArrayBuffer.isView(value) ? `an array of ${value.length}` : JSON.stringify(value);

@@ -1,6 +1,6 @@
 /**
  * The experts' matrices of one layer, however the file keeps them: stacked (GGUF, `ffn_gate_exps [E, F, d]`),
- * fused (transformers 5 in memory, `gate_up_proj [E, 2F, d]`), or one tensor for each expert. The graph's `moe`
+ * fused (Granite, and transformers 5 in memory: `gate_up_proj [E, 2F, d]`), or one tensor for each expert. The graph's `moe`
  * wants an expert's gate rows and then its up rows, expert after expert, which is a list of parts.
  */
 import type { WeightPart, WeightRef } from "../graph/graph.ts";
@@ -21,13 +21,12 @@ export function expertWeights(
     shape,
     parts,
   });
-  const fusedNames = (suffix: string): string[] =>
-    names("router", "").map((router) => router.replace(/gate$/, `experts.${suffix}`));
+  const fusedNames = (part: string): string[] => [...names(part, ""), ...names(part, ".weight")];
 
-  const fused = tensors.find(fusedNames("gate_up_proj"));
+  const fused = tensors.find(fusedNames("expertsGateUp"));
   if (fused !== undefined) {
     const gateUp = tensors.get([fused.name], gateUpShape).name;
-    const down = tensors.get(fusedNames("down_proj"), downShape).name;
+    const down = tensors.get(fusedNames("expertsDown"), downShape).name;
     return {
       gateUp: matrix(gateUp, gateUpShape, [{ tensor: gateUp }]),
       down: matrix(down, downShape, [{ tensor: down }]),

@@ -5,8 +5,8 @@ import type { Graph } from "../graph/graph.ts";
 export interface GraphOptions {
   /** The graph's name. */
   readonly title: string;
-  /** Positions that the model is loaded for; the model's own context length where absent. */
-  readonly context?: number | undefined;
+  /** Positions that the model is loaded for. */
+  readonly context: number;
 }
 
 export type Family = (artifact: ModelArtifact, options: GraphOptions) => Promise<Graph>;

@@ -6,35 +6,27 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { ConfigReader } from "./config.ts";
-import { kvState, readActivation, readDimensions } from "./dimensions.ts";
+import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
-import { LLAMA_NAMES } from "./names.ts";
-import { Network } from "./network.ts";
+import { GEMMA_NAMES, gemmaScale } from "./gemma2.ts";
 import { readRope } from "./rope.ts";
 
-const NAMES = {
-  ...LLAMA_NAMES,
-  prefixes: ["model.", "language_model.model.", "model.language_model."],
-  layer: {
-    ...LLAMA_NAMES.layer,
-    attnPostNorm: ["post_attention_norm", "post_attention_layernorm"],
-    ffnNorm: ["ffn_norm", "pre_feedforward_layernorm"],
-    ffnPostNorm: ["post_ffw_norm", "post_feedforward_layernorm"],
-  },
-} as const;
+/** Layers of the largest model, which alone scales queries by another width than the head's. */
+const LAYERS_27B = 62;
 
 export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const net = new Network(artifact, options.title, NAMES);
-  const { g, config } = net;
-  const d = readDimensions(config);
-  const { layers, width, heads, kvHeads, headDim, hidden, eps, contextLength } = d;
-  const weightOffset = config.format === "hf" ? 1 : 0;
-  const style = "half";
-  const common = { headDim, style, contextLength, context: options.context } as const;
-  const globalRope = await readRope(artifact, config, { ...common, layerType: "full_attention", defaultBase: 1e6 });
+  const decoder = await readDecoder(artifact, options, GEMMA_NAMES, {
+    windows: { fullEvery: 6, size: 4096 },
+    activationKey: "hidden_activation",
+    activation: "geluTanh",
+    rope: { layerType: "full_attention", defaultBase: 1e6 },
+  });
+  const { net, g, config, layers, width, headDim, qWidth, kvWidth, hidden, eps, activation, windows } = decoder;
   const localRope = await readRope(artifact, config, {
-    ...common,
+    headDim,
+    style: "half",
+    contextLength: decoder.contextLength,
+    context: options.context,
     layerType: "sliding_attention",
     ggufBase: "rope.freq_base_swa",
     hfBase: "rope_local_base_freq",
@@ -43,54 +35,24 @@ export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Pr
   if (config.bool([null, "use_bidirectional_attention"], false)) {
     throw new UnsupportedError(`${artifact.name}: Gemma 3 with attention in both directions (an embedding model)`);
   }
-  const window = config.int(["attention.sliding_window", "sliding_window"], 4096);
-  const isGlobal = globalLayers(config, layers);
-  const activation = readActivation(config, "hidden_activation", "geluTanh");
-  const scale = queryScale(config, layers, width, heads, headDim);
-  const scoreCap = config.optional(["attn_logit_softcapping", "attn_logit_softcapping"]);
+  const weightOffset = config.format === "hf" ? 1 : 0;
+  const scale = gemmaScale(decoder, LAYERS_27B);
+  const softcap = config.optional(["attn_logit_softcapping", "attn_logit_softcapping"]);
   const logitCap = config.optional(["final_logit_softcapping", "final_logit_softcapping"]);
 
   let x = net.embed(width, Math.sqrt(width));
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
-    const everything = isGlobal(i);
-    const rope = everything ? globalRope : localRope;
+    const rope = windows[i] === undefined ? decoder.rope : localRope;
     const h = layer.rmsNorm(x, "attnNorm", eps, { weightOffset });
-    const q = layer.rmsNorm(layer.linear(h, "q", heads * headDim), "qNorm", eps, { headDim, weightOffset });
-    const k = layer.rmsNorm(layer.linear(h, "k", kvHeads * headDim), "kNorm", eps, { headDim, weightOffset });
-    const v = layer.linear(h, "v", kvHeads * headDim);
-    const state = g.state(kvState(i, d, everything ? undefined : window));
-    const softcap = scoreCap === undefined ? {} : { softcap: scoreCap };
-    const attended = g.attention(g.rope(q, rope), g.rope(k, rope), v, { state, heads, scale, ...softcap });
-    x = g.add(x, layer.rmsNorm(layer.linear(attended, "o", width), "attnPostNorm", eps, { weightOffset }));
-
-    const m = layer.rmsNorm(x, "ffnNorm", eps, { weightOffset });
-    const gated = g.gate(layer.linear(m, "gate", hidden), layer.linear(m, "up", hidden), activation);
-    x = g.add(x, layer.rmsNorm(layer.linear(gated, "down", width), "ffnPostNorm", eps, { weightOffset }));
+    const q = layer.rmsNorm(layer.linear(h, "q", qWidth), "qNorm", eps, { headDim, weightOffset });
+    const k = layer.rmsNorm(layer.linear(h, "k", kvWidth), "kNorm", eps, { headDim, weightOffset });
+    const v = layer.linear(h, "v", kvWidth);
+    const attended = layer.linear(decoder.attend(i, q, k, v, { rope, scale, softcap }), "o", width);
+    x = g.add(x, layer.rmsNorm(attended, "attnPostNorm", eps, { weightOffset }));
+    const gated = layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps, { weightOffset }), hidden, activation);
+    x = g.add(x, layer.rmsNorm(gated, "ffnPostNorm", eps, { weightOffset }));
   }
   const logits = net.head(net.norm(g.rows(x), eps, weightOffset), true);
-  return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), contextLength);
-}
-
-/** Which layers see all positions: as `layer_types` says, else the last of every six (or of the pattern's length). */
-function globalLayers(config: ConfigReader, layers: number): (layer: number) => boolean {
-  const types = config.get([null, "layer_types"]);
-  if (Array.isArray(types)) {
-    if (types.length < layers) throw config.wrong([null, "layer_types"], `${layers} entries`);
-    return (layer) => types[layer] === "full_attention";
-  }
-  const pattern = config.get(["attention.sliding_window_pattern", "sliding_window_pattern"]);
-  if (Array.isArray(pattern) || ArrayBuffer.isView(pattern)) {
-    // A flag for each layer: does it slide?
-    const slides: readonly unknown[] = Array.from(pattern as ArrayLike<unknown>);
-    return (layer) => slides[layer] === false || slides[layer] === 0;
-  }
-  const every = config.int(["attention.sliding_window_pattern", "sliding_window_pattern"], 6);
-  return (layer) => (layer + 1) % every === 0;
-}
-
-/** 1 / √(query_pre_attn_scalar), which GGUF leaves out: it is the head's width, but in the 27B model of 62 layers. */
-function queryScale(config: ConfigReader, layers: number, width: number, heads: number, headDim: number): number {
-  const known = config.format === "gguf" && layers === 62 ? width / heads : config.format === "gguf" ? headDim : 256;
-  return 1 / Math.sqrt(config.float([null, "query_pre_attn_scalar"], known));
+  return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), decoder.contextLength);
 }

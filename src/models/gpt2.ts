@@ -4,12 +4,12 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
-import { kvState, readActivation } from "./dimensions.ts";
+import { kvState, readActivation, readDimensions } from "./dimensions.ts";
 import type { GraphOptions } from "./family.ts";
 import type { TensorNames } from "./names.ts";
 import { Network } from "./network.ts";
 
-const NAMES = {
+export const GPT2_NAMES = {
   prefixes: ["transformer.", ""],
   layers: "h",
   model: {
@@ -27,18 +27,22 @@ const NAMES = {
   },
 } as const satisfies TensorNames;
 
+export const GPT2_KEYS = {
+  layers: ["block_count", "n_layer"],
+  width: ["embedding_length", "n_embd"],
+  heads: ["attention.head_count", "n_head"],
+  eps: ["attention.layer_norm_epsilon", "layer_norm_epsilon"],
+} as const;
+
 export async function gpt2(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const net = new Network(artifact, options.title, NAMES);
+  const net = new Network(artifact, options.title, GPT2_NAMES);
   const { g, config } = net;
-  const layers = config.int(["block_count", "n_layer"]);
-  const width = config.int(["embedding_length", "n_embd"]);
-  const heads = config.int(["attention.head_count", "n_head"]);
+  const width = config.int(GPT2_KEYS.width);
   const hidden = config.int(["feed_forward_length", "n_inner"], 4 * width);
-  const contextLength = config.int(["context_length", "n_positions"]);
-  const eps = config.float(["attention.layer_norm_epsilon", "layer_norm_epsilon"], 1e-5);
+  const d = readDimensions(config, { ...GPT2_KEYS, kvHeads: GPT2_KEYS.heads, known: { hidden } });
+  const { layers, heads, headDim, eps, contextLength } = d;
   const activation = readActivation(config, "activation_function", "geluTanh");
-  if (width % heads !== 0) throw config.wrong(["attention.head_count", "n_head"], `a divisor of ${width}`);
-  const headDim = width / heads;
+  if (width % heads !== 0) throw config.wrong(GPT2_KEYS.heads, `a divisor of ${width}`);
   const scaled = config.bool([null, "scale_attn_weights"], true);
   const byLayer = config.bool([null, "scale_attn_by_inverse_layer_idx"], false);
   const file = { bias: "required", transposed: true } as const;
@@ -46,14 +50,11 @@ export async function gpt2(artifact: ModelArtifact, options: GraphOptions): Prom
   let x = g.add(net.embed(width), net.positions("positions", contextLength, width));
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
-    const qkv = layer.linear(layer.layerNorm(x, "attnNorm", eps), "qkv", 3 * width, file);
-    const [q, k, v] = [g.slice(qkv, 0, width), g.slice(qkv, width, width), g.slice(qkv, 2 * width, width)];
-    const state = g.state(kvState(i, { contextLength, kvHeads: heads, headDim }));
+    const [q, k, v] = layer.split(layer.layerNorm(x, "attnNorm", eps, file), "qkv", [width, width, width], file);
+    const state = g.state(kvState(i, d));
     const scale = (scaled ? 1 / Math.sqrt(headDim) : 1) / (byLayer ? i + 1 : 1);
     x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale }), "o", width, file));
-
-    const up = layer.linear(layer.layerNorm(x, "ffnNorm", eps), "up", hidden, file);
-    x = g.add(x, layer.linear(g.activation(up, activation), "down", width, file));
+    x = g.add(x, layer.mlp(layer.layerNorm(x, "ffnNorm", eps, file), hidden, activation, file));
   }
   return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), contextLength);
 }

@@ -4,22 +4,13 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
-import { kvState, layerWindows, readActivation, readDimensions } from "./dimensions.ts";
+import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
 import { LLAMA_NAMES } from "./names.ts";
-import { Network } from "./network.ts";
-import { readRope } from "./rope.ts";
 
 export async function mixtral(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const net = new Network(artifact, options.title, LLAMA_NAMES);
-  const { g, config } = net;
-  const d = readDimensions(config);
-  const { layers, width, heads, kvHeads, headDim, hidden, eps, contextLength } = d;
-  const style = config.format === "gguf" ? "interleaved" : "half";
-  const rope = await readRope(artifact, config, { headDim, style, contextLength, context: options.context });
-  const windows = layerWindows(config, layers);
-  const activation = readActivation(config, "hidden_act", "silu");
-  const scale = 1 / Math.sqrt(headDim);
+  const decoder = await readDecoder(artifact, options, LLAMA_NAMES, { style: "permuted" });
+  const { net, g, config, layers, width, qWidth, kvWidth, hidden, eps, activation } = decoder;
   const experts = config.int(["expert_count", "num_local_experts"]);
   const topK = config.int(["expert_used_count", "num_experts_per_tok"]);
 
@@ -27,14 +18,12 @@ export async function mixtral(artifact: ModelArtifact, options: GraphOptions): P
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const q = g.rope(layer.linear(h, "q", heads * headDim), rope);
-    const k = g.rope(layer.linear(h, "k", kvHeads * headDim), rope);
-    const v = layer.linear(h, "v", kvHeads * headDim);
-    const state = g.state(kvState(i, d, windows[i]));
-    x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale }), "o", width));
-
-    const m = layer.rmsNorm(x, "ffnNorm", eps);
-    x = g.add(x, layer.moe(m, { experts, topK, hidden, normalize: true, activation }));
+    const q = layer.linear(h, "q", qWidth);
+    const k = layer.linear(h, "k", kvWidth);
+    const v = layer.linear(h, "v", kvWidth);
+    x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
+    const mixture = { experts, topK, hidden, normalize: true, activation };
+    x = g.add(x, layer.moe(layer.rmsNorm(x, "ffnNorm", eps), mixture));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), contextLength);
+  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
 }

@@ -5,8 +5,8 @@ import type { MetaObject, ModelArtifact } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { Node } from "../graph/graph.ts";
 import { ConfigReader } from "./config.ts";
-import { modelGraph } from "./models.ts";
-import { readRope } from "./rope.ts";
+import { modelContext, modelGraph } from "./models.ts";
+import { readRope, ropeVariant } from "./rope.ts";
 
 const LLAMA: MetaObject = {
   "llama.block_count": 2,
@@ -46,12 +46,17 @@ function llamaFile(
   return { ...maker.artifact(), name: "tiny.gguf", config: { format: "gguf", architecture: "llama", values } };
 }
 
+/** The artifact's graph, loaded for its whole context. */
+function graphOf(artifact: ModelArtifact, context = 256): ReturnType<typeof modelGraph> {
+  return modelGraph(artifact, { context });
+}
+
 function nodesOf<O extends Node["op"]>(nodes: readonly Node[], op: O): Extract<Node, { readonly op: O }>[] {
   return nodes.filter((node): node is Extract<Node, { readonly op: O }> => node.op === op);
 }
 
 test("a GGUF Llama becomes a graph with tied embeddings and interleaved rope", async () => {
-  const { graph, dtypeOf } = await modelGraph(llamaFile());
+  const { graph, dtypeOf } = await graphOf(llamaFile());
   assert.equal(graph.name, "llama, 2 layers, 64 wide");
   assert.equal(graph.vocabSize, 100);
   assert.equal(graph.contextLength, 256);
@@ -69,7 +74,7 @@ test("a GGUF Llama becomes a graph with tied embeddings and interleaved rope", a
 
 test("an output matrix of its own is used, and a window where one is set", async () => {
   const values = { ...LLAMA, "llama.attention.sliding_window": 32 };
-  const { graph } = await modelGraph(llamaFile(values, { "output.weight": [100, 64] }));
+  const { graph } = await graphOf(llamaFile(values, { "output.weight": [100, 64] }));
   assert.equal(nodesOf(graph.nodes, "linear").at(-1)?.weight.name, "output.weight");
   assert.deepEqual(
     graph.states.map(({ kind, window }) => [kind, window]),
@@ -78,28 +83,33 @@ test("an output matrix of its own is used, and a window where one is set", async
       ["window-kv", 32],
     ],
   );
-  const all = await modelGraph(llamaFile({ ...values, "llama.attention.sliding_window": 256 }));
+  const all = await graphOf(llamaFile({ ...values, "llama.attention.sliding_window": 256 }));
   assert.equal(all.graph.states[0]?.kind, "kv", "a window over the whole context is none");
 });
 
 test("an unknown architecture names those that are supported", async () => {
   for (const architecture of ["mamba", "constructor", "__proto__"]) {
     const artifact = { ...llamaFile(), config: { format: "gguf", architecture, values: {} } as const };
-    await assert.rejects(modelGraph(artifact), (error) => {
+    await assert.rejects(graphOf(artifact), (error) => {
       assert.ok(error instanceof UnsupportedError);
-      assert.match(error.message, new RegExp(`"${architecture}" is not supported \\(supported: gemma3, .*qwen3moe`));
+      assert.match(error.message, new RegExp(`"${architecture}" is not supported \\(supported: .*gemma3, .*qwen3moe`));
       return true;
     });
   }
 });
 
+test("an unknown architecture is told the nearest that is known", async () => {
+  const artifact = { ...llamaFile(), config: { format: "gguf", architecture: "gemma5", values: {} } as const };
+  await assert.rejects(graphOf(artifact), /"gemma5" is not supported; the nearest is "gemma" \(supported: /);
+});
+
 test("a missing tensor and a wrong shape are named with what was expected", async () => {
-  const missing = modelGraph(llamaFile(LLAMA, { "blk.1.attn_k.weight": undefined }));
+  const missing = graphOf(llamaFile(LLAMA, { "blk.1.attn_k.weight": undefined }));
   await assert.rejects(
     missing,
     new ArtifactError('tiny.gguf: there is no tensor "blk.1.attn_k.weight", expected one of shape [32, 64]'),
   );
-  const wrong = modelGraph(llamaFile(LLAMA, { "blk.1.ffn_down.weight": [64, 95] }));
+  const wrong = graphOf(llamaFile(LLAMA, { "blk.1.ffn_down.weight": [64, 95] }));
   await assert.rejects(
     wrong,
     new ArtifactError('tiny.gguf: tensor "blk.1.ffn_down.weight" has the shape [64, 95], expected [64, 96]'),
@@ -121,7 +131,7 @@ test("missing and senseless settings are ArtifactErrors that name the key", asyn
     [{ "llama.embedding_length": 10n ** 20n }, /"llama\.embedding_length" is 1/],
   ];
   for (const [change, message] of cases) {
-    await assert.rejects(modelGraph(llamaFile({ ...LLAMA, ...change })), (error) => {
+    await assert.rejects(graphOf(llamaFile({ ...LLAMA, ...change })), (error) => {
       assert.ok(error instanceof ArtifactError, String(error));
       assert.match(error.message, message);
       return true;
@@ -131,7 +141,7 @@ test("missing and senseless settings are ArtifactErrors that name the key", asyn
 
 test("counts that a file gives for each layer are taken where all are equal", async () => {
   const values = { ...LLAMA, "llama.attention.head_count_kv": Int32Array.of(2, 2), "llama.context_length": 256n };
-  const { graph } = await modelGraph(llamaFile(values));
+  const { graph } = await graphOf(llamaFile(values));
   assert.equal(graph.states[0]?.kvHeads, 2);
 });
 
@@ -147,7 +157,7 @@ test("Hugging Face's rope settings read the same from transformers 4 and 5", asy
     ...llamaFile(),
     config: { format: "hf", architecture: "llama", values },
   });
-  const settings = { headDim: 64, style: "half", contextLength: 131072 } as const;
+  const settings = { headDim: 64, style: "half", contextLength: 131072, context: 131072 } as const;
   const read = (artifact: ModelArtifact): ReturnType<typeof readRope> =>
     readRope(artifact, new ConfigReader(artifact), settings);
   const old = await read(config({ rope_theta: 500000, rope_scaling: scaling }));
@@ -157,7 +167,7 @@ test("Hugging Face's rope settings read the same from transformers 4 and 5", asy
   // Short wavelengths stay, long ones are stretched by the factor (Llama 3.1's published constants).
   assert.equal(frequencies[0], 1);
   assert.ok(Math.abs((frequencies[31] ?? 0) / (500000 ** (-62 / 64) / 8) - 1) < 1e-6);
-  await assert.rejects(read(config({ rope_scaling: { type: "dynamic", factor: 2 } })), UnsupportedError);
+  await assert.rejects(read(config({ rope_scaling: { type: "spiral", factor: 2 } })), UnsupportedError);
   await assert.rejects(read(config({ rope_scaling: { type: "linear" } })), /a factor for the rope type "linear"/);
 });
 
@@ -165,12 +175,35 @@ test("LongRoPE takes its factors by the context that the model is loaded for", a
   const rope = { rope_type: "longrope", short_factor: [1, 1], long_factor: [2, 4], rope_theta: 100 };
   const values = { original_max_position_embeddings: 1024, rope_parameters: rope };
   const artifact: ModelArtifact = { ...llamaFile(), config: { format: "hf", architecture: "phi3", values } };
-  const read = (context?: number): ReturnType<typeof readRope> =>
-    readRope(artifact, new ConfigReader(artifact), { headDim: 4, style: "half", contextLength: 8192, context });
-  const [short, long] = [await read(1024), await read()];
+  const config = new ConfigReader(artifact);
+  const read = (context: number): ReturnType<typeof readRope> =>
+    readRope(artifact, config, { headDim: 4, style: "half", contextLength: 8192, context });
+  const [short, long] = [await read(1024), await read(1025)];
   assert.deepEqual([...short.frequencies], [1, Math.fround(0.1)]);
   assert.deepEqual([...long.frequencies], [0.5, Math.fround(0.025)]);
   // √(1 + ln 8 / ln 1024), by the length that the model was made for, in both.
   assert.equal(short.magnitude, Math.sqrt(1.3));
   assert.equal(long.magnitude, short.magnitude);
+  assert.equal(ropeVariant(artifact, config, 1024), "rope-short");
+  assert.equal(ropeVariant(artifact, config, 1025), "rope-long");
+});
+
+test("NTK-aware scaling stretches for the context that the model is loaded for, and a profile can name it", async () => {
+  const values = { max_position_embeddings: 1000, rope_theta: 100, rope_scaling: { type: "dynamic", factor: 2 } };
+  const artifact: ModelArtifact = { ...llamaFile(), config: { format: "hf", architecture: "internlm2", values } };
+  const config = new ConfigReader(artifact);
+  const read = (context: number): ReturnType<typeof readRope> =>
+    readRope(artifact, config, { headDim: 6, style: "half", contextLength: 1000, context });
+  const plain = [1, 100 ** (-1 / 3), 100 ** (-2 / 3)];
+  assert.deepEqual([...(await read(1000)).frequencies], plain.map(Math.fround));
+  assert.equal(ropeVariant(artifact, config, 1000), undefined);
+  // The base grows to 100 · (2·3 − 1)^(6/4): the last pair turns 5 times slower.
+  const grown = 100 * 5 ** 1.5;
+  assert.deepEqual([...(await read(3000)).frequencies], [1, grown ** (-1 / 3), grown ** (-2 / 3)].map(Math.fround));
+  assert.equal(ropeVariant(artifact, config, 3000), "rope-dynamic-3000");
+});
+
+test("modelGraph names what the context decided", async () => {
+  assert.equal((await graphOf(llamaFile())).variant, undefined);
+  assert.equal(modelContext(llamaFile()), 256);
 });

@@ -8,30 +8,101 @@ import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DTypeOf } from "../graph/passes.ts";
 import { GraphError } from "../graph/shapes.ts";
+import { nearest } from "../nearest.ts";
+import { ConfigReader } from "./config.ts";
+import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
+import { arcee } from "./arcee.ts";
+import { baichuan } from "./baichuan.ts";
+import { cohere } from "./cohere.ts";
+import { exaone4 } from "./exaone4.ts";
+import { falcon } from "./falcon.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { glm } from "./glm.ts";
 import { gpt2 } from "./gpt2.ts";
-import { llama } from "./llama.ts";
+import { gptj } from "./gptj.ts";
+import { gptneo } from "./gptneo.ts";
+import { gptneox } from "./gptneox.ts";
+import { granite } from "./granite.ts";
+import { hunyuan } from "./hunyuan.ts";
+import { internlm2 } from "./internlm2.ts";
+import { ernie45, helium, llama, seedOss } from "./llama.ts";
 import { mixtral } from "./mixtral.ts";
+import { mobilellm } from "./mobilellm.ts";
+import { olmo2 } from "./olmo2.ts";
+import { olmoe } from "./olmoe.ts";
+import { opt } from "./opt.ts";
+import { phi } from "./phi.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { smollm3 } from "./smollm3.ts";
+import { stablelm } from "./stablelm.ts";
+import { starcoder } from "./starcoder.ts";
+import { starcoder2 } from "./starcoder2.ts";
+import { ropeVariant } from "./rope.ts";
 
 /** By GGUF's `general.architecture` or config.json's `model_type`. */
 const FAMILIES: Readonly<Record<string, Family>> = {
-  llama,
-  mistral: llama,
-  qwen2,
-  qwen3,
+  arcee,
+  baichuan,
+  cohere,
+  "command-r": cohere,
+  cohere2: cohere,
+  exaone4,
+  falcon,
+  gemma,
+  gemma2,
   gemma3,
   gemma3_text: gemma3,
-  phi3,
+  glm,
+  chatglm: glm,
+  glm4: glm,
   gpt2,
+  gpt_bigcode: starcoder,
+  starcoder,
+  gpt_neo: gptneo,
+  gpt_neox: gptneox,
+  gptneox,
+  gptj,
+  granite,
+  granitemoe: granite,
+  granitemoeshared: granite,
+  minicpm: granite,
+  hunyuan_v1_dense: hunyuan,
+  "hunyuan-dense": hunyuan,
+  internlm2,
+  llama,
+  mistral: llama,
+  ministral: llama,
+  cwm: llama,
+  seed_oss: seedOss,
+  ernie4_5: ernie45,
+  helium,
   mixtral,
+  mobilellm,
+  flex_olmo: olmo2,
+  olmo2,
+  olmo3: olmo2,
+  olmoe,
+  opt,
+  phi,
+  phi2: phi,
+  phi3,
+  qwen2,
+  qwen3,
   qwen3moe,
   qwen3_moe: qwen3moe,
+  smollm3,
+  stablelm,
+  starcoder2,
 };
+
+/** No architecture has a longer name; a hostile file's is not compared with all that are known. */
+const LONGEST_NAME = 64;
 
 export interface ModelGraph {
   /** The plain graph. */
@@ -40,37 +111,58 @@ export interface ModelGraph {
   readonly architecture: string;
   /** The storage format of each tensor, as the passes want it. */
   readonly dtypeOf: DTypeOf;
+  /** What the context decided about the numbers ("rope-long"), for the numeric profile; undefined where nothing. */
+  readonly variant: string | undefined;
 }
 
 export interface ModelGraphOptions {
   /** Positions that the model is loaded for: decides factors that depend on length (LongRoPE). */
-  readonly context?: number | undefined;
+  readonly context: number;
+}
+
+/**
+ * Positions that the model was made for, as its graph will say too: a caller chooses the context from it.
+ * Throws like modelGraph.
+ */
+export function modelContext(artifact: ModelArtifact): number {
+  familyOf(artifact);
+  return readContextLength(new ConfigReader(artifact));
 }
 
 /**
  * The network of an artifact. Throws UnsupportedError for a family that nobody wrote yet, and ArtifactError where
  * the config or a tensor is missing or contradicts the rest.
  */
-export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOptions = {}): Promise<ModelGraph> {
-  const { architecture, format, values } = artifact.config;
-  const mixture = format === "gguf" && architecture === "llama" && Number(values["llama.expert_count"] ?? 0) > 0;
-  const name = mixture ? "mixtral" : architecture;
-  const family = Object.hasOwn(FAMILIES, name) ? FAMILIES[name] : undefined;
-  if (family === undefined) {
-    const known = Object.keys(FAMILIES).toSorted().join(", ");
-    throw new UnsupportedError(
-      `${artifact.name}: the architecture "${architecture}" is not supported (supported: ${known})`,
-    );
-  }
+export async function modelGraph(artifact: ModelArtifact, options: ModelGraphOptions): Promise<ModelGraph> {
+  const { architecture } = artifact.config;
+  const { name, family } = familyOf(artifact);
   try {
     const graph = await family(artifact, { title: name, context: options.context });
     const dtypeOf: DTypeOf = (tensor) => dtypeOfTensor(artifact, tensor);
-    return { graph: { ...graph, name: describe(name, graph) }, architecture, dtypeOf };
+    const variant = ropeVariant(artifact, new ConfigReader(artifact), options.context);
+    return { graph: { ...graph, name: describe(name, graph) }, architecture, dtypeOf, variant };
   } catch (error) {
     // Each tensor had the shape that the config asked for: it is the config that contradicts itself.
     if (!(error instanceof GraphError)) throw error;
     throw new ArtifactError(`${artifact.name}: the config doesn't fit together: ${error.message}`, { cause: error });
   }
+}
+
+function familyOf(artifact: ModelArtifact): { readonly name: string; readonly family: Family } {
+  const { architecture, format, values } = artifact.config;
+  const mixture = format === "gguf" && architecture === "llama" && Number(values["llama.expert_count"] ?? 0) > 0;
+  const name = mixture ? "mixtral" : architecture;
+  const family = Object.hasOwn(FAMILIES, name) ? FAMILIES[name] : undefined;
+  if (family === undefined) {
+    const known = Object.keys(FAMILIES).toSorted();
+    const near = architecture.length <= LONGEST_NAME ? nearest(architecture, known) : undefined;
+    const hint = near === undefined ? "" : `; the nearest is "${near}"`;
+    const list = `supported: ${known.join(", ")}; CONTRIBUTING.md tells how to add one`;
+    throw new UnsupportedError(
+      `${artifact.name}: the architecture "${architecture}" is not supported${hint} (${list})`,
+    );
+  }
+  return { name, family };
 }
 
 function dtypeOfTensor(artifact: ModelArtifact, name: string): ReturnType<DTypeOf> {

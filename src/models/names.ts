@@ -4,7 +4,7 @@
  * A family takes `LLAMA_NAMES`, which most of the world follows, and overrides what it calls differently.
  */
 
-/** GGUF's name, then Hugging Face's names (older and newer ones). */
+/** GGUF's name ("": it has none), then Hugging Face's names (older and newer ones). */
 export type TensorName = readonly [gguf: string, ...hf: string[]];
 
 export interface TensorNames {
@@ -40,5 +40,8 @@ export const LLAMA_NAMES = {
     expertGate: ["ffn_gate.*", "block_sparse_moe.experts.*.w1", "mlp.experts.*.gate_proj"],
     expertUp: ["ffn_up.*", "block_sparse_moe.experts.*.w3", "mlp.experts.*.up_proj"],
     expertDown: ["ffn_down.*", "block_sparse_moe.experts.*.w2", "mlp.experts.*.down_proj"],
+    // All experts of a layer in one tensor each (transformers 5 in memory, without ".weight").
+    expertsGateUp: ["", "block_sparse_moe.experts.gate_up_proj", "mlp.experts.gate_up_proj"],
+    expertsDown: ["", "block_sparse_moe.experts.down_proj", "mlp.experts.down_proj"],
   },
 } as const satisfies TensorNames;

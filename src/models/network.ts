@@ -5,19 +5,11 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import type { Activation, Graph, Value, WeightPart, WeightRef } from "../graph/graph.ts";
+import type { Graph, Value, WeightRef } from "../graph/graph.ts";
 import { ConfigReader } from "./config.ts";
-import { expertWeights } from "./experts.ts";
+import { Layer } from "./layer.ts";
 import type { TensorName, TensorNames } from "./names.ts";
 import { TensorFinder } from "./tensors.ts";
-
-/** What differs from one linear to another. */
-export interface LinearOptions {
-  /** Biases are used where the file has them; "required": the family always has them. */
-  readonly bias?: "required";
-  /** Hugging Face's file holds the matrix as [K, N] (GPT-2's Conv1D). */
-  readonly transposed?: boolean;
-}
 
 export class Network<N extends TensorNames> {
   readonly g: GraphBuilder;
@@ -41,9 +33,18 @@ export class Network<N extends TensorNames> {
     return this.g.embed(this.#embedding(width), scale);
   }
 
-  /** Embeddings of learned positions. */
-  positions(part: keyof N["model"] & string, count: number, width: number): Value {
-    return this.g.positionEmbed(this.#weight(this.#modelNames(part, "weight"), [count, width]));
+  /** Embeddings of `count` learned positions; Hugging Face's file may have `skip` rows before them, GGUF's has none. */
+  positions(part: keyof N["model"] & string, count: number, width: number, skip = 0): Value {
+    const rowStart = this.config.format === "hf" ? skip : 0;
+    const { name } = this.tensors.get(this.#modelNames(part, "weight"), [rowStart + count, width]);
+    const whole = { tensor: name };
+    const rows = rowStart === 0 ? whole : { ...whole, rowStart, rowCount: count };
+    return this.g.positionEmbed({ name, shape: [count, width], parts: [rows] });
+  }
+
+  /** x Wᵀ by a matrix that belongs to no layer. */
+  linear(x: Value, part: keyof N["model"] & string, outputs: number): Value {
+    return this.g.linear(x, this.#weight(this.#modelNames(part, "weight"), [outputs, this.g.width(x)]));
   }
 
   /** The parts of layer `index`. */
@@ -51,7 +52,7 @@ export class Network<N extends TensorNames> {
     return new Layer(this.g, this.tensors, (part, suffix) => {
       const name: TensorName | undefined = this.#names.layer[part];
       const [gguf, ...hf] = name ?? [part];
-      if (this.config.format === "gguf") return [`blk.${index}.${gguf}${suffix}`];
+      if (this.config.format === "gguf") return gguf === "" ? [] : [`blk.${index}.${gguf}${suffix}`];
       return hf.map((rest) => `${this.#prefix}${this.#names.layers}.${index}.${rest}${suffix}`);
     });
   }
@@ -62,25 +63,31 @@ export class Network<N extends TensorNames> {
     return this.g.rmsNorm(x, weight, { eps, weightOffset });
   }
 
+  /** The model's last norm as a layer norm, with a bias where the file has one. */
   layerNorm(x: Value, eps: number): Value {
     const shape = [this.g.width(x)];
-    const bias = this.#weight(this.#modelNames("norm", "bias"), shape);
+    const names = this.#modelNames("norm", "bias");
+    const bias = this.tensors.find(names) === undefined ? undefined : this.#weight(names, shape);
     return this.g.layerNorm(x, this.#weight(this.#modelNames("norm", "weight"), shape), bias, eps);
   }
 
   /**
-   * The logits: an output matrix of its own, or the embeddings again where the two are tied. GGUF leaves a tied
-   * matrix out; config.json says so (`tiedByDefault` where it is silent).
+   * The logits: an output matrix of its own (by Hugging Face's name `name`; with a bias where the file has one), or the
+   * embeddings again where the two are tied. GGUF leaves a tied matrix out; config.json says so (`tiedByDefault` where it
+   * is silent).
    */
-  head(x: Value, tiedByDefault: boolean): Value {
+  head(x: Value, tiedByDefault: boolean, name = "lm_head"): Value {
     const width = this.g.width(x);
-    const embedding = this.#embedding(width);
-    const names =
-      this.config.format === "gguf" ? ["output.weight"] : ["lm_head.weight", "language_model.lm_head.weight"];
-    const absent = this.tensors.find(names) === undefined;
     const gguf = this.config.format === "gguf";
+    const names = (suffix: string): string[] =>
+      gguf ? [`output.${suffix}`] : [`${name}.${suffix}`, `language_model.${name}.${suffix}`];
+    const absent = this.tensors.find(names("weight")) === undefined;
     const tied = gguf ? absent : this.config.bool([null, "tie_word_embeddings"], tiedByDefault);
-    return this.g.linear(x, tied ? embedding : this.#weight(names, embedding.shape));
+    const embedding = this.#embedding(width);
+    if (tied) return this.g.linear(x, embedding);
+    const [vocabulary = 0] = embedding.shape;
+    const bias = this.tensors.find(names("bias")) && this.#weight(names("bias"), [vocabulary]);
+    return this.g.linear(x, this.#weight(names("weight"), embedding.shape), bias);
   }
 
   finish(logits: Value, contextLength: number): Graph {
@@ -102,72 +109,5 @@ export class Network<N extends TensorNames> {
   #weight(names: readonly string[], shape: readonly number[]): WeightRef {
     const { name } = this.tensors.get(names, shape);
     return { name, shape, parts: [{ tensor: name }] };
-  }
-}
-
-/** One layer: its parts by name, as steps of the network. */
-export class Layer<N extends TensorNames> {
-  readonly #g: GraphBuilder;
-  readonly #tensors: TensorFinder;
-  readonly #names: (part: string, suffix: string) => string[];
-
-  constructor(g: GraphBuilder, tensors: TensorFinder, names: (part: string, suffix: string) => string[]) {
-    this.#g = g;
-    this.#tensors = tensors;
-    this.#names = names;
-  }
-
-  /** Does the file have this part's weight? */
-  has(part: keyof N["layer"] & string): boolean {
-    return this.#tensors.find(this.#names(part, ".weight")) !== undefined;
-  }
-
-  /** x Wᵀ (+ bias): `[T, K]` → `[T, outputs]`. */
-  linear(x: Value, part: keyof N["layer"] & string, outputs: number, options: LinearOptions = {}): Value {
-    const inputs = this.#g.width(x);
-    const names = this.#names(part, ".weight");
-    const transposed = options.transposed === true && this.#tensors.artifact.config.format === "hf";
-    const { name } = this.#tensors.get(names, transposed ? [inputs, outputs] : [outputs, inputs]);
-    const source: WeightPart = transposed ? { tensor: name, transpose: true } : { tensor: name };
-    const biasNames = this.#names(part, ".bias");
-    const biased = options.bias === "required" || this.#tensors.find(biasNames) !== undefined;
-    const bias = biased ? this.#vector(biasNames, outputs) : undefined;
-    return this.#g.linear(x, { name, shape: [outputs, inputs], parts: [source] }, bias);
-  }
-
-  /** RMS norm over the whole width, or over each head where `headDim` is given. */
-  rmsNorm(
-    x: Value,
-    part: keyof N["layer"] & string,
-    eps: number,
-    options: { weightOffset?: 0 | 1; headDim?: number } = {},
-  ): Value {
-    const groupSize = options.headDim ?? this.#g.width(x);
-    const weight = this.#vector(this.#names(part, ".weight"), groupSize);
-    return this.#g.rmsNorm(x, weight, { eps, groupSize, weightOffset: options.weightOffset ?? 0 });
-  }
-
-  layerNorm(x: Value, part: keyof N["layer"] & string, eps: number): Value {
-    const width = this.#g.width(x);
-    const bias = this.#vector(this.#names(part, ".bias"), width);
-    return this.#g.layerNorm(x, this.#vector(this.#names(part, ".weight"), width), bias, eps);
-  }
-
-  /** A mixture of experts, `hidden` wide each (see the op `moe`). */
-  moe(
-    x: Value,
-    options: { experts: number; topK: number; hidden: number; normalize: boolean; activation: Activation },
-  ): Value {
-    const { hidden, ...rest } = options;
-    const width = this.#g.width(x);
-    const { name } = this.#tensors.get(this.#names("router", ".weight"), [options.experts, width]);
-    const router: WeightRef = { name, shape: [options.experts, width], parts: [{ tensor: name }] };
-    const find = (part: string, suffix: string): string[] => this.#names(part, suffix);
-    return this.#g.moe(x, { router, ...expertWeights(this.#tensors, find, options.experts, hidden, width), ...rest });
-  }
-
-  #vector(names: readonly string[], length: number): WeightRef {
-    const { name } = this.#tensors.get(names, [length]);
-    return { name, shape: [length], parts: [{ tensor: name }] };
   }
 }

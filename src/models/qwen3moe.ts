@@ -5,21 +5,14 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
 import { numberList } from "./config.ts";
 import type { ConfigReader } from "./config.ts";
-import { kvState, layerWindows, readActivation, readDimensions } from "./dimensions.ts";
+import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
 import { LLAMA_NAMES } from "./names.ts";
-import { Network } from "./network.ts";
-import { readRope } from "./rope.ts";
 
 export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const net = new Network(artifact, options.title, LLAMA_NAMES);
-  const { g, config } = net;
-  const d = readDimensions(config);
-  const { layers, width, heads, kvHeads, headDim, hidden, eps, contextLength } = d;
-  const rope = await readRope(artifact, config, { headDim, style: "half", contextLength, context: options.context });
-  const windows = layerWindows(config, layers, { onByDefault: false, firstLayer: 0 });
-  const activation = readActivation(config, "hidden_act", "silu");
-  const scale = 1 / Math.sqrt(headDim);
+  const windows = { onByDefault: false, firstLayer: 0 };
+  const decoder = await readDecoder(artifact, options, LLAMA_NAMES, { windows });
+  const { net, g, config, layers, width, headDim, qWidth, kvWidth, hidden, eps, activation } = decoder;
   const mixture = {
     // transformers 5 writes num_local_experts.
     experts: config.int([
@@ -38,22 +31,17 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const q = layer.rmsNorm(layer.linear(h, "q", heads * headDim), "qNorm", eps, { headDim });
-    const k = layer.rmsNorm(layer.linear(h, "k", kvHeads * headDim), "kNorm", eps, { headDim });
-    const v = layer.linear(h, "v", kvHeads * headDim);
-    const state = g.state(kvState(i, d, windows[i]));
-    x = g.add(x, layer.linear(g.attention(g.rope(q, rope), g.rope(k, rope), v, { state, heads, scale }), "o", width));
+    const q = layer.rmsNorm(layer.linear(h, "q", qWidth), "qNorm", eps, { headDim });
+    const k = layer.rmsNorm(layer.linear(h, "k", kvWidth), "kNorm", eps, { headDim });
+    const v = layer.linear(h, "v", kvWidth);
+    x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
 
     const m = layer.rmsNorm(x, "ffnNorm", eps);
     // GGUF has no list: a layer without a router is dense.
-    if (config.format === "gguf" ? !layer.has("router") : namedDense(i)) {
-      const gated = g.gate(layer.linear(m, "gate", hidden), layer.linear(m, "up", hidden), activation);
-      x = g.add(x, layer.linear(gated, "down", width));
-    } else {
-      x = g.add(x, layer.moe(m, mixture));
-    }
+    const dense = config.format === "gguf" ? !layer.has("router") : namedDense(i);
+    x = g.add(x, dense ? layer.gatedMlp(m, hidden, activation) : layer.moe(m, mixture));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), contextLength);
+  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
 }
 
 /** Layers with a plain MLP: those that `mlp_only_layers` names, and all but every `decoder_sparse_step`-th. */

@@ -34,14 +34,14 @@ export class MarkedText {
     return new MarkedText(value, value === "" ? [] : [{ end: value.length, origin }]);
   }
 
-  static join(parts: Iterable<MarkedText>): MarkedText {
-    let value = "";
+  static join(parts: readonly MarkedText[]): MarkedText {
+    let length = 0;
     const runs: Run[] = [];
     for (const part of parts) {
-      for (const run of part.#runs) pushRun(runs, value.length + run.end, run.origin);
-      value += part.value;
+      for (const run of part.#runs) pushRun(runs, length + run.end, run.origin);
+      length += part.length;
     }
-    return new MarkedText(value, runs);
+    return new MarkedText(parts.map(({ value }) => value).join(""), runs);
   }
 
   get length(): number {

@@ -1,7 +1,8 @@
 /**
- * A parity fixture as llama.cpp's converter would write it into a GGUF: other tensor names, other config keys, q and k
- * of Llama permuted, Gemma's norms with their 1 added, GPT-2's matrices transposed, experts stacked, rope factors as
- * tensors. It lets the same recorded logits judge how the families read GGUF.
+ * A parity fixture as llama.cpp's converter would write it into a GGUF: other tensor names, other config keys, q and k of
+ * Llama's kin permuted, Gemma's norms with their 1 added, GPT-2's matrices transposed, packed matrices taken apart, experts
+ * stacked, rope factors as tensors. It lets the same recorded logits judge how the families read GGUF. What the converter
+ * does is stated here on its own, not taken from src/models.
  */
 import type { MetaObject, ModelArtifact } from "../../src/artifact/artifact.ts";
 import { dequantize } from "../../src/artifact/dequantize.ts";
@@ -12,22 +13,91 @@ interface Values {
   readonly values: Float32Array;
 }
 
-/** [Hugging Face's name within a layer, GGUF's]. */
+/** What differs from one architecture to another; unmarked ones are written as they are, under other names. */
+interface Conversion {
+  /** llama.cpp's name; the model_type where absent. */
+  readonly arch?: string;
+  /** Pairs of a head's rows in q and k lie side by side. */
+  readonly permuted?: true;
+  /** Norms have their 1 added. */
+  readonly centred?: true;
+  /** Hugging Face's matrices are held as [K, N] (Conv1D). */
+  readonly transposed?: true;
+  /** Parts of a layer that are called differently from LAYER_NAMES. */
+  readonly names?: Readonly<Record<string, string>>;
+}
+
+/** The norms that stand after a block, where an architecture has such. */
+const POST_NORMS = {
+  post_attention_layernorm: "post_attention_norm",
+  post_feedforward_layernorm: "post_ffw_norm",
+} as const;
+const SANDWICHED = { ...POST_NORMS, pre_feedforward_layernorm: "ffn_norm" } as const;
+
+/** By config.json's model_type. Those that llama.cpp doesn't know are missing. */
+const CONVERSIONS: Readonly<Record<string, Conversion>> = {
+  arcee: { permuted: true },
+  baichuan: { permuted: true },
+  cohere: { arch: "command-r" },
+  cohere2: {},
+  ernie4_5: {},
+  exaone4: { names: POST_NORMS },
+  falcon: {},
+  gemma: { centred: true },
+  gemma2: { centred: true, names: SANDWICHED },
+  gemma3_text: { arch: "gemma3", centred: true, names: SANDWICHED },
+  glm: { arch: "chatglm" },
+  glm4: { names: { post_self_attn_layernorm: "post_attention_norm", post_mlp_layernorm: "post_ffw_norm" } },
+  gpt2: { transposed: true },
+  gpt_bigcode: { arch: "starcoder" },
+  gpt_neox: { arch: "gptneox" },
+  granite: { permuted: true },
+  granitemoe: { permuted: true },
+  granitemoeshared: { arch: "granitemoe", permuted: true },
+  hunyuan_v1_dense: { arch: "hunyuan-dense" },
+  internlm2: { permuted: true },
+  llama: { permuted: true },
+  minicpm: { permuted: true },
+  mistral: { arch: "llama", permuted: true },
+  mixtral: { arch: "llama", permuted: true },
+  olmo2: { names: POST_NORMS },
+  olmo3: { arch: "olmo2", names: POST_NORMS },
+  olmoe: {},
+  phi: { arch: "phi2" },
+  phi3: {},
+  qwen2: {},
+  qwen3: {},
+  qwen3_moe: { arch: "qwen3moe" },
+  seed_oss: { names: { post_attention_layernorm: "post_attention_norm" } },
+  smollm3: { permuted: true },
+  stablelm: {},
+  starcoder2: {},
+};
+
+/** Hugging Face's name within a layer → GGUF's. */
 const LAYER_NAMES: Readonly<Record<string, string>> = {
   input_layernorm: "attn_norm",
+  post_attention_layernorm: "ffn_norm",
   "self_attn.q_proj": "attn_q",
   "self_attn.k_proj": "attn_k",
   "self_attn.v_proj": "attn_v",
   "self_attn.o_proj": "attn_output",
   "self_attn.q_norm": "attn_q_norm",
   "self_attn.k_norm": "attn_k_norm",
+  "self_attn.query_layernorm": "attn_q_norm",
+  "self_attn.key_layernorm": "attn_k_norm",
   "self_attn.qkv_proj": "attn_qkv",
-  post_attention_layernorm: "ffn_norm",
+  "self_attn.dense": "attn_output",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
   "mlp.gate_up_proj": "ffn_up",
+  "mlp.fc1": "ffn_up",
+  "mlp.fc2": "ffn_down",
   "block_sparse_moe.gate": "ffn_gate_inp",
+  "block_sparse_moe.router.layer": "ffn_gate_inp",
+  "block_sparse_moe.output_linear": "ffn_down_exps",
+  "shared_mlp.output_linear": "ffn_down_shexp",
   "mlp.gate": "ffn_gate_inp",
   ln_1: "attn_norm",
   "attn.c_attn": "attn_qkv",
@@ -35,21 +105,35 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   ln_2: "ffn_norm",
   "mlp.c_fc": "ffn_up",
   "mlp.c_proj": "ffn_down",
-};
-const GEMMA_LAYER_NAMES: Readonly<Record<string, string>> = {
-  ...LAYER_NAMES,
-  post_attention_layernorm: "post_attention_norm",
-  pre_feedforward_layernorm: "ffn_norm",
-  post_feedforward_layernorm: "post_ffw_norm",
+  ln_mlp: "attn_norm",
+  ln_attn: "attn_norm_2",
+  "self_attention.dense": "attn_output",
+  "attention.dense": "attn_output",
+  "mlp.dense_h_to_4h": "ffn_up",
+  "mlp.dense_4h_to_h": "ffn_down",
+  attention_norm: "attn_norm",
+  ffn_norm: "ffn_norm",
+  "attention.wo": "attn_output",
+  "feed_forward.w1": "ffn_gate",
+  "feed_forward.w3": "ffn_up",
+  "feed_forward.w2": "ffn_down",
 };
 const MODEL_NAMES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "token_embd",
-  "model.norm": "output_norm",
-  lm_head: "output",
+  "model.tok_embeddings": "token_embd",
   "transformer.wte": "token_embd",
+  "transformer.word_embeddings": "token_embd",
+  "gpt_neox.embed_in": "token_embd",
   "transformer.wpe": "position_embd",
+  "model.norm": "output_norm",
+  "model.final_layernorm": "output_norm",
   "transformer.ln_f": "output_norm",
+  "gpt_neox.final_layer_norm": "output_norm",
+  lm_head: "output",
+  output: "output",
+  embed_out: "output",
 };
+const LAYER = /^(?:model\.layers|transformer\.h|gpt_neox\.layers)\.(\d+)\.(.*)$/;
 const EXPERT = /^(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.weight$/;
 const EXPERT_NAMES: Readonly<Record<string, string>> = {
   w1: "ffn_gate_exps",
@@ -59,6 +143,120 @@ const EXPERT_NAMES: Readonly<Record<string, string>> = {
   up_proj: "ffn_up_exps",
   down_proj: "ffn_down_exps",
 };
+
+interface HfConfig {
+  readonly [key: string]: unknown;
+}
+
+interface Sizes {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** Has llama.cpp an architecture for a model of this config? The oldest Falcon's serial blocks it doesn't know. */
+export function hasGguf(config: MetaObject): boolean {
+  const type = config["model_type"];
+  return typeof type === "string" && type in CONVERSIONS && config["parallel_attn"] !== false;
+}
+
+export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
+  const hf: HfConfig = artifact.config.values;
+  const conversion = CONVERSIONS[artifact.config.architecture];
+  if (conversion === undefined) throw new Error(`llama.cpp has no "${artifact.config.architecture}"`);
+  const arch = conversion.arch ?? artifact.config.architecture;
+  const number = (...keys: string[]): number =>
+    keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0;
+  const heads = number("num_attention_heads", "n_head");
+  const single = hf["multi_query"] === true && hf["new_decoder_architecture"] !== true;
+  const sizes: Sizes = {
+    heads,
+    kvHeads: single ? 1 : number("num_kv_heads", "num_key_value_heads") || heads,
+    headDim: number("head_dim") || number("hidden_size", "n_embd") / heads,
+  };
+  const maker = new TensorMaker(0);
+  const write = (name: string, { shape, values }: Values): void => void maker.values(name, "F32", shape, values);
+  const stacks = new Map<string, Map<number, Values>>();
+  for (const [name, tensor] of await readValues(artifact)) {
+    const layer = LAYER.exec(name);
+    const rest = layer?.[2] ?? name;
+    const expert = EXPERT.exec(rest);
+    if (layer !== null && expert !== null) {
+      const key = `blk.${layer[1]}.${EXPERT_NAMES[expert[2] ?? ""]}.weight`;
+      stacks.set(key, (stacks.get(key) ?? new Map<number, Values>()).set(Number(expert[1]), tensor));
+      continue;
+    }
+    const [, part = "", suffix = ""] = /^(.*)\.(weight|bias)$/.exec(rest) ?? [];
+    if (layer === null) {
+      write(`${MODEL_NAMES[part]}.${suffix}`, conversion.centred && part === "model.norm" ? plusOne(tensor) : tensor);
+      continue;
+    }
+    for (const [own, values] of layerParts(part, tensor, conversion, sizes)) {
+      write(`blk.${layer[1]}.${own}.${suffix}`, values);
+    }
+  }
+  for (const [name, experts] of stacks) {
+    const inOrder = Array.from({ length: experts.size }, (_, e) => present(experts.get(e)));
+    write(name, { shape: [experts.size, ...present(inOrder[0]).shape], values: join(inOrder).values });
+  }
+  const values = { ...ggufKeys(arch, hf, number, sizes), ...ropeKeys(arch, hf, sizes.headDim, maker) };
+  return {
+    ...maker.artifact(),
+    name: `${artifact.name} as GGUF`,
+    config: { format: "gguf", architecture: arch, values },
+  };
+}
+
+function present(tensor: Values | undefined): Values {
+  if (tensor === undefined) throw new Error("a tensor of a packed or stacked matrix is missing");
+  return tensor;
+}
+
+/** What becomes of one tensor of a layer: [GGUF's name, its values]. */
+function layerParts(part: string, tensor: Values, conversion: Conversion, sizes: Sizes): [string, Values][] {
+  const { heads, kvHeads, headDim } = sizes;
+  const own = conversion.names?.[part] ?? LAYER_NAMES[part] ?? "";
+  const paired = (values: Values): Values => (conversion.permuted ? permuteHeads(values, headDim) : values);
+  switch (part) {
+    case "self_attn.q_proj":
+    case "self_attn.k_proj":
+      return [[own, paired(tensor)]];
+    case "self_attention.query_key_value":
+    case "attention.query_key_value": {
+      const [q, k, v] = takeApart(tensor, sizes);
+      return [["attn_qkv", join([q, k, v])]];
+    }
+    case "attention.wqkv": {
+      const [q, k, v] = takeApart(tensor, sizes);
+      return [
+        ["attn_q", paired(q)],
+        ["attn_k", paired(k)],
+        ["attn_v", v],
+      ];
+    }
+    case "self_attn.W_pack": {
+      const [q, kv] = [heads * headDim, kvHeads * headDim];
+      return [
+        ["attn_q", paired(rowsOf(tensor, 0, q))],
+        ["attn_k", paired(rowsOf(tensor, q, kv))],
+        ["attn_v", rowsOf(tensor, q + kv, kv)],
+      ];
+    }
+    case "block_sparse_moe.input_linear":
+    case "shared_mlp.input_linear": {
+      const kind = part.startsWith("shared") ? "shexp" : "exps";
+      return [
+        [`ffn_gate_${kind}`, halfOfRows(tensor, 0)],
+        [`ffn_up_${kind}`, halfOfRows(tensor, 1)],
+      ];
+    }
+    default: {
+      if (own === "") throw new Error(`GGUF has no name for "${part}"`);
+      if (conversion.transposed && tensor.shape.length === 2) return [[own, transposed(tensor)]];
+      return [[own, conversion.centred && part.includes("norm") ? plusOne(tensor) : tensor]];
+    }
+  }
+}
 
 async function readValues(artifact: ModelArtifact): Promise<Map<string, Values>> {
   const all = new Map<string, Values>();
@@ -70,9 +268,55 @@ async function readValues(artifact: ModelArtifact): Promise<Map<string, Values>>
   return all;
 }
 
+/** Columns of a matrix; a vector counts as one column. */
+function columnsOf({ shape }: Values): number {
+  return shape.length === 1 ? 1 : (shape.at(-1) ?? 1);
+}
+
+function rowsOf(tensor: Values, start: number, count: number): Values {
+  const columns = columnsOf(tensor);
+  const values = tensor.values.subarray(start * columns, (start + count) * columns);
+  return { shape: [count, ...tensor.shape.slice(1)], values };
+}
+
+/** Tensors of equal columns, one after another. */
+function join(tensors: readonly Values[]): Values {
+  const first = present(tensors[0]);
+  const values = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.values.length, 0));
+  let at = 0;
+  for (const tensor of tensors) {
+    values.set(tensor.values, at);
+    at += tensor.values.length;
+  }
+  return { shape: [values.length / columnsOf(first), ...first.shape.slice(1)], values };
+}
+
+/** [E, 2F, d] → [E, F, d]: the first or second half of each expert's rows; [2F, d] alike. */
+function halfOfRows(tensor: Values, half: 0 | 1): Values {
+  const rows = tensor.shape.at(-2) ?? 0;
+  const flat: Values = { shape: [tensor.values.length / columnsOf(tensor), columnsOf(tensor)], values: tensor.values };
+  const experts = Array.from({ length: (flat.shape[0] ?? 0) / rows }, (_, e) =>
+    rowsOf(flat, e * rows + (half * rows) / 2, rows / 2),
+  );
+  return { shape: [...tensor.shape.slice(0, -2), rows / 2, columnsOf(tensor)], values: join(experts).values };
+}
+
+/** For each key/value head its queries' rows, its key's, its value's → all queries, all keys, all values. */
+function takeApart(tensor: Values, { heads, kvHeads, headDim }: Sizes): [q: Values, k: Values, v: Values] {
+  const queries = heads / kvHeads;
+  const pick = (first: number, count: number): Values =>
+    join(
+      Array.from({ length: kvHeads }, (_, group) =>
+        rowsOf(tensor, (group * (queries + 2) + first) * headDim, count * headDim),
+      ),
+    );
+  return [pick(0, queries), pick(queries, 1), pick(queries + 1, 1)];
+}
+
 /** Rows (h, half, i) of each head become (h, i, half). */
-function permuteHeads({ shape, values }: Values, headDim: number): Values {
-  const columns = shape[1] ?? 1;
+function permuteHeads(tensor: Values, headDim: number): Values {
+  const { shape, values } = tensor;
+  const columns = columnsOf(tensor);
   const out = new Float32Array(values.length);
   const n = headDim / 2;
   for (let row = 0; row < values.length / columns; row++) {
@@ -83,6 +327,10 @@ function permuteHeads({ shape, values }: Values, headDim: number): Values {
   return { shape, values: out };
 }
 
+function plusOne({ shape, values }: Values): Values {
+  return { shape, values: values.map((x) => x + 1) };
+}
+
 function transposed({ shape, values }: Values): Values {
   const [k = 1, n = 1] = shape;
   const out = new Float32Array(values.length);
@@ -90,80 +338,48 @@ function transposed({ shape, values }: Values): Values {
   return { shape: [n, k], values: out };
 }
 
-interface HfConfig {
-  readonly [key: string]: unknown;
-}
-
-export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
-  const hf: HfConfig = artifact.config.values;
-  const { architecture } = artifact.config;
-  const arch =
-    { mistral: "llama", mixtral: "llama", gemma3_text: "gemma3", qwen3_moe: "qwen3moe" }[architecture] ?? architecture;
-  const number = (...keys: string[]): number =>
-    keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0;
-  const headDim = number("head_dim") || number("hidden_size", "n_embd") / number("num_attention_heads", "n_head");
-  const maker = new TensorMaker(0);
-  const stacks = new Map<string, Map<number, Values>>();
-  for (const [name, tensor] of await readValues(artifact)) {
-    const layer = /^(?:model\.layers|transformer\.h)\.(\d+)\.(.*)$/.exec(name);
-    const rest = layer?.[2] ?? name;
-    const expert = EXPERT.exec(rest);
-    if (layer !== null && expert !== null) {
-      const key = `blk.${layer[1]}.${EXPERT_NAMES[expert[2] ?? ""]}.weight`;
-      stacks.set(key, (stacks.get(key) ?? new Map<number, Values>()).set(Number(expert[1]), tensor));
-      continue;
-    }
-    const [, part = "", suffix = ""] = /^(.*)\.(weight|bias)$/.exec(rest) ?? [];
-    const own = (arch === "gemma3" ? GEMMA_LAYER_NAMES : LAYER_NAMES)[part];
-    const target = layer === null ? `${MODEL_NAMES[part]}.${suffix}` : `blk.${layer[1]}.${own}.${suffix}`;
-    let out = tensor;
-    if (arch === "llama" && /[qk]_proj/.test(part)) out = permuteHeads(tensor, headDim);
-    if (arch === "gemma3" && part.includes("norm")) out = { ...tensor, values: tensor.values.map((x) => x + 1) };
-    if (arch === "gpt2" && layer !== null && tensor.shape.length === 2) out = transposed(tensor);
-    maker.values(target, "F32", out.shape, Array.from(out.values));
-  }
-  for (const [name, experts] of stacks) {
-    const first = experts.get(0);
-    const values = Array.from({ length: experts.size }, (_, e) => Array.from(experts.get(e)?.values ?? [])).flat();
-    maker.values(name, "F32", [experts.size, ...(first?.shape ?? [])], values);
-  }
-  const values = {
-    ...ggufKeys(arch, number, headDim),
-    ...ropeKeys(arch, hf, headDim, maker),
-  };
-  return {
-    ...maker.artifact(),
-    name: `${artifact.name} as GGUF`,
-    config: { format: "gguf", architecture: arch, values },
-  };
-}
-
-function ggufKeys(arch: string, number: (...keys: string[]) => number, headDim: number): MetaObject {
+function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => number, sizes: Sizes): MetaObject {
+  const width = number("hidden_size", "n_embd");
+  const layers = number("num_hidden_layers", "n_layer");
+  const { heads, kvHeads, headDim } = sizes;
+  const minicpm = arch === "minicpm";
   const keys: Record<string, number> = {
-    block_count: number("num_hidden_layers", "n_layer"),
-    embedding_length: number("hidden_size", "n_embd"),
-    "attention.head_count": number("num_attention_heads", "n_head"),
-    "attention.head_count_kv": number("num_key_value_heads", "n_head"),
+    block_count: layers,
+    embedding_length: width,
+    "attention.head_count": heads,
+    "attention.head_count_kv": kvHeads,
     "attention.key_length": headDim,
     "attention.value_length": headDim,
-    feed_forward_length: number("intermediate_size", "n_inner"),
+    feed_forward_length: number("intermediate_size", "ffn_hidden_size", "n_inner") || 4 * width,
     "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
-    "attention.layer_norm_epsilon": number("layer_norm_epsilon"),
+    "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
     context_length: number("max_position_embeddings", "n_positions"),
     // The converter writes no window for families that can switch it off.
     "attention.sliding_window": arch.startsWith("qwen") ? 0 : number("sliding_window"),
     expert_count: number("num_local_experts", "num_experts"),
     expert_used_count: number("num_experts_per_tok"),
     expert_feed_forward_length: number("moe_intermediate_size"),
+    expert_shared_feed_forward_length: number("shared_intermediate_size"),
+    attn_logit_softcapping: number("attn_logit_softcapping"),
     final_logit_softcapping: number("final_logit_softcapping"),
+    embedding_scale: number("embedding_multiplier", "scale_emb"),
+    residual_scale: minicpm ? number("scale_depth") / Math.sqrt(layers) : number("residual_multiplier"),
+    "attention.scale": number("attention_multiplier"),
+    logit_scale: minicpm ? width / number("dim_model_base") : number("logits_scaling", "logit_scale"),
   };
-  const set = Object.entries(keys).filter(([, value]) => value !== 0);
+  const set: [string, number | boolean | boolean[]][] = Object.entries(keys).filter(([, value]) => value !== 0);
+  const types: unknown = hf["layer_types"];
+  if (arch === "exaone4" && Array.isArray(types))
+    set.push(["attention.sliding_window_pattern", types.map((type) => type === "sliding_attention")]);
+  const parallel = hf["use_parallel_residual"];
+  if (typeof parallel === "boolean") set.push(["use_parallel_residual", parallel]);
   return Object.fromEntries(set.map(([key, value]) => [`${arch}.${key}`, value]));
 }
 
 interface RopeParameters {
   readonly rope_theta: number;
   readonly rope_type: string;
+  readonly partial_rotary_factor?: number;
   readonly factor?: number;
   readonly original_max_position_embeddings?: number;
   readonly low_freq_factor?: number;
@@ -182,8 +398,13 @@ function ropeKeys(arch: string, hf: HfConfig, headDim: number, maker: TensorMake
     original_max_position_embeddings: original = 0,
     low_freq_factor: low = 1,
     high_freq_factor: high = 4,
+    partial_rotary_factor: share = 1,
   } = rope;
-  const keys: Record<string, number | string> = { [`${arch}.rope.freq_base`]: rope.rope_theta };
+  const turned = Math.floor(headDim * share);
+  const keys: Record<string, number | string> = {
+    [`${arch}.rope.freq_base`]: rope.rope_theta,
+    [`${arch}.rope.dimension_count`]: turned,
+  };
   if (rope.rope_type === "linear" || rope.rope_type === "yarn") {
     keys[`${arch}.rope.scaling.type`] = rope.rope_type;
     keys[`${arch}.rope.scaling.factor`] = factor;

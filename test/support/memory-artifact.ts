@@ -34,12 +34,26 @@ export class TensorMaker {
   }
 
   /** Given values, rounded to F32, F16 or BF16. */
-  values(name: string, dtype: "F32" | "F16" | "BF16", shape: readonly number[], values: readonly number[]): WeightRef {
+  values(name: string, dtype: "F32" | "F16" | "BF16", shape: readonly number[], values: ArrayLike<number>): WeightRef {
     const f32 = Float32Array.from(values);
     if (dtype === "F32") return this.#add(name, dtype, shape, new Uint8Array(f32.buffer));
     const bits = new Uint32Array(f32.buffer);
     const halves = Uint16Array.from(f32, (x, i) => (dtype === "F16" ? numberToHalf(x) : (bits[i] ?? 0) >>> 16));
     return this.#add(name, dtype, shape, new Uint8Array(halves.buffer));
+  }
+
+  /** Q8_0 of `scale` · normal values: a model that computes something, which random blocks don't. */
+  q8(name: string, shape: readonly number[], scale: number): WeightRef {
+    const count = shape.reduce((product, n) => product * n, 1);
+    const bytes = new Uint8Array((count / 32) * 34);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < bytes.length; at += 34) {
+      const values = Array.from({ length: 32 }, () => scale * this.#random.normal());
+      const step = Math.max(...values.map(Math.abs)) / 127;
+      view.setUint16(at, numberToHalf(step), true);
+      for (const [i, value] of values.entries()) view.setInt8(at + 2 + i, Math.round(value / step));
+    }
+    return this.#add(name, "Q8_0", shape, bytes);
   }
 
   artifact(): ModelArtifact {

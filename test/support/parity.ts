@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import type { ModelArtifact } from "../../src/artifact/artifact.ts";
+import type { MetaObject, ModelArtifact } from "../../src/artifact/artifact.ts";
 import { memorySource } from "../../src/artifact/byte-source.ts";
 import { hfArtifact } from "../../src/artifact/hf-artifact.ts";
 import { readSafetensors } from "../../src/artifact/safetensors.ts";
@@ -29,11 +29,15 @@ export function parityFamilies(): string[] {
   return readdirSync(FOLDER).toSorted();
 }
 
+export function parityConfig(name: string): MetaObject {
+  return JSON.parse(configText(name)) as MetaObject;
+}
+
 /** A fixture's files: the config as text, the checkpoint as the bytes of a safetensors file. */
 export function parityFiles(name: string): { readonly config: string; readonly weights: Uint8Array } {
   const { dtype, tensors } = recorded(name);
   return {
-    config: readFileSync(path.join(FOLDER, name, "config.json"), "utf8"),
+    config: configText(name),
     weights: seededSafetensors(name, dtype, tensors),
   };
 }
@@ -47,6 +51,10 @@ export async function openParityCase(name: string): Promise<ParityCase> {
   const bytes = readFileSync(path.join(FOLDER, name, "logits.f32"));
   const logits = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
   return { name, artifact, tokens, positions, vocabulary, logits };
+}
+
+function configText(name: string): string {
+  return readFileSync(path.join(FOLDER, name, "config.json"), "utf8");
 }
 
 interface Recorded extends Pick<ParityCase, "tokens" | "positions" | "vocabulary"> {
@@ -81,7 +89,7 @@ export async function runParity(
   schedules: readonly Schedule[],
 ): Promise<ParityResult[]> {
   const { artifact, tokens, positions, vocabulary } = parityCase;
-  const { graph } = await modelGraph(artifact);
+  const { graph } = await modelGraph(artifact, { context: tokens.length });
   const runner = await ProgramRunner.create(backend, artifact, graph, { kv: "f32", context: tokens.length });
   try {
     const results: ParityResult[] = [];

@@ -90,9 +90,13 @@ export class ToyModel {
   }
 
   #weight(name: string, dtype: "F32" | "Q8_0", shape: readonly number[], scale: number, offset = 0): WeightRef {
-    const made = this.#made.get(name) ?? this.tensors.tensor(name, dtype, shape, scale, offset);
-    this.#made.set(name, made);
-    return made;
+    let weight = this.#made.get(name);
+    if (weight === undefined) {
+      const { tensors } = this;
+      weight = dtype === "Q8_0" ? tensors.q8(name, shape, scale) : tensors.tensor(name, dtype, shape, scale, offset);
+      this.#made.set(name, weight);
+    }
+    return weight;
   }
 }
 

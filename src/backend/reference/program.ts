@@ -76,7 +76,8 @@ export class ReferenceProgram implements Program {
     void timeline.enqueue(async () => {
       await before?.end;
       for (const { step: other } of named) await other.end;
-      if (!step.ended) this.#begin(step, named);
+      if (step.ended) this.#slots.close(plan);
+      else this.#begin(step, named);
     });
     return step;
   }
@@ -84,6 +85,7 @@ export class ReferenceProgram implements Program {
   /** Everything up to the samples. */
   #begin(step: Step, named: readonly SampleOf[]): void {
     const { plan } = step;
+    step.begun = true;
     if (named.some(({ step: other }) => other.sampleIds === undefined)) {
       this.#fail(step, "unrun", "a step whose sample it names has failed");
       return;
@@ -128,7 +130,8 @@ export class ReferenceProgram implements Program {
     const ended = this.#inFlight.splice(at);
     if (this.#computed?.step === step) this.#computed = undefined;
     for (const one of ended) {
-      this.#slots.drop(one.plan);
+      this.#slots.undeclare(one.plan);
+      if (one.begun) this.#slots.close(one.plan);
       one.fail(one === step ? new StepError(reason, message, { cause }) : new StepError("unrun", `unrun: ${message}`));
     }
   }

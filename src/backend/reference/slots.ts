@@ -56,12 +56,14 @@ export class SamplerSlots {
     return found;
   }
 
-  /** Closes all slots that a failed step names. */
-  drop(plan: StepPlan): void {
-    for (const slot of namedSlots(plan)) {
-      this.#slots[slot] = undefined;
-      this.#open[slot] = false;
-    }
+  /** A step has failed: later ones find all slots closed that it names. */
+  undeclare(plan: StepPlan): void {
+    for (const slot of namedSlots(plan)) this.#open[slot] = false;
+  }
+
+  /** Closes all slots that a failed step names, once those before it have ended. */
+  close(plan: StepPlan): void {
+    for (const slot of namedSlots(plan)) this.#slots[slot] = undefined;
   }
 }
 

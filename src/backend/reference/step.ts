@@ -15,6 +15,8 @@ export class Step implements StepHandle {
   readonly masks = new Map<number, Mask>();
   /** The samples of a step that ended well. */
   sampleIds: Int32Array | undefined;
+  /** Its turn has come: the steps before it have ended. */
+  begun = false;
   ended = false;
   readonly #onMasks: (step: Step) => void;
   readonly #onCancel: (step: Step) => void;

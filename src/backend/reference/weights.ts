@@ -116,8 +116,9 @@ export function tensorOf(source: ModelArtifact, name: string): Tensor {
 /** Values of a part: its rows times the weight's columns. */
 function partCount(tensor: Tensor, weight: WeightRef, part: WeightPart): number {
   const whole = tensor.shape.reduce((product, n) => product * n, 1);
-  if (weight.shape.length === 1 || part.transpose === true || part.rowCount === undefined) return whole;
-  return part.rowCount * (weight.shape.at(-1) ?? 1);
+  if (part.transpose === true || part.rowCount === undefined) return whole;
+  // A vector's rows are its values.
+  return weight.shape.length === 1 ? part.rowCount : part.rowCount * (weight.shape.at(-1) ?? 1);
 }
 
 function partBytes(source: ModelArtifact, weight: WeightRef, part: WeightPart): number {
@@ -133,7 +134,7 @@ async function readPart(
   progress: (bytes: number) => void,
 ): Promise<void> {
   const { blockSize, blockBytes } = DTYPES[tensor.dtype];
-  const columns = tensor.shape.at(-1) ?? 1;
+  const columns = tensor.shape.length === 1 ? 1 : (tensor.shape.at(-1) ?? 1);
   const first = ((part.rowStart ?? 0) * columns * blockBytes) / blockSize;
   const bytes = (out.length / blockSize) * blockBytes;
   const piece = Math.max(1, Math.floor(PIECE_BYTES / blockBytes)) * blockBytes;

@@ -13,7 +13,7 @@ import { MODEL, SAMPLING } from "../common-flags.ts";
 import { fitConversation } from "../conversation.ts";
 import { InterruptedError, UsageError } from "../exit.ts";
 import { createLineReader } from "../line-reader.ts";
-import { nearest } from "../nearest.ts";
+import { nearest } from "../../nearest.ts";
 import { loadModel } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 

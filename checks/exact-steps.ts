@@ -1,0 +1,85 @@
+/**
+ * check:exact's part on programs, without the engine: random workloads in which every mechanism of a step takes part
+ * (test/support/step-workload.ts), on toy models with windows, soft caps, experts, int8 weights and each KV type. With
+ * sabotage one mechanism after another is done wrong, and each fault must be found.
+ */
+import type { Backend, KvType } from "../src/backend/contract.ts";
+import { Random } from "../test/support/random.ts";
+import { faultyBackend } from "../test/support/step-faults.ts";
+import { randomStepJobs, StepModel, tellAlone } from "../test/support/step-jobs.ts";
+import { type Mechanism, type MechanismCounts, MECHANISMS, noCounts, StepMismatch } from "../test/support/step-walk.ts";
+import { runStepWorkload } from "../test/support/step-workload.ts";
+import type { ToyOptions } from "../test/support/toy-models.ts";
+
+const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
+const VARIANTS: readonly ToyOptions[] = [
+  {},
+  { dtype: "Q8_0", window: 24 },
+  { window: 5, softcap: 4 },
+  { experts: true, dtype: "Q8_0" },
+  { kvHeads: 1, window: 140 },
+];
+/** A fault that isn't found in so many workloads isn't found. */
+const PATIENCE = 60;
+
+/** Opens the backend for a workload: with how many threads, the caller decides. */
+export type OpenBackend = (threads: number) => Promise<Backend>;
+
+/** One workload; gives what differed, or undefined. */
+export async function runStepCase(
+  open: OpenBackend,
+  seed: number,
+  counts: MechanismCounts,
+): Promise<string | undefined> {
+  const random = new Random(seed);
+  const threads = random.between(1, 2);
+  return workload(random, await open(1), await open(threads), counts).catch((error: unknown) => {
+    throw new Error(`seed ${seed}`, { cause: error });
+  });
+}
+
+/** Plants a fault in each mechanism; gives those that were not found, and prints after how many workloads one was. */
+export async function sabotageSteps(open: OpenBackend, seed: number): Promise<Mechanism[]> {
+  const missed: Mechanism[] = [];
+  for (const mechanism of MECHANISMS) {
+    let found: number | undefined;
+    for (let round = 0; round < PATIENCE && found === undefined; round++) {
+      const [alone, together] = [await open(1), faultyBackend(await open(2), mechanism)];
+      if (await misfires(new Random(seed + round), alone, together)) found = round + 1;
+    }
+    console.log(`${mechanism.padEnd(30)} ${found === undefined ? "NOT FOUND" : `found in workload ${found}`}`);
+    if (found === undefined) missed.push(mechanism);
+  }
+  return missed;
+}
+
+/** A planted fault may also make a plan that is refused. */
+async function misfires(random: Random, alone: Backend, together: Backend): Promise<boolean> {
+  try {
+    return (await workload(random, alone, together, noCounts())) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
+async function workload(
+  random: Random,
+  alone: Backend,
+  together: Backend,
+  counts: MechanismCounts,
+): Promise<string | undefined> {
+  try {
+    const kv = KV_TYPES[random.below(KV_TYPES.length)] ?? "f16";
+    const model = new StepModel(random.next(), kv, VARIANTS[random.below(VARIANTS.length)] ?? {});
+    const jobs = randomStepJobs(random, random.between(1, 6));
+    const told = await tellAlone(alone, model, jobs);
+    await runStepWorkload(together, model, jobs, told, random, counts);
+    return undefined;
+  } catch (error) {
+    if (error instanceof StepMismatch) return error.message;
+    throw error;
+  } finally {
+    await together.close();
+    await alone.close();
+  }
+}

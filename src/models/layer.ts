@@ -1,0 +1,189 @@
+/**
+ * One layer of a network: its parts by name (names.ts), as steps of the graph. Weights are found in the artifact and their
+ * shapes checked; a missing one is an ArtifactError. Where a file keeps parts in one matrix, they are taken apart here.
+ */
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Activation, Value, WeightPart, WeightRef } from "../graph/graph.ts";
+import type { Dimensions } from "./dimensions.ts";
+import { expertWeights } from "./experts.ts";
+import type { TensorNames } from "./names.ts";
+import type { TensorFinder } from "./tensors.ts";
+
+/** What differs from one linear to another. */
+export interface LinearOptions {
+  /** Biases are used where the file has them; "required": the family always has them. */
+  readonly bias?: "required";
+  /** Hugging Face's file holds the matrix as [K, N] (GPT-2's Conv1D). */
+  readonly transposed?: boolean;
+}
+
+export interface MoeOptions {
+  readonly experts: number;
+  readonly topK: number;
+  /** Columns inside one expert. */
+  readonly hidden: number;
+  readonly normalize: boolean;
+  readonly activation: Activation;
+}
+
+/** One value for each width. */
+type Split<W extends readonly number[]> = { readonly [I in keyof W]: Value };
+
+type Rows = Pick<Required<WeightPart>, "rowStart" | "rowCount">;
+
+export class Layer<N extends TensorNames> {
+  readonly #g: GraphBuilder;
+  readonly #tensors: TensorFinder;
+  /** What a part's tensor may be called; a part that the family doesn't have is found in no file. */
+  readonly #names: (part: string, suffix: string) => string[];
+
+  constructor(g: GraphBuilder, tensors: TensorFinder, names: (part: string, suffix: string) => string[]) {
+    this.#g = g;
+    this.#tensors = tensors;
+    this.#names = names;
+  }
+
+  /** Does the file have this part's weight? */
+  has(part: keyof N["layer"] & string): boolean {
+    return this.#has(part);
+  }
+
+  /** x Wᵀ (+ bias): `[T, K]` → `[T, outputs]`. */
+  linear(x: Value, part: keyof N["layer"] & string, outputs: number, options: LinearOptions = {}): Value {
+    return this.#linear(x, part, outputs, options);
+  }
+
+  /** A linear whose output is several values side by side: q, k and v in one matrix. */
+  split<const W extends readonly number[]>(
+    x: Value,
+    part: keyof N["layer"] & string,
+    widths: W,
+    options: LinearOptions = {},
+  ): Split<W> {
+    return this.#split(x, part, widths, options);
+  }
+
+  /**
+   * Queries, keys and values of one matrix that holds, for each key/value head, its queries' rows, then its key's, then
+   * its value's. GGUF's converter has put all queries first, then all keys, then all values.
+   */
+  groupedQkv(
+    x: Value,
+    part: keyof N["layer"] & string,
+    { heads, kvHeads, headDim }: Pick<Dimensions, "heads" | "kvHeads" | "headDim">,
+  ): readonly [q: Value, k: Value, v: Value] {
+    const widths = [heads * headDim, kvHeads * headDim, kvHeads * headDim] as const;
+    if (this.#tensors.artifact.config.format === "gguf") return this.#split(x, part, widths, {});
+    const perGroup = heads / kvHeads;
+    const stride = (perGroup + 2) * headDim;
+    const rows = (first: number, count: number): Rows[] =>
+      Array.from({ length: kvHeads }, (_, group) => ({
+        rowStart: group * stride + first * headDim,
+        rowCount: count * headDim,
+      }));
+    const total = kvHeads * stride;
+    return [
+      this.#linearRows(x, part, total, rows(0, perGroup), "q"),
+      this.#linearRows(x, part, total, rows(perGroup, 1), "k"),
+      this.#linearRows(x, part, total, rows(perGroup + 1, 1), "v"),
+    ];
+  }
+
+  /** down(activation(up x)), `hidden` wide inside. */
+  mlp(x: Value, hidden: number, activation: Activation, options: LinearOptions = {}): Value {
+    const up = this.#linear(x, "up", hidden, options);
+    return this.#linear(this.#g.activation(up, activation), "down", this.#g.width(x), options);
+  }
+
+  /**
+   * down(activation(gate x) · up x), `hidden` wide inside (Shazeer 2020); gate and up may stand in one matrix, `gateUp`.
+   * "shared": the parts of an expert that sees every token.
+   */
+  gatedMlp(x: Value, hidden: number, activation: Activation, which: "own" | "shared" = "own"): Value {
+    const [gateUp, gatePart, upPart, down] =
+      which === "own" ? ["gateUp", "gate", "up", "down"] : ["sharedGateUp", "sharedGate", "sharedUp", "sharedDown"];
+    const [gate, up] = this.#has(gateUp)
+      ? this.#split(x, gateUp, [hidden, hidden] as const, {})
+      : [this.#linear(x, gatePart, hidden, {}), this.#linear(x, upPart, hidden, {})];
+    return this.#linear(this.#g.gate(gate, up, activation), down, this.#g.width(x), {});
+  }
+
+  /** RMS norm over the whole width, or over each head where `headDim` is given. */
+  rmsNorm(
+    x: Value,
+    part: keyof N["layer"] & string,
+    eps: number,
+    options: { weightOffset?: 0 | 1; headDim?: number } = {},
+  ): Value {
+    const groupSize = options.headDim ?? this.#g.width(x);
+    const weight = this.#vector(this.#names(part, ".weight"), groupSize);
+    return this.#g.rmsNorm(x, weight, { eps, groupSize, weightOffset: options.weightOffset ?? 0 });
+  }
+
+  /** Layer norm, with a bias where the file has one, or always. */
+  layerNorm(x: Value, part: keyof N["layer"] & string, eps: number, options: Pick<LinearOptions, "bias"> = {}): Value {
+    const width = this.#g.width(x);
+    const weight = this.#vector(this.#names(part, ".weight"), width);
+    return this.#g.layerNorm(x, weight, this.#bias(part, width, options), eps);
+  }
+
+  /** A mixture of experts (see the op `moe`). */
+  moe(x: Value, { hidden, ...options }: MoeOptions): Value {
+    const width = this.#g.width(x);
+    const { name } = this.#tensors.get(this.#names("router", ".weight"), [options.experts, width]);
+    const router: WeightRef = { name, shape: [options.experts, width], parts: [{ tensor: name }] };
+    const find = (part: string, suffix: string): string[] => this.#names(part, suffix);
+    const weights = expertWeights(this.#tensors, find, options.experts, hidden, width);
+    return this.#g.moe(x, { router, ...weights, ...options });
+  }
+
+  #has(part: string): boolean {
+    return this.#tensors.find(this.#names(part, ".weight")) !== undefined;
+  }
+
+  #linear(x: Value, part: string, outputs: number, options: LinearOptions): Value {
+    const inputs = this.#g.width(x);
+    const names = this.#names(part, ".weight");
+    const transposed = options.transposed === true && this.#tensors.artifact.config.format === "hf";
+    const { name } = this.#tensors.get(names, transposed ? [inputs, outputs] : [outputs, inputs]);
+    const source: WeightPart = transposed ? { tensor: name, transpose: true } : { tensor: name };
+    const weight = { name, shape: [outputs, inputs], parts: [source] };
+    return this.#g.linear(x, weight, this.#bias(part, outputs, options));
+  }
+
+  #split<const W extends readonly number[]>(x: Value, part: string, widths: W, options: LinearOptions): Split<W> {
+    const total = widths.reduce((sum, width) => sum + width, 0);
+    const whole = this.#linear(x, part, total, options);
+    let start = 0;
+    const slices = widths.map((width) => {
+      start += width;
+      return this.#g.slice(whole, start - width, width);
+    });
+    return slices as unknown as Split<W>;
+  }
+
+  /** A linear of some rows of a stored matrix of `total` rows; `label` makes its name unique. */
+  #linearRows(x: Value, part: string, total: number, rows: readonly Rows[], label: string): Value {
+    const inputs = this.#g.width(x);
+    const { name } = this.#tensors.get(this.#names(part, ".weight"), [total, inputs]);
+    const bias = this.#bias(part, total, {});
+    const outputs = rows.reduce((sum, { rowCount }) => sum + rowCount, 0);
+    const pick = (tensor: string, shape: readonly number[]): WeightRef => ({
+      name: `${tensor} (${label})`,
+      shape,
+      parts: rows.map((range) => ({ tensor, ...range })),
+    });
+    return this.#g.linear(x, pick(name, [outputs, inputs]), bias && pick(bias.name, [outputs]));
+  }
+
+  #bias(part: string, length: number, { bias }: Pick<LinearOptions, "bias">): WeightRef | undefined {
+    const names = this.#names(part, ".bias");
+    const wanted = bias === "required" || this.#tensors.find(names) !== undefined;
+    return wanted ? this.#vector(names, length) : undefined;
+  }
+
+  #vector(names: readonly string[], length: number): WeightRef {
+    const { name } = this.#tensors.get(names, [length]);
+    return { name, shape: [length], parts: [{ tensor: name }] };
+  }
+}
