@@ -1,5 +1,7 @@
 // The part of the addon that runs steps: reads a plan, keeps the caller's result arrays while the step is in flight,
 // and tells the caller how it ended.
+#include <algorithm>
+
 #include "addon.h"
 #include "step.h"
 
@@ -202,8 +204,8 @@ ResultView readResult(Call& call, napi_value object, const PlanView& plan, const
 
 // The program's step in flight with this id, or null.
 RunStep* stepOf(const Program& program, int32_t id) {
-  for (AsyncJob* job : program.inFlight) {
-    auto* run = static_cast<RunStep*>(job);
+  for (const Program::Place& place : program.places) {
+    auto* run = static_cast<RunStep*>(place.job);
     if (run && run->step->id() == id) return run;
   }
   return nullptr;
@@ -222,17 +224,22 @@ napi_value runStep(napi_env env, napi_callback_info info) {
   if (call.failed) return nullptr;
   ResultView result = readResult(call, call.at(2), plan, *program);
   if (call.failed) return nullptr;
-  size_t place = 0;
-  while (place < kStepsInFlight && program->stepsOf[place]->state() != Step::State::Free) place++;
-  if (place == kStepsInFlight) {
+  auto inFlight = std::count_if(program->places.begin(), program->places.end(),
+                                [](const Program::Place& place) { return place.job && place.job->deferred; });
+  if (inFlight >= kStepsInFlight) {
     call.fail(kNativeError, "two steps of the program are in flight already");
+    return nullptr;
+  }
+  Program::Place* place = program->freePlace();
+  if (!place) {
+    call.fail(kMemoryError, "there is no memory for another step");
     return nullptr;
   }
   if (program->queue->stopping()) {
     call.fail(kNativeError, "the backend is closed");
     return nullptr;
   }
-  Step& step = *program->stepsOf[place];
+  Step& step = *place->step;
   auto job = std::make_unique<RunStep>();
   job->program = program;
   job->step = &step;
@@ -254,7 +261,7 @@ napi_value runStep(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   RunStep* raw = job.release();
-  program->inFlight[place] = raw;
+  place->job = raw;
   // Only the JavaScript thread stops the queue, and it is here.
   program->queue->submit({raw, program->pool.get(), &step});
   return promise;

@@ -132,28 +132,40 @@ bool Program::build(std::string& error) {
     return false;
   }
   stageTimes.assign(stages, 0);
-  for (auto& step : stepsOf) {
-    step.reset(new (std::nothrow) Step(*this));
-    if (!step || !step->reserve()) {
-      error = "a step of this size needs more memory than the system gives";
-      return false;
-    }
+  for (int i = 0; i < kStepsInFlight; i++) {
+    if (addPlace()) continue;
+    error = "a step of this size needs more memory than the system gives";
+    return false;
   }
   return true;
+}
+
+bool Program::addPlace() {
+  std::unique_ptr<Step> step(new (std::nothrow) Step(*this));
+  if (!step || !step->reserve()) return false;
+  places.push_back({std::move(step)});
+  return true;
+}
+
+Program::Place* Program::freePlace() {
+  auto isFree = [](const Place& place) { return place.job == nullptr; };
+  auto found = std::find_if(places.begin(), places.end(), isFree);
+  if (found != places.end()) return &*found;
+  return addPlace() ? &places.back() : nullptr;
 }
 
 void Program::learn(const Step& step) {
   if (step.era() < era) return;
   era = step.era() + 1;
-  for (auto& other : stepsOf) {
-    if (other->state() != Step::State::Free && other->id() >= step.id()) other->forget();
+  for (Place& place : places) {
+    if (place.job && place.step->id() >= step.id()) place.step->forget();
   }
 }
 
 void Program::settle(Step& step, bool failed) {
   if (failed) learn(step);
-  for (int i = 0; i < kStepsInFlight; i++) {
-    if (stepsOf[i].get() == &step) inFlight[i] = nullptr;
+  for (Place& place : places) {
+    if (place.step.get() == &step) place.job = nullptr;
   }
   step.release();
 }

@@ -55,6 +55,11 @@ struct ProgramSpec {
 
 class Program {
  public:
+  struct Place {
+    std::unique_ptr<Step> step;
+    AsyncJob* job = nullptr;  // null: the step is free
+  };
+
   // Null with a reason where memory isn't there.
   static std::shared_ptr<Program> create(std::shared_ptr<EffectQueue> queue, const Kernels& kernels,
                                          std::vector<std::shared_ptr<Weights>> weights, std::shared_ptr<Pool> pool,
@@ -78,6 +83,8 @@ class Program {
   size_t partialFloats() const { return partialFloats_; }
 
   // --- on the JavaScript thread ---
+  // A free step, made where there is none; null where there is no memory.
+  Place* freePlace();
   // The caller learns that this step comes to nothing: so do those that were submitted after it, up to now.
   void learn(const Step& step);
   // The step has ended, and the caller knows.
@@ -103,8 +110,8 @@ class Program {
   uint64_t outputTime = 0, steps = 0;
 
   // --- of the JavaScript thread ---
-  std::unique_ptr<Step> stepsOf[kStepsInFlight];
-  AsyncJob* inFlight[kStepsInFlight] = {};  // of the step at the same place; null: it is free
+  // A cancelled step that has not begun keeps its place until its turn comes, so there may be more than two.
+  std::vector<Place> places;
   List<uint8_t> openSlots;                  // once all that was submitted has run
   // Rises with each failure that the caller learns of: what was submitted before must not run.
   int64_t era = 0;
@@ -112,6 +119,7 @@ class Program {
  private:
   Program() = default;
   bool build(std::string& error);
+  bool addPlace();
   void prepare(Stage& stage);
   void cut(Cut& cut, const std::vector<Part>& parts, bool int8, int groupsPerUnit);
 
