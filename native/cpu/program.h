@@ -112,7 +112,7 @@ class Program {
   // --- of the JavaScript thread ---
   // A cancelled step that has not begun keeps its place until its turn comes, so there may be more than two.
   std::vector<Place> places;
-  List<uint8_t> openSlots;                  // once all that was submitted has run
+  List<uint8_t> openSlots;  // once all that was submitted has run
   // Rises with each failure that the caller learns of: what was submitted before must not run.
   int64_t era = 0;
 
