@@ -1,6 +1,7 @@
-// The part of the addon that compiles and runs programs: reads the lowering's instructions, a sampler's parameters and
-// a step's plan into the executor's own structures.
-#include <cstring>
+// The part of the addon that compiles programs: reads the lowering's stages (src/backend/cpu/native.ts) into the
+// executor's own structures. Every number is checked here, against the arena, the weights and the pool: behind this
+// file nobody asks again.
+#include <type_traits>
 
 #include "addon.h"
 
@@ -8,333 +9,397 @@ namespace millrace {
 
 namespace {
 
-struct Reader {
-  Call& call;
-  Weights& weights;
-  Pool& pool;
-  size_t arenaBytes;
+class Reader {
+ public:
+  Reader(Call& call, const std::vector<std::shared_ptr<Weights>>& weights, const Pool& pool, const ProgramSpec& spec)
+      : call_(call), weights_(weights), pool_(pool), spec_(spec) {}
 
-  size_t offset(napi_value value) {
-    size_t at = call.size(value);
-    if (!call.failed && (at > arenaBytes || at % 4 != 0)) call.fail(kNativeError, "a buffer lies outside of the arena");
-    return at;
+  // Stages over at most so many rows.
+  void stages(napi_value list, int32_t rows, std::vector<Stage>& out) {
+    uint32_t count = call_.length(list);
+    for (uint32_t i = 0; i < count && !call_.failed; i++) {
+      out.emplace_back();
+      stage(call_.element(list, i), rows, out.back());
+    }
   }
-  Span span(napi_value object, const char* name) {
-    napi_value list = call.property(object, name);
-    if (call.failed || call.isUndefined(list)) return {};
-    return {offset(call.element(list, 0)), call.size(call.element(list, 1))};
+
+  Span span(napi_value object, const char* name, int64_t rows, int64_t cols) {
+    napi_value list = call_.property(object, name);
+    Span span{call_.size(call_.element(list, 0)), call_.size(call_.element(list, 1))};
+    if (call_.failed) return span;
+    size_t stride = span.stride, wanted = static_cast<size_t>(cols);
+    require(rows >= 1 && cols >= 1 && (rows == 1 || stride >= wanted), name);
+    if (!call_.failed)
+      room(span.at, 4 * static_cast<double>(stride) * static_cast<double>(rows - 1) + 4.0 * cols, name);
+    return span;
   }
-  Span8 span8(napi_value object, const char* name, bool& present) {
-    napi_value list = call.property(object, name);
-    present = !call.failed && !call.isUndefined(list);
-    if (!present) return {};
-    return {offset(call.element(list, 0)), offset(call.element(list, 1)), offset(call.element(list, 2)),
-            call.int32(call.element(list, 3))};
+
+  // The matrices' rows and columns where they are the rows of a table.
+  void table(napi_value object, std::vector<Part>& parts, int32_t cols, int32_t least) {
+    int64_t rows = readParts(object, parts, cols);
+    require(rows >= least, "a table has fewer rows than there are ids");
+    for (const Part& part : parts) require(part.w->experts == 1, "a table of experts");
   }
-  int32_t int32(napi_value object, const char* name, int32_t otherwise = 0) {
-    napi_value value = call.property(object, name);
-    return call.failed || call.isUndefined(value) ? otherwise : call.int32(value);
+
+ private:
+  void require(bool condition, const char* what) {
+    if (!condition) call_.fail(kNativeError, std::string("a stage doesn't fit together: ") + what);
   }
-  float number(napi_value object, const char* name, float otherwise = 0) {
-    napi_value value = call.property(object, name);
-    return call.failed || call.isUndefined(value) ? otherwise : static_cast<float>(call.number(value));
+  void room(size_t at, double bytes, const char* what) {
+    require(at % 4 == 0 && static_cast<double>(at) + bytes <= static_cast<double>(spec_.arenaBytes), what);
   }
-  bool flag(napi_value object, const char* name) {
-    napi_value value = call.property(object, name);
-    return !call.failed && !call.isUndefined(value) && call.boolean(value);
+  int32_t int32(napi_value object, const char* name, int64_t least = 1, int64_t most = INT32_MAX) {
+    return static_cast<int32_t>(call_.integer(call_.property(object, name), least, most));
+  }
+  float number(napi_value object, const char* name) {
+    return static_cast<float>(call_.number(call_.property(object, name)));
+  }
+  bool flag(napi_value object, const char* name) { return call_.boolean(call_.property(object, name)); }
+
+  Span8 span8(napi_value object, const char* name, int64_t rows, int32_t cols) {
+    napi_value list = call_.property(object, name);
+    Span8 q{call_.size(call_.element(list, 0)), call_.size(call_.element(list, 1)), call_.size(call_.element(list, 2)),
+            call_.int32(call_.element(list, 3))};
+    if (call_.failed) return q;
+    require(q.cols == cols && cols % kActBlock == 0, name);
+    double codes = static_cast<double>(rows) * cols;
+    room(q.codes, codes, name);
+    room(q.scales, codes / kActBlock * 4, name);
+    room(q.sums, codes / 16 * 4, name);
+    return q;
+  }
+  Operand operand(napi_value object, int64_t rows, int32_t cols, const std::vector<Part>& parts) {
+    Operand x;
+    x.int8 = call_.has(object, "q");
+    if (x.int8) x.q = span8(object, "q", rows, cols);
+    else x.x = span(object, "x", rows, cols);
+    for (const Part& part : parts) require(readsInt8(part.format) == x.int8, "a product reads rows of another kind");
+    return x;
+  }
+  ExpertLists lists(napi_value object, int64_t experts, int64_t assignments) {
+    napi_value list = call_.property(object, "lists");
+    ExpertLists lists{call_.size(call_.element(list, 0)), call_.size(call_.element(list, 1)),
+                      call_.size(call_.element(list, 2)), call_.size(call_.element(list, 3))};
+    if (call_.failed) return lists;
+    room(lists.offsets, 4.0 * (experts + 1), "lists");
+    room(lists.active, 4.0 * (experts + 1), "lists");
+    room(lists.rowIndex, 4.0 * assignments, "lists");
+    room(lists.place, 4.0 * assignments, "lists");
+    return lists;
+  }
+  std::shared_ptr<Weights> holder(napi_value index) {
+    auto i = static_cast<size_t>(call_.integer(index, 0, static_cast<int64_t>(weights_.size()) - 1));
+    return call_.failed ? nullptr : weights_[i];
   }
   const float* vector(napi_value object, const char* name, int32_t length) {
-    napi_value value = call.property(object, name);
-    if (call.failed || call.isUndefined(value)) return nullptr;
-    const float* data = weights.vector(call.int32(value), static_cast<size_t>(length));
-    if (!data) call.fail(kNativeError, std::string("no vector for ") + name);
+    napi_value pair = call_.property(object, name);
+    auto weights = holder(call_.element(pair, 0));
+    int32_t index = call_.int32(call_.element(pair, 1));
+    if (call_.failed) return nullptr;
+    const float* data = weights->vector(index, static_cast<size_t>(length));
+    require(data != nullptr, name);
     return data;
   }
-
-  std::unique_ptr<Instruction> instruction(napi_value object) {
-    auto in = std::make_unique<Instruction>();
-    std::string name = call.string(call.property(object, "op"));
-    int op = 0;
-    for (const char* known : kOpNames) {
-      if (name == known) break;
-      op++;
+  // Triples (weights, matrix, first row), one after another from row 0 on, all `cols` wide. Returns the rows together.
+  int64_t readParts(napi_value object, std::vector<Part>& parts, int32_t cols) {
+    napi_value list = call_.property(object, "parts");
+    uint32_t count = call_.length(list);
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < count && !call_.failed; i++) {
+      napi_value triple = call_.element(list, i);
+      auto weights = holder(call_.element(triple, 0));
+      int32_t index = call_.int32(call_.element(triple, 1)), first = call_.int32(call_.element(triple, 2));
+      if (call_.failed) break;
+      const Matrix* w = weights->matrix(index);
+      require(w && w->cols == cols && first == rows, "a matrix has another shape");
+      if (call_.failed) break;
+      parts.push_back({w, first, groupsOf(*w), w->format});
+      rows += w->rows;
     }
-    if (op == static_cast<int>(std::size(kOpNames))) call.fail(kNativeError, "unknown instruction " + name);
-    in->op = static_cast<Op>(op);
-    in->outputs = flag(object, "outputs");
-    in->perRow = int32(object, "perRow", 1);
-    in->x = span(object, "x");
-    in->y = span(object, "y");
-    in->z = span(object, "z");
-    in->t = span(object, "t");
-    in->q = span8(object, "q", in->int8);
-    in->q2 = span8(object, "q2", in->emits8);
-    in->cols = int32(object, "cols");
-    in->groupSize = int32(object, "groupSize", in->cols);
-    in->heads = int32(object, "heads");
-    in->headDim = int32(object, "headDim");
-    in->n = int32(object, "n");
-    in->topK = int32(object, "topK");
-    in->eps = number(object, "eps");
-    in->offset = number(object, "offset");
-    in->factor = number(object, "factor", 1);
-    in->hasResidual = flag(object, "residual");
-    in->interleaved = flag(object, "interleaved");
-    in->normalize = flag(object, "normalize");
-    in->gather = flag(object, "gather");
-    in->weight = vector(object, "weight", in->op == Op::RmsNorm ? in->groupSize : in->cols);
-    in->bias = vector(object, "bias", in->cols);
-    if (call.has(object, "activation")) {
-      std::string activation = call.string(call.property(object, "activation"));
-      if (activation == "silu") in->activation = Activation::Silu;
-      else if (activation == "gelu") in->activation = Activation::Gelu;
-      else if (activation == "geluTanh") in->activation = Activation::GeluTanh;
-      else if (activation == "relu") in->activation = Activation::Relu;
-      else call.fail(kNativeError, "unknown activation " + activation);
-    }
-    if (call.has(object, "frequencies")) {
-      auto list = call.floats(call.property(object, "frequencies"));
-      in->frequencies.assign(list.data, list.data + list.size);
-      in->n = static_cast<int32_t>(list.size);
-    }
-    if (call.has(object, "group")) {
-      in->group = int32(object, "group");
-      int32_t layer = int32(object, "layer");
-      if (call.failed) return in;
-      if (in->group < 0 || in->group >= static_cast<int32_t>(pool.groups.size()) || layer < 0 ||
-          layer >= pool.groups[in->group]->layers) {
-        call.fail(kNativeError, "an instruction names a state that the pool doesn't have");
-        return in;
-      }
-      in->kv = pool.layer(in->group, layer);
-    }
-    if (call.has(object, "experts")) {
-      napi_value list = call.property(object, "experts");
-      in->experts = {offset(call.element(list, 0)), offset(call.element(list, 1)), offset(call.element(list, 2)),
-                     offset(call.element(list, 3))};
-    }
-    if (call.has(object, "parts")) {
-      napi_value list = call.property(object, "parts");
-      uint32_t count = call.length(list);
-      for (uint32_t i = 0; i < count && !call.failed; i++) {
-        napi_value part = call.element(list, i);
-        const Matrix* matrix = weights.matrix(call.int32(call.element(part, 0)));
-        if (!matrix) call.fail(kNativeError, "an instruction names a matrix that isn't there");
-        in->parts.push_back({matrix, call.int32(call.element(part, 1))});
-      }
-    }
-    bool needsParts = in->op == Op::Linear || in->op == Op::LinearGate || in->op == Op::ExpertLinear ||
-                      in->op == Op::Embed || in->op == Op::PositionEmbed;
-    if (!call.failed && needsParts && in->parts.empty()) call.fail(kNativeError, name + " without a matrix");
-    return in;
+    require(!parts.empty() && rows <= INT32_MAX, "matrices");
+    return rows;
   }
-};
+  Activation activation(napi_value object) {
+    std::string name = call_.string(call_.property(object, "activation"));
+    if (name == "silu") return Activation::Silu;
+    if (name == "gelu") return Activation::Gelu;
+    if (name == "geluTanh") return Activation::GeluTanh;
+    if (name == "relu") return Activation::Relu;
+    call_.fail(kNativeError, "unknown activation " + name);
+    return Activation::Silu;
+  }
+  KvState state(napi_value object, int32_t& group) {
+    group = int32(object, "group", 0, static_cast<int64_t>(pool_.groups.size()) - 1);
+    if (call_.failed) return {};
+    int32_t layer = int32(object, "layer", 0, pool_.groups[group]->layers - 1);
+    return call_.failed ? KvState{} : pool_.layer(group, layer);
+  }
 
-struct Run final : AsyncJob {
-  std::shared_ptr<Program> program;
-  int next() override { return program->next(); }
-  void work(int chunk, int thread) override { program->work(chunk, thread); }
-  void settled(napi_env) override { program->busy = false; }
+  // --- ops; `rows`: the most that the op has ---
+
+  void read(napi_value o, int64_t rows, op::Embed& in) {
+    in.cols = int32(o, "cols");
+    in.factor = number(o, "factor");
+    table(o, in.parts, in.cols, spec_.tokenIds);
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::PositionEmbed& in) {
+    in.cols = int32(o, "cols");
+    table(o, in.parts, in.cols, spec_.tableRows);
+    require(spec_.tableRows > 0, "learned positions without a limit");
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::Rows& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", spec_.stepTokens, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::RmsNorm& in) {
+    in.cols = int32(o, "cols");
+    in.groupSize = int32(o, "groupSize");
+    require(call_.failed || in.cols % in.groupSize == 0, "groups of a norm");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.weight = vector(o, "weight", in.groupSize);
+    in.weightOffset = number(o, "weightOffset");
+    in.eps = number(o, "eps");
+  }
+  void read(napi_value o, int64_t rows, op::LayerNorm& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.weight = vector(o, "weight", in.cols);
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
+    in.eps = number(o, "eps");
+  }
+  void read(napi_value o, int64_t rows, op::RopeTable& in) {
+    auto list = call_.floats(call_.property(o, "frequencies"));
+    if (call_.failed) return;
+    in.frequencies.assign(list.data, list.data + list.size);
+    in.magnitude = number(o, "magnitude");
+    in.cos = span(o, "cos", rows, static_cast<int64_t>(list.size));
+    in.sin = span(o, "sin", rows, static_cast<int64_t>(list.size));
+  }
+  void read(napi_value o, int64_t rows, op::Rope& in) {
+    in.heads = int32(o, "heads");
+    in.headDim = int32(o, "headDim");
+    in.pairs = int32(o, "pairs", 1, in.headDim / 2);
+    in.interleaved = flag(o, "interleaved");
+    int64_t cols = static_cast<int64_t>(in.heads) * in.headDim;
+    in.x = span(o, "x", rows, cols);
+    in.y = span(o, "y", rows, cols);
+    in.cos = span(o, "cos", rows, in.pairs);
+    in.sin = span(o, "sin", rows, in.pairs);
+  }
+  void read(napi_value o, int64_t rows, op::KvWrite& in) {
+    in.kv = state(o, in.group);
+    in.keys = span(o, "keys", rows, static_cast<int64_t>(in.kv.kvHeads) * in.kv.keyDim);
+    in.values = span(o, "values", rows, static_cast<int64_t>(in.kv.kvHeads) * in.kv.valueDim);
+  }
+  void read(napi_value o, int64_t rows, op::Attend& in) {
+    in.kv = state(o, in.group);
+    in.heads = int32(o, "heads");
+    require(call_.failed || in.heads % in.kv.kvHeads == 0, "query heads");
+    in.q = span(o, "q", rows, static_cast<int64_t>(in.heads) * in.kv.keyDim);
+    in.y = span(o, "y", rows, static_cast<int64_t>(in.heads) * in.kv.valueDim);
+    in.scale = number(o, "scale");
+    in.softcap = number(o, "softcap");
+  }
+  void read(napi_value o, int64_t rows, op::AttendMerge& in) { read(o, rows, static_cast<op::Attend&>(in)); }
+  void read(napi_value o, int64_t rows, op::Gate& in) {
+    in.cols = int32(o, "cols");
+    in.gate = span(o, "gate", rows, in.cols);
+    in.up = span(o, "up", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.activation = activation(o);
+  }
+  void read(napi_value o, int64_t rows, op::Activate& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.activation = activation(o);
+  }
+  void read(napi_value o, int64_t rows, op::Add& in) {
+    in.cols = int32(o, "cols");
+    in.a = span(o, "a", rows, in.cols);
+    in.b = span(o, "b", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::Scale& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.factor = number(o, "factor");
+  }
+  void read(napi_value o, int64_t rows, op::Softcap& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.cap = number(o, "cap");
+  }
+  void read(napi_value o, int64_t rows, op::Quantize& in) {
+    int32_t cols = int32(o, "cols");
+    in.x = span(o, "x", rows, cols);
+    in.q = span8(o, "q", rows, cols);
+  }
+  void read(napi_value o, int64_t rows, op::Route& in) {
+    in.experts = int32(o, "experts");
+    in.topK = int32(o, "topK", 1, in.experts);
+    in.normalize = flag(o, "normalize");
+    in.logits = span(o, "logits", rows, in.experts);
+    in.ids = span(o, "ids", rows, in.topK);
+    in.shares = span(o, "shares", rows, in.topK);
+  }
+  void read(napi_value o, int64_t rows, op::Combine& in) {
+    in.cols = int32(o, "cols");
+    in.topK = int32(o, "topK");
+    in.x = span(o, "x", rows * in.topK, in.cols);
+    in.shares = span(o, "shares", rows, in.topK);
+    in.y = span(o, "y", rows, in.cols);
+    in.lists = lists(o, int32(o, "experts"), rows * in.topK);
+  }
+  void read(napi_value o, int64_t rows, op::Linear& in) {
+    int32_t inputs = int32(o, "inputs");
+    in.cols = int32(o, "cols");
+    require(readParts(o, in.parts, inputs) == in.cols || call_.failed, "columns of a linear");
+    in.x = operand(o, rows, inputs, in.parts);
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
+    in.hasResidual = call_.has(o, "residual");
+    if (in.hasResidual) in.residual = span(o, "residual", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::LinearGate& in) {
+    int32_t inputs = int32(o, "inputs"), cols = int32(o, "cols", 1, INT32_MAX / 2);
+    require(readParts(o, in.parts, inputs) == int64_t{2} * cols || call_.failed, "columns of a gated linear");
+    require(in.parts.size() == 1 && cols % 32 == 0, "a gated linear");
+    in.x = operand(o, rows, inputs, in.parts);
+    in.y = span(o, "y", rows, int64_t{2} * cols);
+    in.rounds = call_.has(o, "rounded");
+    if (in.rounds) in.q = span8(o, "rounded", rows, cols);
+    in.activation = activation(o);
+  }
+  void read(napi_value o, int64_t rows, op::ExpertLinear& in) {
+    int32_t inputs = int32(o, "inputs"), experts = int32(o, "experts"), topK = int32(o, "topK", 1, experts);
+    in.cols = int32(o, "cols");
+    in.gather = flag(o, "gather");
+    require(readParts(o, in.parts, inputs) == in.cols || call_.failed, "columns of experts");
+    for (const Part& part : in.parts) require(part.w->experts == experts, "the number of experts");
+    in.x = operand(o, in.gather ? rows : rows * topK, inputs, in.parts);
+    in.y = span(o, "y", rows * topK, in.cols);
+    in.lists = lists(o, experts, rows * topK);
+  }
+  void read(napi_value o, int64_t rows, op::GroupExperts& in) {
+    in.experts = int32(o, "experts");
+    in.topK = int32(o, "topK", 1, in.experts);
+    in.ids = span(o, "ids", rows, in.topK);
+    require(call_.failed || in.ids.stride == static_cast<size_t>(in.topK), "ids of experts");
+    in.lists = lists(o, in.experts, rows * in.topK);
+  }
+  void read(napi_value, int64_t, std::monostate&) {}
+
+  // The alternative of the variant that has this name; an unknown one fails.
+  template <typename Op, typename... Ops>
+  bool tryOp(const std::string& name, napi_value object, int64_t rows, std::variant<Ops...>& out) {
+    if constexpr (!std::is_same_v<Op, std::monostate>) {
+      if (name != Op::name) return false;
+      read(object, rows, out.template emplace<Op>());
+      return true;
+    }
+    return false;
+  }
+  template <typename... Ops>
+  void anyOp(napi_value object, int64_t rows, std::variant<Ops...>& out) {
+    std::string name = call_.string(call_.property(object, "op"));
+    if (call_.failed) return;
+    bool found = (tryOp<Ops>(name, object, rows, out) || ...);
+    if (!found) call_.fail(kNativeError, "there is no such instruction here: " + name);
+  }
+
+  void stage(napi_value object, int32_t rows, Stage& out) {
+    out.perRow = int32(object, "perRow", 1, 1 << 16);
+    if (call_.has(object, "wide")) anyOp(call_.property(object, "wide"), rows, out.wide);
+    napi_value list = call_.property(object, "rows");
+    uint32_t count = call_.length(list);
+    for (uint32_t i = 0; i < count && !call_.failed; i++) {
+      out.rows.emplace_back();
+      anyOp(call_.element(list, i), int64_t{rows} * out.perRow, out.rows.back());
+    }
+    out.hasSerial = call_.has(object, "serial");
+    if (!out.hasSerial) return;
+    std::variant<op::GroupExperts> serial;
+    anyOp(call_.property(object, "serial"), rows, serial);
+    out.serial = std::get<op::GroupExperts>(serial);
+  }
+
+  Call& call_;
+  const std::vector<std::shared_ptr<Weights>>& weights_;
+  const Pool& pool_;
+  const ProgramSpec& spec_;
 };
 
 }  // namespace
 
-// (team, weights, pool, { instructions, arenaBytes, … }, timings) → handle
+// (team, [weights], pool, { tokens, sections, … }, timings) → handle
 napi_value compileProgram(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
-  auto weights = handle<Weights>(call, call.at(1), Kind::Weights);
+  std::vector<std::shared_ptr<Weights>> weights;
+  uint32_t holders = call.length(call.at(1));
+  for (uint32_t i = 0; i < holders && !call.failed; i++) {
+    weights.push_back(handle<Weights>(call, call.element(call.at(1), i), Kind::Weights));
+  }
   auto pool = handle<Pool>(call, call.at(2), Kind::Pool);
   napi_value object = call.at(3);
   if (call.failed) return nullptr;
+  if (pool->queue != computer->queue) {
+    call.fail(kNativeError, "the pool is another backend's");
+    return nullptr;
+  }
   ProgramSpec spec;
   spec.arenaBytes = call.size(call.property(object, "arenaBytes"));
-  Reader read{call, *weights, *pool, spec.arenaBytes};
   auto count = [&](const char* name, int64_t least) {
     return static_cast<int32_t>(call.integer(call.property(object, name), least, INT32_MAX));
   };
-  spec.maxTokens = count("maxTokens", 1);
+  spec.stepTokens = count("stepTokens", 1);
   spec.maxSequences = count("maxSequences", 1);
   spec.maxOutputs = count("maxOutputs", 1);
-  spec.outputRows = count("outputRows", 1);
   spec.samplerSlots = count("samplerSlots", 0);
-  spec.vocab = count("vocab", 1);
+  spec.maxListed = count("maxListed", 0);
+  spec.maxMoves = count("maxMoves", 0);
+  spec.maxCopies = count("maxCopies", 0);
+  spec.vocab = count("vocab", 0);
   spec.tokenIds = count("tokenIds", 1);
   spec.tableRows = count("tableRows", 0);
-  spec.logits = read.span(object, "logits");
-  napi_value list = call.property(object, "instructions");
-  uint32_t length = call.length(list);
+  spec.outputs = count("outputs", 0);
+  spec.logits = count("logits", -1);
+  Reader read(call, weights, *pool, spec);
+  read.stages(call.property(object, "tokens"), spec.stepTokens, spec.tokens);
+  napi_value sections = call.property(object, "sections");
+  uint32_t length = call.length(sections);
   for (uint32_t i = 0; i < length && !call.failed; i++) {
-    spec.instructions.push_back(read.instruction(call.element(list, i)));
+    napi_value one = call.element(sections, i);
+    Section& section = spec.sections.emplace_back();
+    section.rows = static_cast<int32_t>(call.integer(call.property(one, "rows"), 1, spec.maxOutputs));
+    section.width = static_cast<int32_t>(call.integer(call.property(one, "width"), 1, INT32_MAX));
+    section.output = static_cast<int32_t>(call.integer(call.property(one, "output"), -1, spec.outputs - 1));
+    if (call.failed) return nullptr;
+    section.place = read.span(one, "place", section.rows, section.width);
+    read.stages(call.property(one, "stages"), section.rows, section.stages);
   }
   bool timings = call.boolean(call.at(4));
+  bool hasLogits = spec.logits >= 0 && spec.logits < static_cast<int32_t>(spec.sections.size());
+  if (!call.failed && (hasLogits ? spec.sections[spec.logits].width != spec.vocab : spec.logits >= 0)) {
+    call.fail(kNativeError, "the logits are no section, or not as wide as the vocabulary");
+  }
   if (call.failed) return nullptr;
   std::string error;
-  auto program = Program::create(computer->team, *computer->kernels, weights, pool, std::move(spec), error);
+  auto program = Program::create(computer->queue, *computer->kernels, std::move(weights), pool, computer->counters,
+                                 std::move(spec), timings, error);
   if (!program) {
     call.fail(kMemoryError, error);
     return nullptr;
   }
-  program->shareCounters(computer->counters);
-  if (timings) program->enableTimings();
   return makeHandle(call, Kind::Program, program);
-}
-
-// (program, slot, params, history)
-napi_value openSampler(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto program = handle<Program>(call, call.at(0), Kind::Program);
-  int32_t index = call.int32(call.at(1));
-  napi_value object = call.at(2);
-  auto history = call.ints(call.at(3));
-  if (call.failed) return nullptr;
-  if (program->busy) {
-    call.fail(kNativeError, "a sampler can't be opened while a step runs");
-    return nullptr;
-  }
-  SamplerSlot* slot = program->slot(index);
-  if (!slot) {
-    call.fail(kNativeError, "there is no sampler slot " + std::to_string(index));
-    return nullptr;
-  }
-  auto number = [&](const char* name) { return call.number(call.property(object, name)); };
-  SamplerSlot fresh;
-  fresh.params.temperature = static_cast<float>(number("temperature"));
-  fresh.params.topK = call.int32(call.property(object, "topK"));
-  fresh.params.topP = static_cast<float>(number("topP"));
-  fresh.params.minP = static_cast<float>(number("minP"));
-  fresh.params.repetitionPenalty = static_cast<float>(number("repetitionPenalty"));
-  fresh.params.presencePenalty = static_cast<float>(number("presencePenalty"));
-  fresh.params.frequencyPenalty = static_cast<float>(number("frequencyPenalty"));
-  fresh.params.sampleIndex = call.int32(call.property(object, "sampleIndex"));
-  fresh.minTokens = call.int32(call.property(object, "minTokens"));
-  bool lossless = false;
-  if (!call.failed) {
-    // 64 bits, whichever way the caller read them.
-    napi_value seed = call.property(object, "seed");
-    call.ok(napi_get_value_bigint_uint64(env, seed, &fresh.params.seed, &lossless));
-  }
-  auto ids = call.ints(call.property(object, "biasIds"));
-  auto values = call.floats(call.property(object, "biasValues"));
-  auto stops = call.ints(call.property(object, "stopIds"));
-  if (!call.failed && ids.size != values.size) call.fail(kNativeError, "biasIds and biasValues differ in length");
-  auto inVocabulary = [&](Call::Array<int32_t> list) {
-    for (size_t i = 0; i < list.size && !call.failed; i++) {
-      if (list.data[i] < 0 || list.data[i] >= program->vocab()) {
-        call.fail(kNativeError, "token id " + std::to_string(list.data[i]) + " lies outside of the vocabulary");
-      }
-    }
-  };
-  inVocabulary(ids);
-  inVocabulary(stops);
-  inVocabulary(history);
-  if (call.failed) return nullptr;
-  fresh.biasIds.assign(ids.data, ids.data + ids.size);
-  fresh.biasValues.assign(values.data, values.data + values.size);
-  fresh.stopIds.assign(stops.data, stops.data + stops.size);
-  fresh.open = true;
-  fresh.start(history.data, static_cast<int>(history.size));
-  *slot = std::move(fresh);
-  return nullptr;
-}
-
-// (program, slot)
-napi_value closeSampler(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto program = handle<Program>(call, call.at(0), Kind::Program);
-  int32_t index = call.int32(call.at(1));
-  if (call.failed) return nullptr;
-  SamplerSlot* slot = program->slot(index);
-  if (!slot || program->busy) {
-    call.fail(kNativeError, slot ? "a sampler can't be closed while a step runs" : "there is no such sampler slot");
-    return nullptr;
-  }
-  slot->close();
-  return nullptr;
-}
-
-// (program, counts, tokens, positions, queryStarts, copies, sampleRows, sampleSlots, sampleTop, logprobRows,
-// logprobIds, logitRows, block tables, strides) → promise. counts: tokens, sequences, copies, samples, logprobs,
-// logits.
-napi_value runProgram(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto program = handle<Program>(call, call.at(0), Kind::Program);
-  auto ints = [&](napi_value value) {
-    auto list = call.ints(value);
-    return PlanView::Ints{list.data, list.size};
-  };
-  auto counts = call.ints(call.at(1));
-  if (call.failed) return nullptr;
-  if (counts.size < 6) {
-    call.fail(kNativeError, "a step plan needs six counts");
-    return nullptr;
-  }
-  PlanView plan{};
-  plan.tokenCount = counts.data[0];
-  plan.sequenceCount = counts.data[1];
-  plan.copyCount = counts.data[2];
-  plan.sampleCount = counts.data[3];
-  plan.logprobCount = counts.data[4];
-  plan.logitCount = counts.data[5];
-  PlanView::Ints* lists[] = {&plan.tokens,      &plan.positions, &plan.queryStarts, &plan.copies,     &plan.sampleRows,
-                             &plan.sampleSlots, &plan.sampleTop, &plan.logprobRows, &plan.logprobIds, &plan.logitRows};
-  size_t next = 2;
-  for (PlanView::Ints* list : lists) *list = ints(call.at(next++));
-  napi_value tables = call.at(next++);
-  auto strides = call.ints(call.at(next));
-  uint32_t groups = call.length(tables);
-  for (uint32_t g = 0; g < groups && !call.failed; g++) plan.tables.push_back(ints(call.element(tables, g)));
-  if (call.failed) return nullptr;
-  plan.strides.assign(strides.data, strides.data + strides.size);
-  if (program->busy) {
-    call.fail(kNativeError, "the program runs a step already");
-    return nullptr;
-  }
-  std::string error;
-  if (!program->prepare(plan, error)) {
-    call.fail(kNativeError, error);
-    return nullptr;
-  }
-  auto job = std::make_unique<Run>();
-  job->program = program;
-  program->busy = true;
-  return start(call, std::move(job), program->teamPointer());
-}
-
-// (program, sampleIds, sampleLogprobs, topIds, topLogprobs, logprobs, logits): copies out what the last step gave
-napi_value programResults(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto program = handle<Program>(call, call.at(0), Kind::Program);
-  auto sampleIds = call.ints(call.at(1));
-  auto sampleLogprobs = call.floats(call.at(2));
-  auto topIds = call.ints(call.at(3));
-  auto topLogprobs = call.floats(call.at(4));
-  auto logprobs = call.floats(call.at(5));
-  auto logits = call.floats(call.at(6));
-  if (call.failed) return nullptr;
-  if (program->busy) {
-    call.fail(kNativeError, "the step still runs");
-    return nullptr;
-  }
-  const Program::Results& results = program->results();
-  size_t samples = static_cast<size_t>(results.samples), top = samples * kMaxTop;
-  size_t logitCount = static_cast<size_t>(results.logits_) * program->vocab();
-  size_t logprobCount = static_cast<size_t>(results.logprobCount);
-  if (sampleIds.size < samples || sampleLogprobs.size < samples || topIds.size < top || topLogprobs.size < top ||
-      logprobs.size < logprobCount || logits.size < logitCount) {
-    call.fail(kNativeError, "a result array is too short");
-    return nullptr;
-  }
-  auto copy = [](void* to, const void* from, size_t bytes) {
-    if (bytes > 0) memcpy(to, from, bytes);
-  };
-  copy(sampleIds.data, results.sampleIds.data(), samples * 4);
-  copy(sampleLogprobs.data, results.sampleLogprobs.data(), samples * 4);
-  copy(topIds.data, results.topIds.data(), top * 4);
-  copy(topLogprobs.data, results.topLogprobs.data(), top * 4);
-  copy(logprobs.data, results.logprobs.data(), logprobCount * 4);
-  copy(logits.data, results.logits.data(), logitCount * 4);
-  return nullptr;
 }
 
 // (program) → where the time went

@@ -1,5 +1,5 @@
-// The Node-API addon: the functions that src/backend/cpu/native.ts describes. This file: teams, weights, pools; what
-// concerns programs stands in addon-program.cpp. Nothing here computes.
+// The Node-API addon: the functions that src/backend/cpu/native.ts describes. This file: teams and weights; pools,
+// programs and steps have files of their own (addon-*.cpp). Nothing here computes.
 #include "addon.h"
 
 #include <cstring>
@@ -51,15 +51,15 @@ napi_value createTeam(napi_env env, napi_callback_info info) {
     call.fail(kNativeError, "this processor or build has no kernels named " + isa);
     return nullptr;
   }
-  computer->team = Team::create(threads);
-  if (!computer->team) {
+  computer->queue = EffectQueue::create(threads);
+  if (!computer->queue) {
     call.fail(kNativeError, "the system refuses to start " + std::to_string(threads) + " threads");
     return nullptr;
   }
-  computer->counters = std::make_shared<Program::Counters>();
-  auto& teams = Instance::of(env)->teams;
-  std::erase_if(teams, [](const std::weak_ptr<Team>& weak) { return weak.expired(); });
-  teams.push_back(computer->team);
+  computer->counters = std::make_shared<Counters>();
+  auto& queues = Instance::of(env)->queues;
+  std::erase_if(queues, [](const std::weak_ptr<EffectQueue>& weak) { return weak.expired(); });
+  queues.push_back(computer->queue);
   return makeHandle(call, Kind::Team, computer);
 }
 
@@ -70,10 +70,17 @@ napi_value teamIsa(napi_env env, napi_callback_info info) {
   return computer ? call.make(computer->kernels->name) : nullptr;
 }
 
+// (team) → seconds in which it had nothing to run, since its first step or pool transfer ended
+napi_value idleSeconds(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  auto computer = handle<Computer>(call, call.at(0), Kind::Team);
+  return computer ? call.make(static_cast<double>(computer->queue->idleNanoseconds()) * 1e-9) : nullptr;
+}
+
 napi_value stopTeam(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
-  if (computer) computer->team->stop();
+  if (computer) computer->queue->stop();
   return nullptr;
 }
 
@@ -214,83 +221,7 @@ napi_value load(napi_env env, napi_callback_info info) {
     if (job->bytes) napi_delete_reference(env, job->bytes);
     return nullptr;
   }
-  return start(call, std::move(job), computer->team);
-}
-
-// --- pools ----------------------------------------------------------------------------------------------------------
-
-KvType kvType(Call& call, napi_value value) {
-  std::string name = call.string(value);
-  if (name == "f16") return KvType::F16;
-  if (name == "f32") return KvType::F32;
-  if (name == "q8") return KvType::Q8;
-  call.fail(kNativeError, "unknown KV type " + name);
-  return KvType::F16;
-}
-
-// (team, kv type, kvHeads, keyDim, valueDim) → bytes of one layer in one block
-napi_value kvBytes(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto computer = handle<Computer>(call, call.at(0), Kind::Team);
-  KvType type = kvType(call, call.at(1));
-  int kvHeads = call.int32(call.at(2)), keyDim = call.int32(call.at(3)), valueDim = call.int32(call.at(4));
-  if (call.failed) return nullptr;
-  return call.make(static_cast<double>(layerBytesOf(*computer->kernels, type, kvHeads, keyDim, valueDim)));
-}
-
-// (team, kv type, [{ kvHeads, keyDim, valueDim, window, layers, blocks }]) → handle
-napi_value createPool(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto computer = handle<Computer>(call, call.at(0), Kind::Team);
-  auto pool = std::make_shared<Pool>();
-  pool->type = kvType(call, call.at(1));
-  uint32_t count = call.length(call.at(2));
-  for (uint32_t i = 0; i < count && !call.failed; i++) {
-    napi_value spec = call.element(call.at(2), i);
-    auto group = std::make_unique<PoolGroup>();
-    auto read = [&](const char* name, int64_t least) {
-      return static_cast<int32_t>(call.integer(call.property(spec, name), least, INT32_MAX));
-    };
-    group->kvHeads = read("kvHeads", 1);
-    group->keyDim = read("keyDim", 1);
-    group->valueDim = read("valueDim", 1);
-    group->window = read("window", 0);
-    group->layers = read("layers", 1);
-    group->blocks = read("blocks", 1);
-    if (call.failed) return nullptr;
-    group->layerBytes = layerBytesOf(*computer->kernels, pool->type, group->kvHeads, group->keyDim, group->valueDim);
-    group->blockBytes = group->layerBytes * group->layers;
-    if (!group->pages.allocate(group->blockBytes * group->blocks)) {
-      call.fail(kMemoryError,
-                "the system refuses " + std::to_string(group->blockBytes * group->blocks) + " bytes for a KV pool");
-      return nullptr;
-    }
-    pool->groups.push_back(std::move(group));
-  }
-  return makeHandle(call, Kind::Pool, pool);
-}
-
-// (pool, group, block, bytes, write): copies a block's bytes out of the pool, or into it
-napi_value moveBlock(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  auto pool = handle<Pool>(call, call.at(0), Kind::Pool);
-  int64_t group = call.integer(call.at(1), 0, pool ? static_cast<int64_t>(pool->groups.size()) - 1 : 0);
-  if (call.failed) return nullptr;
-  auto block = static_cast<int>(call.integer(call.at(2), 0, pool->groups[group]->blocks - 1));
-  auto bytes = call.bytes(call.at(3));
-  bool write = call.boolean(call.at(4));
-  if (!call.failed && bytes.size != pool->groups[group]->blockBytes) {
-    call.fail(kNativeError, "a block has " + std::to_string(pool->groups[group]->blockBytes) + " bytes, not " +
-                                std::to_string(bytes.size));
-  }
-  if (call.failed) return nullptr;
-  uint8_t* inside = pool->block(static_cast<int>(group), block);
-  if (write) {
-    memcpy(inside, bytes.data, bytes.size);
-  } else {
-    memcpy(bytes.data, inside, bytes.size);
-  }
-  return nullptr;
+  return start(call, std::move(job), computer->team());
 }
 
 // (handle): gives up the share of what it owns
@@ -323,6 +254,7 @@ NAPI_MODULE_INIT() {
       {"createTeam", createTeam},
       {"teamIsa", teamIsa},
       {"stopTeam", stopTeam},
+      {"idleSeconds", idleSeconds},
       {"counters", counters},
       {"matrixLayout", matrixLayout},
       {"createWeights", createWeights},
@@ -331,12 +263,11 @@ NAPI_MODULE_INIT() {
       {"load", load},
       {"kvBytes", kvBytes},
       {"createPool", createPool},
-      {"moveBlock", moveBlock},
+      {"moveBlocks", moveBlocks},
       {"compile", compileProgram},
-      {"openSampler", openSampler},
-      {"closeSampler", closeSampler},
-      {"run", runProgram},
-      {"results", programResults},
+      {"run", runStep},
+      {"mask", deliverMask},
+      {"cancel", cancelStep},
       {"timings", programTimings},
       {"close", close},
   };

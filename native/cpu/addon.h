@@ -9,16 +9,20 @@ namespace millrace {
 
 // A team and the kernels that it runs.
 struct Computer {
-  std::shared_ptr<Team> team;
+  std::shared_ptr<EffectQueue> queue;
   const Kernels* kernels = nullptr;
-  std::shared_ptr<Program::Counters> counters;
+  std::shared_ptr<Counters> counters;
+
+  std::shared_ptr<Team> team() const { return {queue, &queue->team()}; }
 };
 
+napi_value kvBytes(napi_env env, napi_callback_info info);
+napi_value createPool(napi_env env, napi_callback_info info);
+napi_value moveBlocks(napi_env env, napi_callback_info info);
 napi_value compileProgram(napi_env env, napi_callback_info info);
-napi_value openSampler(napi_env env, napi_callback_info info);
-napi_value closeSampler(napi_env env, napi_callback_info info);
-napi_value runProgram(napi_env env, napi_callback_info info);
-napi_value programResults(napi_env env, napi_callback_info info);
 napi_value programTimings(napi_env env, napi_callback_info info);
+napi_value runStep(napi_env env, napi_callback_info info);
+napi_value deliverMask(napi_env env, napi_callback_info info);
+napi_value cancelStep(napi_env env, napi_callback_info info);
 
 }  // namespace millrace

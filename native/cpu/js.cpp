@@ -100,6 +100,9 @@ Call::Array<float> Call::floats(napi_value value) {
 Call::Array<uint8_t> Call::bytes(napi_value value) {
   return typed<uint8_t>(*this, value, napi_uint8_array, "Uint8Array");
 }
+Call::Array<uint32_t> Call::words(napi_value value) {
+  return typed<uint32_t>(*this, value, napi_uint32_array, "Uint32Array");
+}
 
 napi_value Call::property(napi_value object, const char* name) {
   napi_value value = nullptr;
@@ -154,29 +157,20 @@ void Call::set(napi_value object, const char* name, napi_value value) {
 
 namespace {
 
-void settleJob(napi_env env, napi_value, void*, void* data) {
-  std::unique_ptr<AsyncJob> job(static_cast<AsyncJob*>(data));
-  // Without an environment there is nobody left to tell.
-  if (!env) return;
-  Instance* instance = job->instance;
-  if (--instance->inFlight == 0) napi_unref_threadsafe_function(env, instance->settle);
-  job->settled(env);
-  napi_value value = nullptr;
-  if (job->error.empty()) {
-    if (napi_get_undefined(env, &value) == napi_ok) napi_resolve_deferred(env, job->deferred, value);
-    return;
-  }
-  napi_value message = nullptr, code = nullptr;
-  napi_create_string_utf8(env, job->error.c_str(), job->error.size(), &message);
-  napi_create_string_utf8(env, kNativeError, NAPI_AUTO_LENGTH, &code);
-  if (napi_create_error(env, code, message, &value) == napi_ok) napi_reject_deferred(env, job->deferred, value);
+void reject(napi_env env, napi_deferred deferred, const char* codeText, const std::string& text) {
+  napi_value message = nullptr, code = nullptr, error = nullptr;
+  napi_create_string_utf8(env, text.c_str(), text.size(), &message);
+  napi_create_string_utf8(env, codeText, NAPI_AUTO_LENGTH, &code);
+  if (napi_create_error(env, code, message, &error) == napi_ok) napi_reject_deferred(env, deferred, error);
 }
 
-// The environment ends: no thread of ours may go on. Steps in flight are finished first.
+void settleJob(napi_env env, napi_value, void*, void* data) { settle(env, static_cast<AsyncJob*>(data)); }
+
+// The environment ends: no thread of ours may go on. Steps in flight are cancelled.
 void stopTeams(void* data) {
   auto* instance = static_cast<Instance*>(data);
-  for (auto& weak : instance->teams) {
-    if (auto team = weak.lock()) team->stop();
+  for (auto& weak : instance->queues) {
+    if (auto queue = weak.lock()) queue->stop();
   }
 }
 
@@ -210,24 +204,44 @@ void AsyncJob::done() {
   if (napi_call_threadsafe_function(instance->settle, this, napi_tsfn_nonblocking) != napi_ok) delete this;
 }
 
-napi_value start(Call& call, std::unique_ptr<AsyncJob> job, std::shared_ptr<Team> team) {
+void settle(napi_env env, AsyncJob* raw) {
+  std::unique_ptr<AsyncJob> job(raw);
+  // Without an environment there is nobody left to tell.
+  if (!env) return;
+  Instance* instance = job->instance;
+  if (--instance->inFlight == 0) napi_unref_threadsafe_function(env, instance->settle);
+  job->settled(env);
+  if (!job->deferred) return;
+  if (!job->error.empty()) {
+    reject(env, job->deferred, job->code, job->error);
+    return;
+  }
+  napi_value value = nullptr;
+  if (napi_get_undefined(env, &value) == napi_ok) napi_resolve_deferred(env, job->deferred, value);
+}
+
+void rejectNow(napi_env env, AsyncJob& job, const char* code, const std::string& message) {
+  if (job.deferred) reject(env, job.deferred, code, message);
+  job.deferred = nullptr;
+}
+
+napi_value promiseOf(Call& call, AsyncJob& job, std::shared_ptr<Team> team) {
   napi_value promise = nullptr;
   Instance* instance = Instance::of(call.env);
-  if (call.failed || !instance) return nullptr;
-  job->instance = instance;
-  job->team = team;
-  if (!call.ok(napi_create_promise(call.env, &job->deferred, &promise))) return nullptr;
-  napi_deferred deferred = job->deferred;
-  AsyncJob* raw = job.release();
+  if (call.failed || !instance || !call.ok(napi_create_promise(call.env, &job.deferred, &promise))) return nullptr;
+  job.instance = instance;
+  job.team = std::move(team);
   if (instance->inFlight++ == 0) napi_ref_threadsafe_function(call.env, instance->settle);
+  return promise;
+}
+
+napi_value start(Call& call, std::unique_ptr<AsyncJob> job, std::shared_ptr<Team> team) {
+  napi_value promise = promiseOf(call, *job, team);
+  if (!promise) return nullptr;
+  AsyncJob* raw = job.release();
   if (team->submit(raw)) return promise;
-  if (--instance->inFlight == 0) napi_unref_threadsafe_function(call.env, instance->settle);
-  raw->settled(call.env);
-  delete raw;
-  napi_value message = call.make("the backend is closed, or too many calls wait already"),
-             code = call.make(kNativeError);
-  napi_value error = nullptr;
-  if (call.ok(napi_create_error(call.env, code, message, &error))) napi_reject_deferred(call.env, deferred, error);
+  raw->error = "the backend is closed";
+  settle(call.env, raw);
   return promise;
 }
 

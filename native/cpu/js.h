@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "team.h"
+#include "effects.h"
 
 namespace millrace {
 
 class Call {
  public:
-  static constexpr size_t kMaxArguments = 20;
+  static constexpr size_t kMaxArguments = 8;
   napi_env env;
   size_t count = kMaxArguments;
   napi_value arguments[kMaxArguments];
@@ -47,6 +47,7 @@ class Call {
   Array<int32_t> ints(napi_value value);
   Array<float> floats(napi_value value);
   Array<uint8_t> bytes(napi_value value);
+  Array<uint32_t> words(napi_value value);
 
   napi_value property(napi_value object, const char* name);
   bool has(napi_value object, const char* name);
@@ -68,7 +69,7 @@ struct Instance {
   napi_env env = nullptr;
   napi_threadsafe_function settle = nullptr;
   int inFlight = 0;
-  std::vector<std::weak_ptr<Team>> teams;
+  std::vector<std::weak_ptr<EffectQueue>> queues;
 
   static Instance* of(napi_env env);
   static bool create(napi_env env);
@@ -80,11 +81,18 @@ struct AsyncJob : Job {
   napi_deferred deferred = nullptr;
   std::shared_ptr<Team> team;
   std::string error;  // set: the promise is rejected with it
+  const char* code = kNativeError;
 
   void done() override;
   // On the JavaScript thread, before the promise is settled.
   virtual void settled(napi_env) {}
 };
+// The job's promise, null where that fails. From here on the job belongs to whoever calls its done(), or `settle`.
+napi_value promiseOf(Call& call, AsyncJob& job, std::shared_ptr<Team> team);
+// Settles the promise and deletes the job, on the JavaScript thread.
+void settle(napi_env env, AsyncJob* job);
+// Rejects the promise before the job has ended, on the JavaScript thread.
+void rejectNow(napi_env env, AsyncJob& job, const char* code, const std::string& message);
 // Submits the job and returns its promise; deletes the job where that fails.
 napi_value start(Call& call, std::unique_ptr<AsyncJob> job, std::shared_ptr<Team> team);
 

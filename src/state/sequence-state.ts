@@ -223,9 +223,8 @@ export function blocksNeeded(group: StateGroup, prompt: number, total: number, n
   const all = Math.ceil(total / BLOCK_TOKENS);
   if (group.window !== undefined) {
     const live = Math.ceil((group.window + ahead) / BLOCK_TOKENS) + 1;
-    // A fork's source is held until its copy is done.
-    return n * Math.min(all, live) + (n > 1 ? 1 : 0);
+    return n * Math.min(all, live);
   }
   const shared = Math.floor(prompt / BLOCK_TOKENS);
-  return shared + n * (all - shared) + (n > 1 ? 1 : 0);
+  return shared + n * (all - shared);
 }

@@ -1,33 +1,34 @@
 /**
- * The native CPU backend: the contract over the addon. A step is one native call on the backend's own threads; the
- * event loop only hands over the plan and copies out the results. Lowering, fusion and upload stand in files of their
- * own beside this one.
+ * The native CPU backend: the contract over the addon. What it makes (weights, pools, programs) and how a graph becomes
+ * instructions stands in files of their own beside this one.
  */
 import process from "node:process";
 
 import type { ModelArtifact } from "../../artifact/artifact.ts";
 import { DTYPES } from "../../artifact/dtype.ts";
+import { GraphError } from "../../graph/shapes.ts";
 import { MemoryError, NativeError, invariant } from "../../errors.ts";
-import type { Graph } from "../../graph/graph.ts";
-import { optimize, type DTypeOf } from "../../graph/passes.ts";
-import {
-  MAX_TOP_LOGPROBS,
-  type Backend,
-  type CompileOptions,
-  type KvType,
-  type Pool,
-  type Program,
-  type SamplerParams,
-  type StateGroup,
-  type StepPlan,
-  type StepResult,
-  type UploadOptions,
-  type Weights,
+import type { Graph, WeightRef } from "../../graph/graph.ts";
+import { optimize } from "../../graph/passes.ts";
+import type {
+  Backend,
+  CompileOptions,
+  KvType,
+  Lowered,
+  Pool,
+  Program,
+  StateGroup,
+  UploadOptions,
+  Weights,
 } from "../contract.ts";
+import { findState } from "../groups.ts";
 import { loadAddon, type LoadAddonOptions } from "./addon.ts";
 import { emit } from "./emit.ts";
 import { lower } from "./lowering.ts";
-import { asNativeAddon, type NativeAddon, type PoolHandle, type ProgramHandle, type TeamHandle } from "./native.ts";
+import { asNativeAddon, type NativeAddon, type TeamHandle } from "./native.ts";
+import { NativePool, blockBytesOf } from "./pool.ts";
+import { NativeProgram } from "./program.ts";
+import { tensorOf } from "./weight-plans.ts";
 import { CpuWeights, gib, uploadWeights } from "./weights.ts";
 
 /** Changes whenever the kernels' arithmetic does. */
@@ -47,8 +48,8 @@ export interface CpuBackend extends Backend {
   readonly threads: number;
   readonly isa: string;
   counters(options?: { readonly reset?: boolean }): CpuCounters;
-  /** The lowered graph that a program of this graph would run, without its weights (`inspect --graph`). */
-  lower(graph: Graph, dtypeOf: DTypeOf): Graph;
+  /** Seconds in which the threads had nothing to run, since the first step ended. */
+  idleSeconds(): number;
   /** Plants a fault in one kernel, so that a check can show that it finds one. */
   setSabotage(on: boolean): void;
 }
@@ -87,57 +88,63 @@ class NativeBackend implements CpuBackend {
     return `cpu-${this.isa}-${kv}-k${KERNEL_VERSION}`;
   }
 
-  upload(artifact: ModelArtifact, graph: Graph, options: UploadOptions = {}): Promise<Weights> {
-    return uploadWeights(this.#native, this.#team, artifact, graph, options);
+  lower(plain: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered {
+    for (const { name } of plain.states) findState(groups, name);
+    const graph = lower(
+      optimize(plain, (tensor) => tensorOf(source, tensor).dtype),
+      (weight) => this.#readsInt8(source, weight),
+    );
+    return { plain, graph, source, groups };
   }
 
-  blockBytes(graph: Graph, group: StateGroup, kv: KvType): number {
-    const { kvHeads, keyDim, valueDim } = shapeOf(graph, group);
-    return this.#native.kvBytes(this.#team, kv, kvHeads, keyDim, valueDim) * group.states.length;
+  upload(lowered: readonly Lowered[], options: UploadOptions = {}): Promise<Weights> {
+    return uploadWeights(this.#native, this.#team, lowered, options);
   }
 
-  allocate(graph: Graph, groups: readonly StateGroup[], blocks: readonly number[], kv: KvType): Pool {
-    const blockBytes = groups.map((group) => this.blockBytes(graph, group, kv));
-    const bytes = blockBytes.reduce((sum, size, g) => sum + size * (blocks[g] ?? 0), 0);
-    const available = this.#native.availableMemory();
-    if (bytes > available) {
-      throw new MemoryError(`The KV pool needs ${gib(bytes)}, ${gib(available)} of memory is free; lower the context.`);
-    }
-    const specs = groups.map((group, g) => ({
-      ...shapeOf(graph, group),
-      window: group.kind === "window-kv" ? (group.window ?? 0) : 0,
-      layers: group.states.length,
-      blocks: blocks[g] ?? 0,
-    }));
-    const handle = this.#native.createPool(this.#team, kv, specs);
-    return new NativePool(this.#native, handle, { kv, groups, blocks, blockBytes, bytes });
+  blockBytes(group: StateGroup): number {
+    return blockBytesOf(this.#native, this.#team, group);
   }
 
-  compile(graph: Graph, weights: Weights, pool: Pool, options: CompileOptions): Program {
+  async allocate(groups: readonly StateGroup[], blocks: readonly number[]): Promise<Pool> {
+    return new NativePool(this.#native, this.#team, groups, blocks);
+  }
+
+  async compile(lowered: Lowered, weights: Weights, pool: Pool, options: CompileOptions): Promise<Program> {
     invariant(weights instanceof CpuWeights && pool instanceof NativePool, "weights or pool of another backend");
-    const lowered = lower(optimize(graph, weights.dtypeOf), (weight) => {
-      const stored = weights.get(weight);
-      return stored.kind === "matrix" && stored.int8;
+    const { graph } = lowered;
+    const widths = options.outputs.map((name) => {
+      const value = graph.outputs.get(name);
+      if (value === undefined) throw new GraphError(`${graph.name}: there is no output "${name}"`);
+      const width = graph.widths[value];
+      invariant(width !== undefined, `no width of the output "${name}"`);
+      return width;
     });
     const spec = emit(lowered, weights, pool.groups, options);
     const available = this.#native.availableMemory();
     if (spec.arenaBytes > available) {
       throw new MemoryError(
-        `The buffers of a step of ${options.maxTokens} tokens need ${gib(spec.arenaBytes)}, ` +
+        `The buffers of a step of ${options.stepTokens} tokens need ${gib(spec.arenaBytes)}, ` +
           `${gib(available)} of memory is free.`,
       );
     }
     // For developers: closing the program prints where the time of its steps went.
     const timings = process.env["MILLRACE_TIMINGS"] !== undefined;
-    const handle = this.#native.compile(this.#team, weights.handle, pool.handle, spec, timings);
-    return new NativeProgram(this.#native, handle, graph, lowered, options, pool.groups.length, timings);
+    const handle = this.#native.compile(this.#team, weights.handles, pool.handle, spec, timings);
+    return new NativeProgram(this.#native, handle, lowered, pool, options, widths, timings);
   }
 
-  lower(graph: Graph, dtypeOf: DTypeOf): Graph {
-    return lower(optimize(graph, dtypeOf), (weight) => {
-      const dtype = dtypeOf(weight.parts[0]?.tensor ?? "");
-      return this.#native.matrixLayout(DTYPES[dtype].ggml, 1, weight.shape.at(-1) ?? 1, 1)?.int8 === true;
-    });
+  /** Does the weight, as its file has it, multiply int8 rows? Mixed formats are refused when it is uploaded. */
+  #readsInt8(source: ModelArtifact, weight: WeightRef): boolean {
+    const [part] = weight.parts;
+    invariant(part, `${weight.name} has no parts`);
+    const cols = weight.shape.at(-1);
+    invariant(cols !== undefined, `${weight.name} has no shape`);
+    const { dtype } = tensorOf(source, part.tensor);
+    return this.#native.matrixLayout(DTYPES[dtype].ggml, 1, cols, 1)?.int8 === true;
+  }
+
+  idleSeconds(): number {
+    return this.#native.idleSeconds(this.#team);
   }
 
   counters(options: { readonly reset?: boolean } = {}): CpuCounters {
@@ -184,151 +191,3 @@ const FORMATS = [
   "General32",
   "General32Min",
 ] as const;
-
-function shapeOf(graph: Graph, group: StateGroup): { kvHeads: number; keyDim: number; valueDim: number } {
-  const state = graph.states[group.states[0] ?? -1];
-  invariant(state, "a state group without states");
-  const { kvHeads, keyDim, valueDim } = state;
-  return { kvHeads, keyDim, valueDim };
-}
-
-interface PoolFacts {
-  readonly kv: KvType;
-  readonly groups: readonly StateGroup[];
-  readonly blocks: readonly number[];
-  readonly blockBytes: readonly number[];
-  readonly bytes: number;
-}
-
-class NativePool implements Pool {
-  readonly kv: KvType;
-  readonly groups: readonly StateGroup[];
-  readonly blocks: readonly number[];
-  readonly bytes: number;
-  readonly handle: PoolHandle;
-  readonly #native: NativeAddon;
-  readonly #blockBytes: readonly number[];
-
-  constructor(native: NativeAddon, handle: PoolHandle, facts: PoolFacts) {
-    this.#native = native;
-    this.handle = handle;
-    this.kv = facts.kv;
-    this.groups = facts.groups;
-    this.blocks = facts.blocks;
-    this.bytes = facts.bytes;
-    this.#blockBytes = facts.blockBytes;
-  }
-
-  read(group: number, block: number): Uint8Array {
-    const bytes = new Uint8Array(this.#blockBytes[group] ?? 0);
-    this.#native.moveBlock(this.handle, group, block, bytes, false);
-    return bytes;
-  }
-
-  write(group: number, block: number, bytes: Uint8Array): void {
-    this.#native.moveBlock(this.handle, group, block, bytes, true);
-  }
-
-  close(): void {
-    this.#native.close(this.handle);
-  }
-}
-
-class NativeProgram implements Program {
-  readonly graph: Graph;
-  readonly lowered: Graph;
-  readonly #native: NativeAddon;
-  readonly #handle: ProgramHandle;
-  readonly #timings: boolean;
-  readonly #counts = new Int32Array(6);
-  readonly #strides: Int32Array;
-  readonly #tables: Int32Array[];
-  readonly #sampleIds: Int32Array;
-  readonly #sampleLogprobs: Float32Array;
-  readonly #topIds: Int32Array;
-  readonly #topLogprobs: Float32Array;
-  readonly #logprobs: Float32Array;
-  #logits = new Float32Array(0);
-
-  constructor(
-    native: NativeAddon,
-    handle: ProgramHandle,
-    graph: Graph,
-    lowered: Graph,
-    options: CompileOptions,
-    groups: number,
-    timings: boolean,
-  ) {
-    this.#native = native;
-    this.#handle = handle;
-    this.graph = graph;
-    this.lowered = lowered;
-    this.#timings = timings;
-    const outputs = options.maxOutputs;
-    this.#strides = new Int32Array(groups);
-    this.#tables = [];
-    this.#sampleIds = new Int32Array(outputs);
-    this.#sampleLogprobs = new Float32Array(outputs);
-    this.#topIds = new Int32Array(outputs * MAX_TOP_LOGPROBS);
-    this.#topLogprobs = new Float32Array(outputs * MAX_TOP_LOGPROBS);
-    this.#logprobs = new Float32Array(outputs);
-  }
-
-  openSampler(slot: number, params: SamplerParams, history: Int32Array): void {
-    this.#native.openSampler(this.#handle, slot, params, history);
-  }
-
-  closeSampler(slot: number): void {
-    this.#native.closeSampler(this.#handle, slot);
-  }
-
-  async run(plan: StepPlan): Promise<StepResult> {
-    const counts = this.#counts;
-    // The caller may fill the plan anew while the step runs.
-    const wanted = plan.logitCount * this.graph.vocabSize;
-    counts[0] = plan.tokenCount;
-    counts[1] = plan.sequenceCount;
-    counts[2] = plan.copyCount;
-    counts[3] = plan.sampleCount;
-    counts[4] = plan.logprobCount;
-    counts[5] = plan.logitCount;
-    for (const [g, table] of plan.blockTables.entries()) {
-      this.#tables[g] = table.ids;
-      this.#strides[g] = table.stride;
-    }
-    this.#tables.length = plan.blockTables.length;
-    await this.#native.run(
-      this.#handle,
-      counts,
-      plan.tokens,
-      plan.positions,
-      plan.queryStarts,
-      plan.copies,
-      plan.sampleRows,
-      plan.sampleSlots,
-      plan.sampleTop,
-      plan.logprobRows,
-      plan.logprobIds,
-      plan.logitRows,
-      this.#tables,
-      this.#strides,
-    );
-    if (this.#logits.length < wanted) this.#logits = new Float32Array(wanted);
-    const result: StepResult = {
-      sampleIds: this.#sampleIds,
-      sampleLogprobs: this.#sampleLogprobs,
-      topIds: this.#topIds,
-      topLogprobs: this.#topLogprobs,
-      logprobs: this.#logprobs,
-      logits: this.#logits,
-    };
-    const { sampleIds, sampleLogprobs, topIds, topLogprobs, logprobs, logits } = result;
-    this.#native.results(this.#handle, sampleIds, sampleLogprobs, topIds, topLogprobs, logprobs, logits);
-    return result;
-  }
-
-  close(): void {
-    if (this.#timings) process.stderr.write(this.#native.timings(this.#handle));
-    this.#native.close(this.#handle);
-  }
-}

@@ -2,9 +2,9 @@
  * The addon's functions as TypeScript sees them (native/cpu/addon.cpp). Handles are opaque objects that own native
  * memory; the arguments of every call are checked on the native side.
  */
-import type { Activation } from "../../graph/graph.ts";
-import type { KvType, SamplerParams } from "../contract.ts";
-import { MemoryError, NativeError, invariant } from "../../errors.ts";
+import { MemoryError, NativeError, StepError, UnsupportedError, invariant } from "../../errors.ts";
+import type { CompileOptions, KvType, StepPlan, StepResult } from "../contract.ts";
+import type { Span, Stage } from "./instructions.ts";
 
 declare const kind: unique symbol;
 interface Handle<K extends string> {
@@ -15,64 +15,32 @@ export type WeightsHandle = Handle<"weights">;
 export type PoolHandle = Handle<"pool">;
 export type ProgramHandle = Handle<"program">;
 
-/** Rows in the arena: the byte where row 0 begins, and the values (of 4 bytes) from a row to the next. */
-export type Span = readonly [at: number, stride: number];
-/** Int8 rows in the arena: codes, scales, sums (bytes), columns. */
-export type Span8 = readonly [codes: number, scales: number, sums: number, cols: number];
-
-/** What the executor runs; what an op reads of this stands in native/cpu/program.cpp. */
-export interface Instruction {
-  readonly op: string;
-  /** Over the step's output rows instead of its tokens. */
-  readonly outputs?: boolean;
-  readonly perRow?: number;
-  readonly x?: Span;
-  readonly y?: Span;
-  readonly z?: Span;
-  readonly t?: Span;
-  readonly q?: Span8;
-  readonly q2?: Span8;
-  readonly cols?: number;
-  readonly groupSize?: number;
-  readonly heads?: number;
-  readonly headDim?: number;
-  readonly n?: number;
-  readonly topK?: number;
-  readonly eps?: number;
-  readonly offset?: number;
-  readonly factor?: number;
-  readonly residual?: boolean;
-  readonly interleaved?: boolean;
-  readonly normalize?: boolean;
-  readonly gather?: boolean;
-  /** Indices of vectors. */
-  readonly weight?: number;
-  readonly bias?: number;
-  readonly activation?: Activation;
-  readonly frequencies?: Float32Array;
-  readonly group?: number;
-  readonly layer?: number;
-  /** Bytes in the arena: offsets, active, rowIndex, place. */
-  readonly experts?: readonly [number, number, number, number];
-  /** Pairs (index of a matrix, first output column or row). */
-  readonly parts?: readonly (readonly [number, number])[];
+/** What is computed for the rows that are wanted of one output; `output`: its index in CompileOptions, −1: none. */
+export interface Section {
+  readonly stages: readonly Stage[];
+  /** Rows that the arena holds. */
+  readonly rows: number;
+  readonly place: Span;
+  readonly width: number;
+  readonly output: number;
 }
 
-export interface ProgramSpec {
-  readonly instructions: readonly Instruction[];
+export interface ProgramSpec extends Omit<CompileOptions, "outputs"> {
+  /** Over the step's tokens. */
+  readonly tokens: readonly Stage[];
+  /** Then these, one after another. */
+  readonly sections: readonly Section[];
+  /** The section whose rows are sampled from; −1: none. */
+  readonly logits: number;
+  /** Named outputs that plans may ask for. */
+  readonly outputs: number;
   readonly arenaBytes: number;
-  readonly maxTokens: number;
-  readonly maxSequences: number;
-  readonly maxOutputs: number;
-  readonly samplerSlots: number;
-  readonly outputRows: number;
   /** Columns of the logits. */
   readonly vocab: number;
   /** Rows of the embedding. */
   readonly tokenIds: number;
   /** Rows of the learned positions; 0: the model has none. */
   readonly tableRows: number;
-  readonly logits: Span;
 }
 
 export interface LoadSpec {
@@ -101,8 +69,10 @@ export interface NativeAddon {
   setSabotage(on: boolean): void;
   createTeam(threads: number, isa: string | undefined): TeamHandle;
   teamIsa(team: TeamHandle): string;
-  /** Ends what waits, then the threads. Blocks until then. */
+  /** Cancels what is in flight, and ends the threads. */
   stopTeam(team: TeamHandle): void;
+  /** Seconds without anything to run, since the first step or pool transfer ended. */
+  idleSeconds(team: TeamHandle): number;
   counters(team: TeamHandle, reset: boolean): { readonly linear: number[]; readonly attend: number[] };
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */
   matrixLayout(
@@ -118,8 +88,8 @@ export interface NativeAddon {
   kvBytes(team: TeamHandle, kv: KvType, kvHeads: number, keyDim: number, valueDim: number): number;
   createPool(
     team: TeamHandle,
-    kv: KvType,
     groups: readonly {
+      readonly type: KvType;
       readonly kvHeads: number;
       readonly keyDim: number;
       readonly valueDim: number;
@@ -128,41 +98,21 @@ export interface NativeAddon {
       readonly blocks: number;
     }[],
   ): PoolHandle;
-  moveBlock(pool: PoolHandle, group: number, block: number, bytes: Uint8Array, write: boolean): void;
+  /** Between the pool and `bytes`, which nobody may touch meanwhile. */
+  moveBlocks(pool: PoolHandle, group: number, blocks: Int32Array, bytes: Uint8Array, write: boolean): Promise<void>;
+  /** `weights`: those that were compiled for, their base, its base … */
   compile(
     team: TeamHandle,
-    weights: WeightsHandle,
+    weights: readonly WeightsHandle[],
     pool: PoolHandle,
     spec: ProgramSpec,
     timings: boolean,
   ): ProgramHandle;
-  openSampler(program: ProgramHandle, slot: number, params: SamplerParams, history: Int32Array): void;
-  closeSampler(program: ProgramHandle, slot: number): void;
-  run(
-    program: ProgramHandle,
-    counts: Int32Array,
-    tokens: Int32Array,
-    positions: Int32Array,
-    queryStarts: Int32Array,
-    copies: Int32Array,
-    sampleRows: Int32Array,
-    sampleSlots: Int32Array,
-    sampleTop: Int32Array,
-    logprobRows: Int32Array,
-    logprobIds: Int32Array,
-    logitRows: Int32Array,
-    blockTables: readonly Int32Array[],
-    strides: Int32Array,
-  ): Promise<void>;
-  results(
-    program: ProgramHandle,
-    sampleIds: Int32Array,
-    sampleLogprobs: Float32Array,
-    topIds: Int32Array,
-    topLogprobs: Float32Array,
-    logprobs: Float32Array,
-    logits: Float32Array,
-  ): void;
+  /** Copies the plan, and writes into the result's arrays until the promise is settled. */
+  run(program: ProgramHandle, plan: StepPlan, result: StepResult): Promise<void>;
+  /** Undefined: dropped. Nothing happens where the step has ended. */
+  mask(program: ProgramHandle, step: number, sample: number, mask: Uint32Array | undefined): void;
+  cancel(program: ProgramHandle, step: number): void;
   timings(program: ProgramHandle): string;
   close(handle: TeamHandle | WeightsHandle | PoolHandle | ProgramHandle): void;
 }
@@ -177,7 +127,7 @@ export function asNativeAddon(loaded: unknown): NativeAddon {
   for (const [name, value] of Object.entries(loaded)) {
     if (typeof value === "function") wrapped[name] = withOurErrors(value as (...given: unknown[]) => unknown);
   }
-  for (const name of ["createTeam", "load", "createPool", "compile", "run", "results"]) {
+  for (const name of ["createTeam", "load", "createPool", "compile", "run", "mask", "cancel"]) {
     if (!(name in wrapped)) throw new NativeError(`The native addon has no ${name}(): it is of another version.`);
   }
   return wrapped as unknown as NativeAddon;
@@ -196,6 +146,19 @@ function withOurErrors(native: (...given: unknown[]) => unknown): (...given: unk
 
 function rethrow(error: unknown): never {
   if (!(error instanceof Error)) throw error;
-  const isMemory = "code" in error && error.code === "ERR_MEMORY";
-  throw isMemory ? new MemoryError(error.message) : new NativeError(error.message, { cause: error });
+  const { message } = error;
+  switch ("code" in error ? error.code : undefined) {
+    case "ERR_MEMORY":
+      throw new MemoryError(message);
+    case "ERR_UNSUPPORTED":
+      throw new UnsupportedError(message);
+    case "ERR_STEP_FAILED":
+      throw new StepError("failed", message);
+    case "ERR_STEP_CANCELLED":
+      throw new StepError("cancelled", message);
+    case "ERR_STEP_UNRUN":
+      throw new StepError("unrun", message);
+    default:
+      throw new NativeError(message, { cause: error });
+  }
 }

@@ -1,350 +1,167 @@
 /**
- * Upload: streams the tensors that a graph names into the kernels' packed layout. A task covers some megabytes of one
- * tensor; where the source has a file descriptor, native threads read it, else its bytes pass through memory once, as
- * bytes. Progress and abortion are looked at between tasks. What the layout is, pack.cpp knows.
+ * Upload: streams the tensors that lowered graphs name into the kernels' packed layout. Weights are known by their source
+ * and the tensors' rows that they consist of, never by the name that a graph gives them: equal ones are held once, and
+ * taken from a base where it has them. Where the source has a file descriptor, native threads read it, else its bytes
+ * pass through memory once, as bytes. Progress, abortion and failures are looked at between tasks.
  */
-import type { ModelArtifact, Tensor } from "../../artifact/artifact.ts";
-import { DTYPES, type DType } from "../../artifact/dtype.ts";
-import { ArtifactError, MemoryError, NativeError, UnsupportedError, invariant } from "../../errors.ts";
-import type { Graph, WeightPart, WeightRef } from "../../graph/graph.ts";
-import { optimize } from "../../graph/passes.ts";
+import type { ModelArtifact } from "../../artifact/artifact.ts";
+import { ArtifactError, MemoryError, NativeError, invariant } from "../../errors.ts";
+import type { WeightRef } from "../../graph/graph.ts";
 import { graphWeights } from "../../graph/shapes.ts";
-import type { UploadOptions, Weights } from "../contract.ts";
+import type { Lowered, UploadOptions, Weights } from "../contract.ts";
+import type { MatrixPart, VectorId } from "./instructions.ts";
 import type { LoadSpec, NativeAddon, TeamHandle, WeightsHandle } from "./native.ts";
+import { planWeight, type Stored, type Task } from "./weight-plans.ts";
 
-/** Bytes of a file that one task reads. */
-const TASK_BYTES = 8 << 20;
-const GROUP_ROWS = 16;
-
-/** A packed matrix that holds the rows `row … row + rows − 1` of a weight (of each expert). */
-export interface Segment {
-  readonly matrix: number;
-  readonly row: number;
-  readonly rows: number;
-}
-
-export type Stored =
-  | { readonly kind: "vector"; readonly vector: number; readonly length: number }
-  | { readonly kind: "matrix"; readonly segments: readonly Segment[]; readonly int8: boolean };
+type Table = Map<ModelArtifact, Map<string, Stored>>;
 
 export class CpuWeights implements Weights {
   readonly handle: WeightsHandle;
   readonly bytes: number;
-  readonly #stored: ReadonlyMap<string, Stored>;
-  readonly #dtypes: ReadonlyMap<string, DType>;
+  readonly #base: CpuWeights | undefined;
+  readonly #stored: Table;
   readonly #close: () => void;
 
-  constructor(
-    handle: WeightsHandle,
-    bytes: number,
-    stored: ReadonlyMap<string, Stored>,
-    dtypes: ReadonlyMap<string, DType>,
-    close: () => void,
-  ) {
+  constructor(handle: WeightsHandle, bytes: number, base: CpuWeights | undefined, stored: Table, close: () => void) {
     this.handle = handle;
     this.bytes = bytes;
+    this.#base = base;
     this.#stored = stored;
-    this.#dtypes = dtypes;
     this.#close = close;
   }
 
-  dtypeOf = (tensor: string): DType => {
-    const dtype = this.#dtypes.get(tensor);
-    if (dtype === undefined) throw new ArtifactError(`The uploaded weights don't have the tensor ${tensor}.`);
-    return dtype;
-  };
+  /** These, their base, its base …: what instructions name by its place in this list. */
+  get handles(): WeightsHandle[] {
+    return [this.handle, ...(this.#base?.handles ?? [])];
+  }
 
-  get(weight: WeightRef): Stored {
-    const stored = this.#stored.get(weight.name);
-    if (stored === undefined) throw new ArtifactError(`The weight ${weight.name} was not uploaded.`);
-    return stored;
+  has(source: ModelArtifact, weight: WeightRef): boolean {
+    return this.#find(source, weight, 0) !== undefined;
+  }
+
+  /** The packed matrices of a weight, one after another. */
+  parts(source: ModelArtifact, weight: WeightRef): MatrixPart[] {
+    const [stored, holder] = this.#get(source, weight);
+    invariant(stored.kind === "matrix", `${weight.name} is no matrix`);
+    return stored.segments.map(({ matrix, row }) => [holder, matrix, row] as const);
+  }
+
+  vector(source: ModelArtifact, weight: WeightRef): VectorId {
+    const [stored, holder] = this.#get(source, weight);
+    invariant(stored.kind === "vector", `${weight.name} is no vector`);
+    return [holder, stored.vector];
   }
 
   close(): void {
     this.#close();
   }
+
+  #get(source: ModelArtifact, weight: WeightRef): readonly [Stored, number] {
+    const found = this.#find(source, weight, 0);
+    if (found === undefined) throw new ArtifactError(`${source.name}: the weight ${weight.name} was not uploaded.`);
+    return found;
+  }
+
+  #find(source: ModelArtifact, weight: WeightRef, holder: number): readonly [Stored, number] | undefined {
+    const stored = this.#stored.get(source)?.get(identityOf(weight));
+    if (stored !== undefined) return [stored, holder];
+    return this.#base === undefined ? undefined : this.#base.#find(source, weight, holder + 1);
+  }
 }
 
-/** Rows of a tensor that go to one place: a run inside of one segment and one expert. */
-interface Piece {
-  readonly tensor: Tensor;
-  readonly fileRow: number;
-  readonly rows: number;
-  readonly expert: number;
-  /** Row inside of the weight (of the expert). */
-  readonly row: number;
-  readonly transposed: boolean;
+/** What a weight is made of, whatever a graph calls it. */
+function identityOf({ shape, parts }: WeightRef): string {
+  const runs = parts.map(({ tensor, rowStart, rowCount, transpose }) => [tensor, rowStart, rowCount, transpose]);
+  return JSON.stringify([shape, runs]);
 }
 
 export async function uploadWeights(
   native: NativeAddon,
   team: TeamHandle,
-  artifact: ModelArtifact,
-  graph: Graph,
+  lowered: readonly Lowered[],
   options: UploadOptions,
 ): Promise<CpuWeights> {
-  const dtypes = new Map<string, DType>();
-  const dtypeOf = (name: string): DType => {
-    const { dtype } = tensorOf(artifact, name);
-    dtypes.set(name, dtype);
-    return dtype;
-  };
-  const refs = [...graphWeights(optimize(graph, dtypeOf)).values()];
-  for (const weight of refs) for (const part of weight.parts) dtypeOf(part.tensor);
-  const plans = refs.map((weight) => planWeight(native, artifact, weight));
-
-  const needed = plans.reduce((sum, plan) => sum + plan.bytes, 0);
+  const { base } = options;
+  invariant(base === undefined || base instanceof CpuWeights, "the base's weights belong to another backend");
+  const wanted = new Map<ModelArtifact, Map<string, WeightRef>>();
+  for (const { graph, source } of lowered) {
+    const refs = wanted.get(source) ?? new Map<string, WeightRef>();
+    wanted.set(source, refs);
+    for (const weight of graphWeights(graph).values()) {
+      if (base?.has(source, weight) !== true) refs.set(identityOf(weight), weight);
+    }
+  }
+  const plans = [...wanted].flatMap(([source, refs]) =>
+    [...refs].map(([identity, weight]) => ({ source, identity, plan: planWeight(native, source, weight) })),
+  );
+  const needed = plans.reduce((sum, { plan }) => sum + plan.bytes, 0);
   const available = native.availableMemory();
   if (needed > available) {
     throw new MemoryError(`The weights need ${gib(needed)}, ${gib(available)} of memory is free.`);
   }
   const handle = native.createWeights(needed);
   try {
-    const stored = new Map<string, Stored>();
+    const stored: Table = new Map();
     const tasks: Task[] = [];
-    for (const plan of plans) {
+    for (const { source, identity, plan } of plans) {
       const { store, specs } = plan.create(handle);
-      stored.set(plan.name, store);
+      const own = stored.get(source) ?? new Map<string, Stored>();
+      stored.set(source, own.set(identity, store));
       tasks.push(...specs);
     }
-    const totalBytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
-    let loadedBytes = 0;
-    options.onProgress?.({ loadedBytes, totalBytes });
-    // Two tasks at a time: one's completion overlaps the next one's work.
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      for (let task = tasks[next++]; task !== undefined; task = tasks[next++]) {
-        options.signal?.throwIfAborted();
-        const { fd } = task.tensor.source;
-        const spec: LoadSpec =
-          fd === undefined
-            ? { ...task.spec, offset: 0, bytes: await task.tensor.source.read(task.offset, task.bytes) }
-            : { ...task.spec, offset: task.offset, fd };
-        try {
-          await native.load(team, handle, spec);
-        } catch (error) {
-          throw new NativeError(`${task.tensor.source.name}, tensor ${task.tensor.name}: ${messageOf(error)}`, {
-            cause: error,
-          });
-        }
-        loadedBytes += task.bytes;
-        options.onProgress?.({ loadedBytes, totalBytes });
-      }
-    };
-    const results = await Promise.allSettled([worker(), worker()]);
-    for (const result of results) if (result.status === "rejected") throw result.reason;
-    return new CpuWeights(handle, needed, stored, dtypes, () => native.close(handle));
+    await load(native, team, handle, tasks, options);
+    return new CpuWeights(handle, needed, base, stored, () => native.close(handle));
   } catch (error) {
     native.close(handle);
     throw error;
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function load(
+  native: NativeAddon,
+  team: TeamHandle,
+  handle: WeightsHandle,
+  tasks: readonly Task[],
+  { onProgress, signal }: UploadOptions,
+): Promise<void> {
+  const totalBytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
+  let loadedBytes = 0;
+  let failed = false;
+  onProgress?.({ loadedBytes, totalBytes });
+  // Two tasks at a time: one's completion overlaps the next one's work. After a failure no further one begins.
+  const waiting = tasks.values();
+  const worker = async (): Promise<void> => {
+    try {
+      for (const task of waiting) {
+        if (failed) return;
+        signal?.throwIfAborted();
+        await loadTask(native, team, handle, task);
+        loadedBytes += task.bytes;
+        onProgress?.({ loadedBytes, totalBytes });
+      }
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+  };
+  const results = await Promise.allSettled([worker(), worker()]);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+async function loadTask(native: NativeAddon, team: TeamHandle, handle: WeightsHandle, task: Task): Promise<void> {
+  const { source, name } = task.tensor;
+  const spec: LoadSpec =
+    source.fd === undefined
+      ? { ...task.spec, offset: 0, bytes: await source.read(task.offset, task.bytes) }
+      : { ...task.spec, offset: task.offset, fd: source.fd };
+  try {
+    await native.load(team, handle, spec);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new NativeError(`${source.name}, tensor ${name}: ${why}`, { cause: error });
+  }
 }
 
 export function gib(bytes: number): string {
   return bytes >= 1 << 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-}
-
-function tensorOf(artifact: ModelArtifact, name: string): Tensor {
-  const tensor = artifact.tensors.get(name);
-  if (tensor === undefined) throw new ArtifactError(`${artifact.name}: the tensor ${name} is missing.`);
-  return tensor;
-}
-
-interface Task {
-  readonly tensor: Tensor;
-  readonly spec: Omit<LoadSpec, "fd" | "bytes" | "offset">;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-interface Plan {
-  readonly name: string;
-  readonly bytes: number;
-  create(handle: WeightsHandle): { readonly store: Stored; readonly specs: readonly Task[] };
-}
-
-function planWeight(native: NativeAddon, artifact: ModelArtifact, weight: WeightRef): Plan {
-  return weight.shape.length === 1 ? planVector(native, artifact, weight) : planMatrix(native, artifact, weight);
-}
-
-function planVector(native: NativeAddon, artifact: ModelArtifact, weight: WeightRef): Plan {
-  const length = weight.shape[0] ?? 0;
-  const runs = weight.parts.map((part) => {
-    const tensor = tensorOf(artifact, part.tensor);
-    const size = tensor.shape.reduce((product, n) => product * n, 1);
-    const run = rangeOf(artifact, weight, part, tensor, size);
-    if (tensor.dtype !== "F32" && tensor.dtype !== "F16" && tensor.dtype !== "BF16") {
-      throw new UnsupportedError(
-        `${artifact.name}: ${tensor.name} is a vector of ${tensor.dtype}; F32, F16 or BF16 works.`,
-      );
-    }
-    return { tensor, ...run };
-  });
-  checkRows(
-    artifact,
-    weight,
-    runs.reduce((sum, run) => sum + run.count, 0),
-    length,
-  );
-  // As Weights::vectorBytes in weights.h: rounded up, and room for a kernel that reads past the end.
-  const bytes = Math.ceil((length * 4) / 128) * 128 + 128;
-  return {
-    name: weight.name,
-    bytes,
-    create(handle) {
-      const vector = native.addVector(handle, length);
-      let row = 0;
-      const specs = runs.map(({ tensor, start, count }): Task => {
-        const { ggml, blockBytes } = DTYPES[tensor.dtype];
-        const spec = { vector, row, rows: count, type: ggml };
-        row += count;
-        return { tensor, spec, offset: tensor.offset + start * blockBytes, bytes: count * blockBytes };
-      });
-      return { store: { kind: "vector", vector, length }, specs };
-    },
-  };
-}
-
-function checkRows(artifact: ModelArtifact, weight: WeightRef, have: number, want: number): void {
-  if (have !== want) {
-    throw new ArtifactError(`${artifact.name}: ${weight.name} has ${have} rows, the model's shape says ${want}.`);
-  }
-}
-
-/** The rows of a tensor that a part names. */
-function rangeOf(
-  artifact: ModelArtifact,
-  weight: WeightRef,
-  part: WeightPart,
-  tensor: Tensor,
-  rows: number,
-): { readonly start: number; readonly count: number } {
-  const start = part.rowStart ?? 0;
-  const count = part.rowCount ?? rows - start;
-  if (start < 0 || count < 1 || start + count > rows) {
-    throw new ArtifactError(
-      `${artifact.name}: ${weight.name} needs the rows ${start} … ${start + count} of ${tensor.name}, which has ${rows}.`,
-    );
-  }
-  return { start, count };
-}
-
-function planMatrix(native: NativeAddon, artifact: ModelArtifact, weight: WeightRef): Plan {
-  const cols = weight.shape.at(-1) ?? 0;
-  const rows = weight.shape.at(-2) ?? 0;
-  const experts = weight.shape.length === 3 ? (weight.shape[0] ?? 0) : 1;
-  const pieces = piecesOf(artifact, weight, rows, cols, experts);
-
-  // Segments: the runs of the first expert, joined where the type stays and the border is one of 16 rows. The other
-  // experts must be cut alike.
-  const segments: { row: number; rows: number; dtype: DType; transposed: boolean }[] = [];
-  for (const piece of pieces) {
-    if (piece.expert > 0) break;
-    const last = segments.at(-1);
-    const { dtype } = piece.tensor;
-    const joins = last && last.dtype === dtype && last.rows % GROUP_ROWS === 0 && !last.transposed && !piece.transposed;
-    if (joins) last.rows += piece.rows;
-    else segments.push({ row: piece.row, rows: piece.rows, dtype, transposed: piece.transposed });
-  }
-  const segmentOf = (piece: Piece): number => {
-    const index = segments.findIndex((s) => piece.row >= s.row && piece.row + piece.rows <= s.row + s.rows);
-    const segment = segments[index];
-    const aligned = segment !== undefined && (piece.row - segment.row) % GROUP_ROWS === 0;
-    const whole =
-      segment !== undefined && (piece.rows % GROUP_ROWS === 0 || piece.row + piece.rows === segment.row + segment.rows);
-    if (segment === undefined || segment.dtype !== piece.tensor.dtype || !aligned || !whole) {
-      throw new UnsupportedError(
-        `${artifact.name}: ${weight.name} is put together from parts that the cpu backend can't join ` +
-          `(${piece.tensor.name}, ${piece.tensor.dtype}, rows ${piece.row} … ${piece.row + piece.rows}).`,
-      );
-    }
-    return index;
-  };
-  const placed = pieces.map((piece) => ({ piece, segment: segmentOf(piece) }));
-
-  const layouts = segments.map((segment) => {
-    const layout = native.matrixLayout(DTYPES[segment.dtype].ggml, segment.rows, cols, experts);
-    if (layout === undefined) {
-      throw new UnsupportedError(
-        `${artifact.name}: ${weight.name} is ${segment.dtype} with ${cols} columns, which the cpu backend can't read.`,
-      );
-    }
-    return layout;
-  });
-  const int8 = layouts.some((layout) => layout.int8);
-  if (int8 && layouts.some((layout) => !layout.int8)) {
-    throw new UnsupportedError(`${artifact.name}: ${weight.name} mixes quantised and float formats.`);
-  }
-  return {
-    name: weight.name,
-    bytes: layouts.reduce((sum, layout) => sum + layout.bytes, 0),
-    create(handle) {
-      const matrices = segments.map(({ dtype, rows: n }) =>
-        native.addMatrix(handle, DTYPES[dtype].ggml, n, cols, experts),
-      );
-      const store: Stored = {
-        kind: "matrix",
-        int8,
-        segments: segments.map(({ row, rows: n }, i) => ({ matrix: matrices[i] ?? -1, row, rows: n })),
-      };
-      const specs = placed.flatMap(({ piece, segment }) =>
-        tasksOf(piece, matrices[segment] ?? -1, piece.row - (segments[segment]?.row ?? 0), cols),
-      );
-      return { store, specs };
-    },
-  };
-}
-
-/** A weight's parts, cut at the borders of experts. */
-function piecesOf(artifact: ModelArtifact, weight: WeightRef, rows: number, cols: number, experts: number): Piece[] {
-  const pieces: Piece[] = [];
-  let flat = 0;
-  for (const part of weight.parts) {
-    const tensor = tensorOf(artifact, part.tensor);
-    const transposed = part.transpose === true;
-    const [tensorRows, tensorCols] = transposed
-      ? [tensor.shape.at(-1) ?? 0, tensor.shape.at(-2) ?? 0]
-      : [tensor.shape.slice(0, -1).reduce((product, n) => product * n, 1), tensor.shape.at(-1) ?? 0];
-    if (tensorCols !== cols || (transposed && tensor.shape.length !== 2)) {
-      throw new ArtifactError(
-        `${artifact.name}: ${tensor.name} has the shape [${tensor.shape.join(", ")}], ` +
-          `${weight.name} needs ${cols} columns.`,
-      );
-    }
-    let { start, count } = rangeOf(artifact, weight, part, tensor, tensorRows);
-    while (count > 0) {
-      const row = flat % rows;
-      const run = Math.min(count, rows - row);
-      pieces.push({ tensor, fileRow: start, rows: run, expert: Math.floor(flat / rows), row, transposed });
-      start += run;
-      count -= run;
-      flat += run;
-    }
-  }
-  checkRows(artifact, weight, flat, rows * experts);
-  return pieces;
-}
-
-function tasksOf(piece: Piece, matrix: number, row: number, cols: number): Task[] {
-  const { tensor, expert, fileRow } = piece;
-  const { ggml: type, blockSize, blockBytes } = DTYPES[tensor.dtype];
-  if (piece.transposed) {
-    const transposed = tensor.shape.at(-1) ?? 0;
-    const spec = { matrix, expert, row, rows: piece.rows, type, transposed, fileRow };
-    return [{ tensor, spec, offset: tensor.offset, bytes: cols * transposed * blockBytes }];
-  }
-  const rowBytes = (cols / blockSize) * blockBytes;
-  invariant(Number.isInteger(rowBytes), `${tensor.name}: ${cols} columns aren't whole blocks of ${tensor.dtype}`);
-  const step = Math.max(1, Math.floor(TASK_BYTES / rowBytes / GROUP_ROWS)) * GROUP_ROWS;
-  const tasks: Task[] = [];
-  for (let done = 0; done < piece.rows; done += step) {
-    const rows = Math.min(step, piece.rows - done);
-    const spec = { matrix, expert, row: row + done, rows, type };
-    tasks.push({ tensor, spec, offset: tensor.offset + (fileRow + done) * rowBytes, bytes: rows * rowBytes });
-  }
-  return tasks;
 }

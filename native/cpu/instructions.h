@@ -1,0 +1,240 @@
+// What a compiled program consists of: stages, each a *wide* op, row ops and a serial op, in this order, every one of
+// the three optional. src/backend/cpu/stages.ts decides what stands in which stage (and so which buffers may share
+// bytes); here is only what each op reads. A wide op (linear, attention) is cut across its output columns or heads. Row
+// ops need nothing but their own row: a chunk is all of a stage's row ops for some rows. The serial op is one thread's.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kernels.h"
+
+namespace millrace {
+
+// Rows in the arena: where row 0 begins (bytes), and how many values (of 4 bytes) lie from a row to the next.
+struct Span {
+  size_t at = 0;
+  size_t stride = 0;
+};
+
+// Rows of int8 codes, scales and sums in the arena; `cols` codes a row.
+struct Span8 {
+  size_t codes = 0, scales = 0, sums = 0;
+  int32_t cols = 0;
+};
+
+// What a product reads: rows of floats, or rounded ones.
+struct Operand {
+  bool int8 = false;
+  Span x;
+  Span8 q;
+};
+
+// The rows of experts: offsets [experts + 1] into the list of assignments, the active experts' count and ids, the
+// token row of each assignment, and for each (row, k) its place in the list.
+struct ExpertLists {
+  size_t offsets = 0, active = 0, rowIndex = 0, place = 0;
+};
+
+// A matrix that fills the output columns (or holds the rows of a table) from `first` on.
+struct Part {
+  const Matrix* w = nullptr;
+  int32_t first = 0;
+  // Of the matrix, here so that opening an instruction touches no other memory.
+  int32_t groups = 0;
+  Format format{};
+};
+
+// How a product is cut: the first unit of each chunk and the end of the last, where the weights are read once; the rows
+// that are done together; the units that stay in the cache. A unit is 16 rows of weights (64 for LinearGate).
+struct Cut {
+  std::vector<int32_t> chunks;
+  int32_t rowBlock = 0;
+  int32_t mostUnits = 1;
+};
+
+namespace op {
+
+// --- row ops --------------------------------------------------------------------------------------------------------
+
+// y = rows of a table that the tokens name · factor
+struct Embed {
+  static constexpr const char* name = "embed";
+  std::vector<Part> parts;
+  float factor = 1;
+  Span y;
+  int32_t cols = 0;
+};
+// y = rows of a table that the positions name
+struct PositionEmbed {
+  static constexpr const char* name = "positionEmbed";
+  std::vector<Part> parts;
+  Span y;
+  int32_t cols = 0;
+};
+// y[i] = x[the i-th output row]
+struct Rows {
+  static constexpr const char* name = "rows";
+  Span x, y;
+  int32_t cols = 0;
+};
+struct RmsNorm {
+  static constexpr const char* name = "rmsNorm";
+  Span x, y;
+  int32_t cols = 0, groupSize = 0;
+  const float* weight = nullptr;
+  float weightOffset = 0, eps = 0;
+};
+struct LayerNorm {
+  static constexpr const char* name = "layerNorm";
+  Span x, y;
+  int32_t cols = 0;
+  const float* weight = nullptr;
+  const float* bias = nullptr;  // may be null
+  float eps = 0;
+};
+// cos, sin [rows, pairs] of the rows' positions
+struct RopeTable {
+  static constexpr const char* name = "ropeTable";
+  Span cos, sin;
+  std::vector<float> frequencies;
+  float magnitude = 1;
+};
+struct Rope {
+  static constexpr const char* name = "rope";
+  Span x, y, cos, sin;
+  int32_t heads = 0, headDim = 0, pairs = 0;
+  bool interleaved = false;
+};
+struct KvWrite {
+  static constexpr const char* name = "kvWrite";
+  Span keys, values;
+  int32_t group = 0;
+  KvState kv{};
+};
+struct Gate {
+  static constexpr const char* name = "gate";
+  Span gate, up, y;
+  int32_t cols = 0;
+  Activation activation{};
+};
+struct Activate {
+  static constexpr const char* name = "activate";
+  Span x, y;
+  int32_t cols = 0;
+  Activation activation{};
+};
+struct Add {
+  static constexpr const char* name = "add";
+  Span a, b, y;
+  int32_t cols = 0;
+};
+struct Scale {
+  static constexpr const char* name = "scale";
+  Span x, y;
+  int32_t cols = 0;
+  float factor = 1;
+};
+struct Softcap {
+  static constexpr const char* name = "softcap";
+  Span x, y;
+  int32_t cols = 0;
+  float cap = 1;
+};
+struct Quantize {
+  static constexpr const char* name = "quantize";
+  Span x;
+  Span8 q;
+};
+// Router logits → ids and shares [rows, topK]
+struct Route {
+  static constexpr const char* name = "route";
+  Span logits, ids, shares;
+  int32_t experts = 0, topK = 0;
+  bool normalize = false;
+};
+// y[row] = Σ shares[row, k] · x[place of (row, k)], in order of the experts' ids
+struct Combine {
+  static constexpr const char* name = "combine";
+  Span x, shares, y;
+  ExpertLists lists;
+  int32_t cols = 0, topK = 0;
+};
+
+// --- wide ops -------------------------------------------------------------------------------------------------------
+
+// y = x Wᵀ (+ bias) (+ residual)
+struct Linear {
+  static constexpr const char* name = "linear";
+  Operand x;
+  std::vector<Part> parts;
+  const float* bias = nullptr;
+  bool hasResidual = false;
+  Span residual, y;
+  int32_t cols = 0;
+  Cut cut;
+};
+// y [rows, 2F] = x Wᵀ (gate columns, then up columns), then y[:F] = act(y[:F]) · y[F:], then those as int8.
+struct LinearGate {
+  static constexpr const char* name = "linearGate";
+  Operand x;
+  std::vector<Part> parts;  // one
+  Span y;
+  bool rounds = false;
+  Span8 q;
+  Activation activation{};
+  Cut cut;
+};
+// For each active expert: y[its assignments] = x[their rows] Wᵀ. `gather`: x has the token rows, else the assignments.
+struct ExpertLinear {
+  static constexpr const char* name = "expertLinear";
+  Operand x;
+  std::vector<Part> parts;
+  Span y;
+  ExpertLists lists;
+  int32_t cols = 0;
+  bool gather = false;
+  Cut cut;
+};
+struct Attend {
+  static constexpr const char* name = "attend";
+  Span q, y;
+  int32_t heads = 0;
+  float scale = 1, softcap = 0;  // softcap 0: none
+  int32_t group = 0;
+  KvState kv{};
+};
+// A row op: the second half of an Attend before it, for rows whose tiles were done apart.
+struct AttendMerge : Attend {
+  static constexpr const char* name = "attendMerge";
+};
+
+// --- serial ---------------------------------------------------------------------------------------------------------
+
+// Sorts the (row, expert) assignments by expert, rows in ascending order.
+struct GroupExperts {
+  static constexpr const char* name = "groupExperts";
+  Span ids;
+  ExpertLists lists;
+  int32_t experts = 0, topK = 0;
+};
+
+}  // namespace op
+
+using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable, op::Rope,
+                           op::KvWrite, op::AttendMerge, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap,
+                           op::Quantize, op::Route, op::Combine>;
+using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend>;
+
+struct Stage {
+  WideOp wide;
+  bool hasWide() const { return wide.index() != 0; }
+  std::vector<RowOp> rows;
+  int32_t perRow = 1;  // rows of the row ops for each row of the step (experts)
+  bool hasSerial = false;
+  op::GroupExperts serial;
+  int64_t rowCost = 0;  // about the values that the row ops touch for one row
+};
+
+}  // namespace millrace

@@ -1,0 +1,353 @@
+// What a step's instructions do: row ops over some rows, wide ops by item. The calls of the kernels stand here (and,
+// for what output rows are wanted for, in step-outputs.cpp) and nowhere else.
+#include <algorithm>
+#include <cstring>
+
+#include "step.h"
+
+namespace millrace {
+
+namespace {
+
+// Rows up to which a linear counts as flat.
+constexpr int kFlatRows = 16;
+
+}  // namespace
+
+// --- row ops --------------------------------------------------------------------------------------------------------
+
+void Step::runRows(const Stage& stage, int begin, int end) {
+  for (const RowOp& row : stage.rows) {
+    std::visit([&](const auto& in) { run(in, begin, end); }, row);
+  }
+}
+
+void Step::run(const op::Embed& in, int begin, int end) {
+  for (int row = begin; row < end; row++) {
+    const Part* part = &in.parts[0];
+    while (tokens_[row] >= part->first + part->w->rows) part++;
+    program_.kernels->dequantizeRow(*part->w, 0, tokens_[row] - part->first, in.factor, program_.at(in.y, row));
+  }
+}
+
+void Step::run(const op::PositionEmbed& in, int begin, int end) {
+  for (int row = begin; row < end; row++) {
+    const Part* part = &in.parts[0];
+    while (positions_[row] >= part->first + part->w->rows) part++;
+    program_.kernels->dequantizeRow(*part->w, 0, positions_[row] - part->first, 1, program_.at(in.y, row));
+  }
+}
+
+void Step::run(const op::Rows& in, int begin, int end) {
+  const int32_t* rows = sections_[section_].rows.data() + passBegin_;
+  for (int row = begin; row < end; row++) {
+    memcpy(program_.at(in.y, row), program_.at(in.x, rows[row]), sizeof(float) * static_cast<size_t>(in.cols));
+  }
+}
+
+void Step::run(const op::RmsNorm& in, int begin, int end) {
+  program_.kernels->rmsNorm(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.groupSize,
+                            in.weight, in.weightOffset, in.eps, begin, end);
+}
+
+void Step::run(const op::LayerNorm& in, int begin, int end) {
+  program_.kernels->layerNorm(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.weight,
+                              in.bias, in.eps, begin, end);
+}
+
+void Step::run(const op::RopeTable& in, int begin, int end) {
+  program_.kernels->ropeTable(positions_.data(), in.frequencies.data(), static_cast<int>(in.frequencies.size()),
+                              in.magnitude, program_.at(in.cos), program_.at(in.sin), begin, end);
+}
+
+void Step::run(const op::Rope& in, int begin, int end) {
+  program_.kernels->rope(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.heads, in.headDim, in.pairs,
+                         in.interleaved, program_.at(in.cos), program_.at(in.sin), begin, end);
+}
+
+void Step::run(const op::KvWrite& in, int begin, int end) {
+  const GroupPlan& plan = groups_[in.group];
+  auto after = std::upper_bound(sequences_.begin(), sequences_.end(), begin,
+                                [](int row, const Sequence& s) { return row < s.row; });
+  for (auto s = after - 1; s != sequences_.end() && s->row < end; ++s) {
+    int from = std::max(begin, s->row) - s->row, to = std::min(end, s->row + s->rows) - s->row;
+    const int32_t* table = plan.tables.data() + plan.tableOf[s - sequences_.begin()];
+    program_.kernels->kvWrite(in.kv, table, slots_.data() + s->row, program_.at(in.keys, s->row), in.keys.stride,
+                              program_.at(in.values, s->row), in.values.stride, from, to);
+  }
+}
+
+void Step::run(const op::AttendMerge& in, int begin, int end) {
+  size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
+  for (const Split& split : groups_[in.group].splits) {
+    int row = sequences_[split.sequence].row + split.row;
+    if (row < begin || row >= end) continue;
+    AttendArgs args = attendArgs(in, split.sequence);
+    for (int head = 0; head < in.kv.kvHeads; head++) {
+      const float* partials = program_.partials() + split.partial * perTile + head * (perTile / in.kv.kvHeads);
+      program_.kernels->attendMerge(args, head, split.row, partials, perTile, split.tileBegin, split.tileEnd);
+    }
+  }
+}
+
+void Step::run(const op::Gate& in, int begin, int end) {
+  program_.kernels->gate(program_.at(in.gate), in.gate.stride, program_.at(in.up), in.up.stride, program_.at(in.y),
+                         in.y.stride, in.cols, in.activation, begin, end);
+}
+
+void Step::run(const op::Activate& in, int begin, int end) {
+  program_.kernels->activate(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.activation,
+                             begin, end);
+}
+
+void Step::run(const op::Add& in, int begin, int end) {
+  program_.kernels->add(program_.at(in.a), in.a.stride, program_.at(in.b), in.b.stride, program_.at(in.y), in.y.stride,
+                        in.cols, begin, end);
+}
+
+void Step::run(const op::Scale& in, int begin, int end) {
+  program_.kernels->scale(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.factor, begin,
+                          end);
+}
+
+void Step::run(const op::Softcap& in, int begin, int end) {
+  program_.kernels->softcap(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.cap, begin,
+                            end);
+}
+
+void Step::run(const op::Quantize& in, int begin, int end) {
+  program_.kernels->quantizeRows(program_.at(in.x), in.x.stride, in.q.cols, program_.rows8(in.q), begin, end);
+}
+
+void Step::run(const op::Route& in, int begin, int end) {
+  program_.kernels->route(program_.at(in.logits), in.logits.stride, in.experts, in.topK, in.normalize,
+                          program_.at<int32_t>(in.ids), program_.at(in.shares), begin, end);
+}
+
+void Step::run(const op::Combine& in, int begin, int end) {
+  for (int row = begin; row < end; row++) {
+    const int32_t* place = program_.list(in.lists.place) + static_cast<size_t>(row) * in.topK;
+    const float* shares = program_.at(in.shares, row);
+    float* y = program_.at(in.y, row);
+    const float* x = program_.at(in.x, place[0]);
+    for (int c = 0; c < in.cols; c++) y[c] = shares[0] * x[c];
+    for (int e = 1; e < in.topK; e++) {
+      x = program_.at(in.x, place[e]);
+      for (int c = 0; c < in.cols; c++) y[c] += shares[e] * x[c];
+    }
+  }
+}
+
+// --- serial ---------------------------------------------------------------------------------------------------------
+
+void Step::groupExperts(const op::GroupExperts& in) {
+  int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
+  int32_t *rowIndex = program_.list(in.lists.rowIndex), *place = program_.list(in.lists.place);
+  int32_t* ids = program_.at<int32_t>(in.ids);
+  int count = rows_ * in.topK;
+  std::fill(offsets, offsets + in.experts + 1, 0);
+  for (int i = 0; i < count; i++) {
+    // Router logits that are no numbers.
+    if (static_cast<uint32_t>(ids[i]) >= static_cast<uint32_t>(in.experts)) ids[i] = 0;
+    offsets[ids[i] + 1]++;
+  }
+  int32_t used = 0;
+  for (int e = 0; e < in.experts; e++) {
+    if (offsets[e + 1] > 0) active[++used] = e;
+    offsets[e + 1] += offsets[e];
+  }
+  active[0] = used;
+  for (int i = 0; i < count; i++) {
+    place[i] = offsets[ids[i]]++;
+    rowIndex[place[i]] = i / in.topK;
+  }
+  for (int e = in.experts; e > 0; e--) offsets[e] = offsets[e - 1];
+  offsets[0] = 0;
+}
+
+// --- wide ops -------------------------------------------------------------------------------------------------------
+
+int Grid::chunks() const { return falling ? static_cast<int>(falling->size()) - 1 : (units + even - 1) / even; }
+int Grid::unitBegin(int item) const { return falling ? (*falling)[item % chunks()] : item % chunks() * even; }
+int Grid::unitEnd(int item) const {
+  return falling ? (*falling)[item % chunks() + 1] : std::min(units, (item % chunks() + 1) * even);
+}
+int Grid::rowEnd(int item) const { return std::min(rows, rowBegin(item) + rowBlock); }
+
+void Step::countProduct(const std::vector<Part>& parts, int rows) {
+  int kind = rows == 1 ? 0 : rows <= kFlatRows ? 1 : 2;
+  for (const Part& part : parts) {
+    auto& counter = program_.counters->linear[kind][static_cast<int>(part.format)];
+    counter.fetch_add(static_cast<uint64_t>(rows), std::memory_order_relaxed);
+  }
+}
+
+int Step::openProduct(const Cut& cut, const std::vector<Part>& parts) {
+  grid_.falling = rows_ <= kFlatRows ? &cut.chunks : nullptr;
+  grid_.units = cut.chunks.back();
+  grid_.rows = rows_;
+  grid_.rowBlock = cut.rowBlock;
+  grid_.rowBlocks = (rows_ + cut.rowBlock - 1) / cut.rowBlock;
+  grid_.even = std::clamp(grid_.units * grid_.rowBlocks / (8 * program_.threads()), 1, cut.mostUnits);
+  grid_.key = program_.panelKey + 1;
+  program_.panelKey += static_cast<uint64_t>(grid_.rowBlocks);
+  for (int row = 0; row < rows_; row += cut.rowBlock) countProduct(parts, std::min(cut.rowBlock, rows_ - row));
+  return grid_.items();
+}
+
+// Cuts a wide op into chunks, and counts what the kernels will do.
+int Step::openWide(const WideOp& wide) {
+  if (auto* in = std::get_if<op::Attend>(&wide)) {
+    return static_cast<int>(groups_[in->group].items.size()) * in->kv.kvHeads;
+  }
+  if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
+  if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
+  const auto& in = std::get<op::ExpertLinear>(wide);
+  const int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
+  int units = in.cut.chunks.back();
+  int wanted = std::clamp(8 * program_.threads() / std::max(1, active[0]), 1, units);
+  expertUnits_ = (units + wanted - 1) / wanted;
+  expertChunks_ = (units + expertUnits_ - 1) / expertUnits_;
+  for (int i = 0; i < active[0]; i++) {
+    int rows = offsets[active[1 + i] + 1] - offsets[active[1 + i]];
+    for (int row = 0; row < rows; row += in.cut.rowBlock) {
+      countProduct(in.parts, std::min(in.cut.rowBlock, rows - row));
+    }
+  }
+  return active[0] * expertChunks_;
+}
+
+void Step::wide(const WideOp& wide, int item, int thread) {
+  uint8_t* scratch = program_.scratch(thread);
+  if (auto* in = std::get_if<op::Linear>(&wide)) return linear(*in, item, scratch);
+  if (auto* in = std::get_if<op::LinearGate>(&wide)) return linearGate(*in, item, scratch);
+  if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
+  expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
+}
+
+LinearArgs Step::argsOf(const Operand& x, size_t row) const {
+  LinearArgs args{};
+  if (x.int8) {
+    args.x8 = program_.rows8(x.q, row);
+  } else {
+    args.x = program_.at(x.x, row);
+    args.ldx = x.x.stride;
+  }
+  return args;
+}
+
+void Step::linear(const op::Linear& in, int item, uint8_t* scratch) {
+  int begin = grid_.unitBegin(item), end = grid_.unitEnd(item);
+  auto row = static_cast<size_t>(grid_.rowBegin(item));
+  LinearArgs args = argsOf(in.x, row);
+  args.rows = grid_.rowEnd(item) - static_cast<int>(row);
+  args.ldy = in.y.stride;
+  args.ldr = in.residual.stride;
+  args.panelKey = grid_.keyOf(item);
+  for (const Part& part : in.parts) {
+    if (begin < part.groups && end > 0) {
+      args.w = part.w;
+      args.y = program_.at(in.y, row) + part.first;
+      args.bias = in.bias ? in.bias + part.first : nullptr;
+      args.residual = in.hasResidual ? program_.at(in.residual, row) + part.first : nullptr;
+      program_.kernels->linear(args, std::max(begin, 0), std::min(end, part.groups), scratch);
+    }
+    begin -= part.groups;
+    end -= part.groups;
+  }
+}
+
+// A unit is 32 columns of F, so that a chunk holds whole activation blocks.
+void Step::linearGate(const op::LinearGate& in, int item, uint8_t* scratch) {
+  const Kernels& k = *program_.kernels;
+  const Matrix& w = *in.parts[0].w;
+  int half = w.rows / 2;
+  int begin = grid_.unitBegin(item), end = grid_.unitEnd(item);
+  auto row = static_cast<size_t>(grid_.rowBegin(item));
+  LinearArgs args = argsOf(in.x, row);
+  args.w = &w;
+  args.rows = grid_.rowEnd(item) - static_cast<int>(row);
+  args.y = program_.at(in.y, row);
+  args.ldy = in.y.stride;
+  args.panelKey = grid_.keyOf(item);
+  k.linear(args, 2 * begin, 2 * end, scratch);
+  k.linear(args, half / 16 + 2 * begin, half / 16 + 2 * end, scratch);
+  float* gate = args.y + 32 * begin;
+  int cols = 32 * (end - begin);
+  k.gate(gate, args.ldy, gate + half, args.ldy, gate, args.ldy, cols, in.activation, 0, args.rows);
+  for (int i = 0; in.rounds && i < args.rows; i++) {
+    Rows8 out = program_.rows8(in.q, row + static_cast<size_t>(i));
+    out.codes += 32 * begin;
+    out.scales += begin;
+    out.sums += 2 * begin;
+    k.quantizeRows(gate + static_cast<size_t>(i) * args.ldy, args.ldy, cols, out, 0, 1);
+  }
+}
+
+void Step::expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch) {
+  const int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
+  const int32_t* rowIndex = program_.list(in.lists.rowIndex);
+  int expert = active[1 + item / expertChunks_];
+  int from = item % expertChunks_ * expertUnits_, to = std::min(in.cut.chunks.back(), from + expertUnits_);
+  int last = offsets[expert + 1];
+  for (int row = offsets[expert]; row < last; row += in.cut.rowBlock) {
+    int begin = from, end = to;
+    LinearArgs args = argsOf(in.x, in.gather ? 0 : static_cast<size_t>(row));
+    args.expert = expert;
+    args.rows = std::min(in.cut.rowBlock, last - row);
+    if (in.gather) args.rowIndex = rowIndex + row;
+    args.ldy = in.y.stride;
+    for (const Part& part : in.parts) {
+      if (begin < part.groups && end > 0) {
+        args.w = part.w;
+        args.y = program_.at(in.y, static_cast<size_t>(row)) + part.first;
+        program_.kernels->linear(args, std::max(begin, 0), std::min(end, part.groups), scratch);
+      }
+      begin -= part.groups;
+      end -= part.groups;
+    }
+  }
+}
+
+AttendArgs Step::attendArgs(const op::Attend& in, int32_t index) const {
+  const Sequence& sequence = sequences_[index];
+  const GroupPlan& plan = groups_[in.group];
+  AttendArgs args{};
+  args.kv = &in.kv;
+  args.blockTable = plan.tables.data() + plan.tableOf[index];
+  args.q = program_.at(in.q, static_cast<size_t>(sequence.row));
+  args.ldq = in.q.stride;
+  args.heads = in.heads;
+  args.scale = in.scale;
+  args.softcap = in.softcap;
+  args.window = program_.pool->groups[in.group]->window;
+  args.slots = slots_.data() + sequence.row;
+  args.seen = seen_.data() + sequence.row;
+  if (!listStarts_.empty()) {
+    args.listStarts = listStarts_.data() + sequence.row;
+    args.listed = listed_.data();
+  }
+  args.out = program_.at(in.y, static_cast<size_t>(sequence.row));
+  args.ldo = in.y.stride;
+  return args;
+}
+
+void Step::attend(const op::Attend& in, int i, uint8_t* scratch) {
+  const Item& item = groups_[in.group].items[static_cast<size_t>(i / in.kv.kvHeads)];
+  int head = i % in.kv.kvHeads;
+  AttendArgs args = attendArgs(in, item.sequence);
+  auto& counters = program_.counters->attend;
+  auto type = static_cast<int>(in.kv.type);
+  if (item.tile < 0) {
+    program_.kernels->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
+    counters[0][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin), std::memory_order_relaxed);
+  } else {
+    size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
+    float* partial = program_.partials() + item.partial * perTile + head * (perTile / in.kv.kvHeads);
+    program_.kernels->attendTile(args, head, item.rowBegin, item.rowEnd, item.tile, partial, item.stride * perTile,
+                                 scratch);
+    counters[1][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin), std::memory_order_relaxed);
+  }
+}
+
+}  // namespace millrace

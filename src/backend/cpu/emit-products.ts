@@ -1,0 +1,169 @@
+/**
+ * The instructions of linears and experts, and what is fused into them: a residual add, the gate of two halves of one
+ * linear, the rounding that follows.
+ */
+import { invariant } from "../../errors.ts";
+import type { Node, Value, WeightRef } from "../../graph/graph.ts";
+import type { MatrixPart, Place, Place8, VectorId } from "./instructions.ts";
+import type { Places } from "./places.ts";
+import type { Step } from "./stages.ts";
+
+type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
+
+export interface EmitContext {
+  readonly places: Places;
+  /** A matrix's pieces, and whether it multiplies int8 rows. */
+  parts(weight: WeightRef): readonly MatrixPart[];
+  vector(weight: WeightRef): VectorId;
+  push(step: Step): void;
+  /** The value is computed by an instruction of another. */
+  absorb(value: Value): void;
+}
+
+interface Input {
+  readonly width: number;
+  readonly from: { readonly x: Place } | { readonly q: Place8 };
+}
+
+function inputOf({ places }: EmitContext, value: Value): Input {
+  if (places.node(value).op !== "quantize") return { width: places.width(value), from: { x: places.rows(value) } };
+  return { width: places.width(value), from: { q: places.rows8(value) } };
+}
+
+export function linear(context: EmitContext, value: Value, node: NodeOf<"linear">): void {
+  if (linearGate(context, value, node)) return;
+  const { places } = context;
+  const { width: inputs, from } = inputOf(context, node.inputs[0]);
+  const bias = node.bias === undefined ? {} : { bias: context.vector(node.bias) };
+  const draft = {
+    op: "linear",
+    ...from,
+    parts: context.parts(node.weight),
+    inputs,
+    cols: places.width(value),
+    ...bias,
+  } as const;
+  const residual = residualOf(context, value);
+  if (residual === undefined) {
+    context.push({ kind: "wide", draft: { ...draft, y: places.newValue(value) } });
+    return;
+  }
+  const { sum, other } = residual;
+  const place = places.rows(other);
+  const y = places.canOverwrite(other, sum, places.rank(value)) ? places.put(sum, place) : places.newValue(sum);
+  context.absorb(sum);
+  context.push({ kind: "wide", draft: { ...draft, residual: place, y } });
+}
+
+/** The add that is the only reader of a linear, and its other input, if that is there before the linear. */
+function residualOf({ places }: EmitContext, value: Value): { readonly sum: Value; readonly other: Value } | undefined {
+  const [sum, ...more] = places.users(value);
+  if (sum === undefined || more.length > 0 || places.isResult(value)) return undefined;
+  const add = places.node(sum);
+  if (add.op !== "add") return undefined;
+  const other = add.inputs[0] === value ? add.inputs[1] : add.inputs[0];
+  if (other === value || !places.has(other) || places.rank(other) >= places.rank(value)) return undefined;
+  return { sum, other };
+}
+
+/** A gate of the two halves of one linear, and its rounding: true where `value` is such a linear. */
+function linearGate(context: EmitContext, value: Value, node: NodeOf<"linear">): boolean {
+  const { places } = context;
+  const half = places.width(value) / 2;
+  const parts = context.parts(node.weight);
+  if (node.bias !== undefined || half % 32 !== 0 || parts.length !== 1 || places.isResult(value)) return false;
+  const [first, second, ...more] = places.users(value);
+  if (first === undefined || second === undefined || more.length > 0) return false;
+  const [a, b] = [places.node(first), places.node(second)];
+  if (a.op !== "slice" || b.op !== "slice" || a.width !== half || b.width !== half) return false;
+  if (places.isResult(first) || places.isResult(second)) return false;
+  const [gateSlice, upSlice] = a.start === 0 ? [first, second] : [second, first];
+  const [gateValue, ...others] = [...places.users(gateSlice), ...places.users(upSlice)];
+  if (gateValue === undefined || others.length !== 1 || others[0] !== gateValue) return false;
+  const gate = places.node(gateValue);
+  if (gate.op !== "gate" || gate.inputs[0] !== gateSlice || gate.inputs[1] !== upSlice) return false;
+
+  const y = places.newRows(places.maxRows(value), 2 * half);
+  places.put(gateValue, { ...y, width: half });
+  for (const done of [gateSlice, upSlice, gateValue]) context.absorb(done);
+  const { width: inputs, from } = inputOf(context, node.inputs[0]);
+  const draft = { op: "linearGate", ...from, parts, inputs, cols: half, y, activation: gate.activation } as const;
+  const rounding = places.users(gateValue).find((user) => places.node(user).op === "quantize");
+  if (rounding === undefined) {
+    context.push({ kind: "wide", draft });
+    return true;
+  }
+  const rounded = places.newRows8(places.maxRows(value), half);
+  places.put8(rounding, rounded);
+  context.absorb(rounding);
+  context.push({ kind: "wide", draft: { ...draft, rounded } });
+  return true;
+}
+
+export function moe(context: EmitContext, value: Value, node: NodeOf<"moe">): void {
+  const { places } = context;
+  const x = places.rows(node.inputs[0]);
+  const rows = places.maxRows(value);
+  const { experts, topK, normalize, activation, int8 } = node;
+  const width = places.width(value);
+  const inner = (node.gateUp.shape[1] ?? 0) / 2;
+  invariant(int8, "a moe node that was not lowered");
+  let rounded: { readonly q: Place8 } | undefined;
+  if (int8.router || int8.gateUp) {
+    rounded = { q: places.newRows8(rows, x.width) };
+    context.push({ kind: "rows", draft: { op: "quantize", x, ...rounded, cols: x.width }, perRow: 1 });
+  }
+  const input = (is8: boolean): { readonly x: Place } | { readonly q: Place8 } => {
+    if (!is8) return { x };
+    invariant(rounded, "rounded rows of a moe");
+    return rounded;
+  };
+  const lists = places.newLists(experts, rows * topK);
+  const logits = places.newRows(rows, experts);
+  const ids = places.newRows(rows, topK);
+  const shares = places.newRows(rows, topK);
+  const hidden = places.newRows(rows * topK, 2 * inner);
+  const out = places.newRows(rows * topK, width);
+  const router = context.parts(node.router);
+  const inputs = x.width;
+  context.push({
+    kind: "wide",
+    draft: { op: "linear", ...input(int8.router), parts: router, inputs, cols: experts, y: logits },
+  });
+  context.push({ kind: "rows", draft: { op: "route", logits, ids, shares, experts, topK, normalize }, perRow: 1 });
+  context.push({ kind: "serial", draft: { op: "groupExperts", ids, lists, experts, topK } });
+  const shape = { experts, topK, lists } as const;
+  const gateUp = context.parts(node.gateUp);
+  context.push({
+    kind: "wide",
+    draft: {
+      op: "expertLinear",
+      ...input(int8.gateUp),
+      parts: gateUp,
+      inputs,
+      cols: 2 * inner,
+      ...shape,
+      gather: true,
+      y: hidden,
+    },
+  });
+  const gate: Place = { ...hidden, width: inner };
+  const up: Place = { ...gate, column: inner };
+  context.push({ kind: "rows", draft: { op: "gate", gate, up, y: gate, cols: inner, activation }, perRow: topK });
+  let product: { readonly x: Place } | { readonly q: Place8 } = { x: gate };
+  if (int8.down) {
+    product = { q: places.newRows8(rows * topK, inner) };
+    context.push({ kind: "rows", draft: { op: "quantize", x: gate, ...product, cols: inner }, perRow: topK });
+  }
+  const down = context.parts(node.down);
+  context.push({
+    kind: "wide",
+    draft: { op: "expertLinear", ...product, parts: down, inputs: inner, cols: width, ...shape, gather: false, y: out },
+  });
+  const y = places.newValue(value);
+  context.push({
+    kind: "rows",
+    draft: { op: "combine", x: out, shares, y, lists, cols: width, experts, topK },
+    perRow: 1,
+  });
+}

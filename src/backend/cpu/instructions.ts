@@ -1,0 +1,197 @@
+/**
+ * What the executor runs (native/cpu/instructions.h): stages of a wide op, row ops and a serial op, in this order, each
+ * optional. All threads meet at a barrier before and after each of the three; stages.ts puts them together. The union is
+ * over how operands are written: places in buffers while a program is emitted (`Draft…`), bytes of the arena in the end.
+ */
+import type { Activation } from "../../graph/graph.ts";
+import type { Buffer } from "./arena.ts";
+
+/** Rows in the arena: the byte where row 0 begins, and the values (of 4 bytes) from a row to the next. */
+export type Span = readonly [at: number, stride: number];
+/** Int8 rows in the arena: codes, scales, sums (bytes), columns. */
+export type Span8 = readonly [codes: number, scales: number, sums: number, cols: number];
+/** Lists of experts in the arena (bytes). */
+export type ListSpans = readonly [offsets: number, active: number, rowIndex: number, place: number];
+
+/** Columns of a buffer of rows: where a value lies. */
+export interface Place {
+  readonly kind: "rows";
+  readonly buffer: Buffer;
+  /** Values from a row to the next, and the first column. */
+  readonly stride: number;
+  readonly column: number;
+  readonly width: number;
+}
+/** Int8 rows. */
+export interface Place8 {
+  readonly kind: "int8";
+  readonly codes: Buffer;
+  readonly scales: Buffer;
+  readonly sums: Buffer;
+  readonly cols: number;
+}
+/** The rows of each expert. */
+export interface PlaceLists {
+  readonly kind: "lists";
+  readonly offsets: Buffer;
+  readonly active: Buffer;
+  readonly rowIndex: Buffer;
+  readonly place: Buffer;
+}
+
+/** (how many bases down, index of a vector). */
+export type VectorId = readonly [holder: number, index: number];
+/** (how many bases down, index of a matrix, first output column or row). */
+export type MatrixPart = readonly [holder: number, index: number, first: number];
+
+interface Attention<R> {
+  readonly q: R;
+  readonly y: R;
+  readonly heads: number;
+  readonly scale: number;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly group: number;
+  readonly layer: number;
+}
+
+/** Float rows, or rounded ones. */
+type Input<R, R8> = { readonly x: R } | { readonly q: R8 };
+
+type RowOp<R, R8, L> =
+  | {
+      readonly op: "embed";
+      readonly parts: readonly MatrixPart[];
+      readonly factor: number;
+      readonly y: R;
+      readonly cols: number;
+    }
+  | { readonly op: "positionEmbed"; readonly parts: readonly MatrixPart[]; readonly y: R; readonly cols: number }
+  | { readonly op: "rows"; readonly x: R; readonly y: R; readonly cols: number }
+  | {
+      readonly op: "rmsNorm";
+      readonly x: R;
+      readonly y: R;
+      readonly cols: number;
+      readonly groupSize: number;
+      readonly weight: VectorId;
+      readonly weightOffset: number;
+      readonly eps: number;
+    }
+  | {
+      readonly op: "layerNorm";
+      readonly x: R;
+      readonly y: R;
+      readonly cols: number;
+      readonly weight: VectorId;
+      readonly bias?: VectorId;
+      readonly eps: number;
+    }
+  | {
+      readonly op: "ropeTable";
+      readonly cos: R;
+      readonly sin: R;
+      readonly frequencies: Float32Array;
+      readonly magnitude: number;
+    }
+  | {
+      readonly op: "rope";
+      readonly x: R;
+      readonly y: R;
+      readonly cos: R;
+      readonly sin: R;
+      readonly heads: number;
+      readonly headDim: number;
+      readonly pairs: number;
+      readonly interleaved: boolean;
+    }
+  | { readonly op: "kvWrite"; readonly keys: R; readonly values: R; readonly group: number; readonly layer: number }
+  | ({ readonly op: "attendMerge" } & Attention<R>)
+  | {
+      readonly op: "gate";
+      readonly gate: R;
+      readonly up: R;
+      readonly y: R;
+      readonly cols: number;
+      readonly activation: Activation;
+    }
+  | { readonly op: "activate"; readonly x: R; readonly y: R; readonly cols: number; readonly activation: Activation }
+  | { readonly op: "add"; readonly a: R; readonly b: R; readonly y: R; readonly cols: number }
+  | { readonly op: "scale"; readonly x: R; readonly y: R; readonly cols: number; readonly factor: number }
+  | { readonly op: "softcap"; readonly x: R; readonly y: R; readonly cols: number; readonly cap: number }
+  | { readonly op: "quantize"; readonly x: R; readonly q: R8; readonly cols: number }
+  | {
+      readonly op: "route";
+      readonly logits: R;
+      readonly ids: R;
+      readonly shares: R;
+      readonly experts: number;
+      readonly topK: number;
+      readonly normalize: boolean;
+    }
+  | {
+      readonly op: "combine";
+      readonly x: R;
+      readonly shares: R;
+      readonly y: R;
+      readonly lists: L;
+      readonly cols: number;
+      readonly experts: number;
+      readonly topK: number;
+    };
+
+/** `inputs`: columns of what is read, `cols`: columns of what is written. */
+type WideOp<R, R8, L> =
+  | ({
+      readonly op: "linear";
+      readonly parts: readonly MatrixPart[];
+      readonly inputs: number;
+      readonly cols: number;
+      readonly bias?: VectorId;
+      readonly residual?: R;
+      readonly y: R;
+    } & Input<R, R8>)
+  | ({
+      readonly op: "linearGate";
+      readonly parts: readonly MatrixPart[];
+      readonly inputs: number;
+      readonly cols: number;
+      readonly y: R;
+      readonly rounded?: R8;
+      readonly activation: Activation;
+    } & Input<R, R8>)
+  | ({
+      readonly op: "expertLinear";
+      readonly parts: readonly MatrixPart[];
+      readonly inputs: number;
+      readonly cols: number;
+      readonly experts: number;
+      readonly topK: number;
+      /** The input has the token rows, else the assignments. */
+      readonly gather: boolean;
+      readonly y: R;
+      readonly lists: L;
+    } & Input<R, R8>)
+  | ({ readonly op: "attend" } & Attention<R>);
+
+interface SerialOp<R, L> {
+  readonly op: "groupExperts";
+  readonly ids: R;
+  readonly lists: L;
+  readonly experts: number;
+  readonly topK: number;
+}
+
+interface StageOf<R, R8, L> {
+  readonly wide?: WideOp<R, R8, L>;
+  readonly rows: readonly RowOp<R, R8, L>[];
+  /** Rows of the row ops for each row of the step (experts). */
+  readonly perRow: number;
+  readonly serial?: SerialOp<R, L>;
+}
+
+export type RowDraft = RowOp<Place, Place8, PlaceLists>;
+export type WideDraft = WideOp<Place, Place8, PlaceLists>;
+export type SerialDraft = SerialOp<Place, PlaceLists>;
+export type StageDraft = StageOf<Place, Place8, PlaceLists>;
+export type Stage = StageOf<Span, Span8, ListSpans>;

@@ -1,0 +1,118 @@
+/**
+ * A compiled program of the addon. A step is one native call on the backend's own threads: the event loop only hands the
+ * plan over, with the arrays of its result, which the native side fills and nobody else knows until then.
+ */
+import process from "node:process";
+
+import { NativeError } from "../../errors.ts";
+import {
+  MAX_TOP_LOGPROBS,
+  NO_SAMPLE,
+  type CompileOptions,
+  type Lowered,
+  type Program,
+  type StepHandle,
+  type StepPlan,
+  type StepResult,
+} from "../contract.ts";
+import type { NativeAddon, ProgramHandle } from "./native.ts";
+import type { NativePool } from "./pool.ts";
+
+export class NativeProgram implements Program {
+  readonly lowered: Lowered;
+  readonly pool: NativePool;
+  readonly #native: NativeAddon;
+  readonly #handle: ProgramHandle;
+  readonly #options: CompileOptions;
+  readonly #timings: boolean;
+  /** Columns of each named output. */
+  readonly #widths: readonly number[];
+  /** Steps in flight, by id. */
+  readonly #inFlight = new Map<number, Promise<unknown>>();
+  #closed = false;
+
+  constructor(
+    native: NativeAddon,
+    handle: ProgramHandle,
+    lowered: Lowered,
+    pool: NativePool,
+    options: CompileOptions,
+    widths: readonly number[],
+    timings: boolean,
+  ) {
+    this.#native = native;
+    this.#handle = handle;
+    this.lowered = lowered;
+    this.pool = pool;
+    this.#options = options;
+    this.#widths = widths;
+    this.#timings = timings;
+  }
+
+  run(plan: StepPlan): StepHandle {
+    const { id } = plan;
+    const missing = new Set([...plan.sampleMasked.subarray(0, plan.sampleCount).entries()].flatMap(isDeclared));
+    const result = this.#submit(plan);
+    return {
+      result,
+      mask: (sample, mask) => {
+        if (!missing.delete(sample)) throw new NativeError(`Step ${id} awaits no mask for sample ${sample}.`);
+        // A step that has failed wants none.
+        if (!this.#inFlight.has(id)) return;
+        this.#native.mask(this.#handle, id, sample, mask === "drop" ? undefined : mask);
+      },
+      cancel: () => {
+        if (this.#inFlight.has(id)) this.#native.cancel(this.#handle, id);
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const id of this.#inFlight.keys()) this.#native.cancel(this.#handle, id);
+    await Promise.allSettled(this.#inFlight.values());
+    if (this.#timings) process.stderr.write(this.#native.timings(this.#handle));
+    this.#native.close(this.#handle);
+  }
+
+  /** Runs to its first await at once: the plan is the caller's again when `run` returns. */
+  async #submit(plan: StepPlan): Promise<StepResult> {
+    const { id } = plan;
+    if (this.#closed) throw new NativeError("the program is closed");
+    const result = this.#resultOf(plan);
+    const running = this.#native.run(this.#handle, plan, result);
+    this.#inFlight.set(id, running);
+    try {
+      await running;
+    } finally {
+      this.#inFlight.delete(id);
+    }
+    return result;
+  }
+
+  /** Arrays for what the step gives, filled with what stands where it gives nothing. */
+  #resultOf({ sampleCount, logprobCount, logprobTop, outputs }: StepPlan): StepResult {
+    const rows = outputs.reduce((sum, { count }) => sum + count, sampleCount + logprobCount);
+    const counts = [sampleCount, logprobCount, ...outputs.map(({ count }) => count)];
+    if (counts.some((count) => count < 0) || rows > this.#options.maxOutputs) {
+      throw new NativeError(`bad step plan: output count (${rows}, limit ${this.#options.maxOutputs})`);
+    }
+    const wantsTop = logprobTop.subarray(0, logprobCount).some((top) => top > 0);
+    const logprobTops = wantsTop ? logprobCount * MAX_TOP_LOGPROBS : 0;
+    return {
+      sampleIds: new Int32Array(sampleCount).fill(NO_SAMPLE),
+      sampleLogprobs: new Float32Array(sampleCount).fill(NaN),
+      topIds: new Int32Array(sampleCount * MAX_TOP_LOGPROBS).fill(-1),
+      topLogprobs: new Float32Array(sampleCount * MAX_TOP_LOGPROBS).fill(-Infinity),
+      logprobs: new Float32Array(logprobCount),
+      logprobTopIds: new Int32Array(logprobTops).fill(-1),
+      logprobTopLogprobs: new Float32Array(logprobTops).fill(-Infinity),
+      outputs: outputs.map(({ count }, i) => new Float32Array(count * (this.#widths[i] ?? 0))),
+    };
+  }
+}
+
+function isDeclared([sample, masked]: readonly [number, number]): number[] {
+  return masked === 0 ? [] : [sample];
+}
