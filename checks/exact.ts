@@ -20,6 +20,7 @@ import { sharedFile } from "../test/support/shared.ts";
 import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "../test/support/tiny-models.ts";
 import { noCounts } from "../test/support/step-walk.ts";
 import { randomJobs, runJobs, type WorkloadShape } from "../test/support/workload.ts";
+import { Guesser, Whimsical } from "../test/support/whimsical.ts";
 import { type OpenBackend, runStepCase, sabotageSteps } from "./exact-steps.ts";
 
 interface Case {
@@ -48,7 +49,7 @@ const FORMATS: readonly DType[] = [
   "Q5_1",
 ];
 /** Prompts reach over three KV tiles of 128 positions. */
-const TINY: WorkloadShape = { vocab: TINY_VOCAB, prompt: 420, answer: 40, requests: 8 };
+const TINY: WorkloadShape = { vocab: TINY_VOCAB, prompt: 420, answer: 40, requests: 14 };
 const SHARED: WorkloadShape = { vocab: 49_152, prompt: 40, answer: 8, requests: 4 };
 
 const { values } = parseArgs({
@@ -74,6 +75,8 @@ let aloneSteps = 0;
 let compared = 0;
 let workloads = 0;
 const rows: Record<string, number> = {};
+/** What the engine did to workloads. */
+const engineMechanisms = { "tokens found by prefix": 0, preemptions: 0, "drafted tokens": 0 };
 const mechanisms = noCounts();
 // Every case runs at least once; one mismatch shows that a planted fault is found.
 const enough = (): boolean => steps >= wanted || (values.sabotage && mismatches > 0);
@@ -88,11 +91,13 @@ for (let round = 0; !enough(); round++) {
   }
 }
 progress("");
+for (const [name, count] of Object.entries(engineMechanisms))
+  console.log(`${name.padEnd(30)} ${String(count).padStart(10)}`);
 for (const [kernel, count] of Object.entries(rows))
   console.log(`${kernel.padEnd(30)} ${String(count).padStart(10)} rows`);
 for (const [mechanism, count] of Object.entries(mechanisms))
   console.log(`${mechanism.padEnd(30)} ${String(count).padStart(10)}`);
-const idle = Object.entries({ ...rows, ...mechanisms }).filter(([, count]) => count === 0);
+const idle = Object.entries({ ...rows, ...engineMechanisms, ...mechanisms }).filter(([, count]) => count === 0);
 const complete = values.only === undefined && !values.sabotage;
 if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) => kernel).join(", ")}`);
 console.log(`${workloads} workloads, ${steps} steps (and ${aloneSteps} alone), ${compared} answers compared`);
@@ -117,15 +122,37 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
       artifact,
       backend,
       jobs.filter(({ abortAfter }) => abortAfter === undefined),
-      { kv: one.kv, stepTokens: 1, context: one.context, maxSequences: 3 },
+      { kv: one.kv, stepTokens: 1, context: one.context, maxSequences: 3, prefixCache: false, depth: 1 },
     ),
   );
   const chunk = random.pick([1, 2, 3, 5, 16, 17, 64, 128, 200, 512]);
   const threads = random.between(1, 2);
-  const maxSequences = random.between(3, 24);
+  const maxSequences = random.between(4, 24);
+  const policy = random.below(2) === 0 ? new Whimsical(random) : undefined;
+  const known = alone.outcomes.flatMap(({ tokens }) => tokens);
+  const drafter = random.below(2) === 0 ? new Guesser(random, known, one.shape.vocab) : undefined;
   const together = await withBackend(isa, threads, values.sabotage, (backend) =>
-    runJobs(artifact, backend, jobs, { kv: one.kv, stepTokens: chunk, context: one.context, maxSequences }, random),
+    runJobs(
+      artifact,
+      backend,
+      jobs,
+      {
+        kv: one.kv,
+        stepTokens: chunk,
+        context: one.context,
+        maxSequences,
+        prefixCache: random.below(4) > 0,
+        // By itself four sequences of full length: with less, whoever is admitted on trust is preempted.
+        ...(policy && { policy, kvBytes: alone.kvBytes * (0.4 + random.below(15) / 100) }),
+        ...(drafter && { drafter }),
+        depth: random.pick([1, 2] as const),
+      },
+      random,
+    ),
   );
+  engineMechanisms["tokens found by prefix"] += together.cachedTokens;
+  engineMechanisms.preemptions += policy?.preempted ?? 0;
+  engineMechanisms["drafted tokens"] += drafter?.nodes ?? 0;
   steps += together.steps;
   aloneSteps += alone.steps;
   let i = 0;

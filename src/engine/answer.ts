@@ -20,6 +20,8 @@ import { type OutputOptions, OutputProcessor } from "./output.ts";
 
 export interface Usage {
   readonly promptTokens: number;
+  /** Of the prompt's: found in memory, not computed. */
+  readonly cachedTokens: number;
   /** Over all n answers. */
   readonly completionTokens: number;
   readonly totalTokens: number;
@@ -156,14 +158,19 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
     let first: number | undefined;
     const leave = this.#leave.signal;
     const either = signal === undefined ? leave : AbortSignal.any([signal, leave]);
-    await perform(client, work, either, (event, handle) => {
+    const { cachedTokens } = await perform(client, work, either, (event, handle) => {
       if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
       else if (event.type === "tokens") {
         first ??= performance.now();
         this.#take(answers, event, handle);
       }
     });
-    return summarise(request, answers, promptLogprobs, { start, first: first ?? start, end: performance.now() });
+    return summarise(request, answers, promptLogprobs, {
+      start,
+      first: first ?? start,
+      end: performance.now(),
+      cachedTokens,
+    });
   }
 
   /** Adds tokens to an answer, as far as it goes. */
@@ -192,8 +199,9 @@ function summarise(
   { work, seed, logprobs }: AnswerRequest,
   answers: readonly Growing[],
   promptLogprobs: readonly TokenLogprob[],
-  { start, first, end }: { readonly start: number; readonly first: number; readonly end: number },
+  told: { readonly start: number; readonly first: number; readonly end: number; readonly cachedTokens: number },
 ): Generation {
+  const { start, first, end, cachedTokens } = told;
   const [head, ...rest] = answers.map((answer) => answer.choice(logprobs));
   if (head === undefined) throw new Error("Millrace defect: an answer without a choice");
   const completionTokens = answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -203,7 +211,7 @@ function summarise(
     choices: [head, ...rest],
     promptTokens: [...work.prompt],
     ...(work.score === undefined ? {} : { promptLogprobs }),
-    usage: { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens },
+    usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens },
     timings: {
       firstTokenMs: first - start,
       totalMs: end - start,

@@ -113,19 +113,19 @@ export interface EngineClient {
   close(): Promise<void>;
 }
 
-/** Has work done: resolves behind its last event, rejects with its error or the signal's reason. */
+/** Has work done: gives its last event, rejects with its error or the signal's reason. */
 export function perform(
   client: EngineClient,
   work: Work,
   signal: AbortSignal | undefined,
   listen: (event: WorkEvent, handle: WorkHandle) => void,
-): Promise<void> {
+): Promise<WorkEvent & { readonly type: "end" }> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const handle = client.submit(work, (event) => {
       if (event.type !== "end") return listen(event, handle);
       signal?.removeEventListener("abort", onAbort);
-      if (event.error === undefined) resolve();
+      if (event.error === undefined) resolve(event);
       // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a signal's reason may be anything
       else reject(event.error);
     });

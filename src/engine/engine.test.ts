@@ -4,13 +4,13 @@ import { test } from "node:test";
 import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
 import { TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
-import type { Drafter, DraftTree } from "../decode/speculative/draft-tree.ts";
+import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { RequestError } from "../errors.ts";
 import type { EngineClient, Work, WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
 import { FirstCome } from "./policies/first-come.ts";
-import type { Policy, SchedulerView, Turn } from "./policies/policy.ts";
-import type { Request } from "./request.ts";
+import type { Policy } from "./policies/policy.ts";
 
 interface Options {
   readonly stepTokens: number;
@@ -75,84 +75,12 @@ function alone(job: Work): Promise<string[]> {
 /** What many prompts go on with. */
 const COMMON = Array.from({ length: 60 }, (_, i) => (7 * i) % TOY_VOCAB);
 
-/** Serves in any order, skips, cuts chunks, and preempts for no reason. */
-class Whimsical implements Policy {
-  readonly #random: Random;
-  preempted = 0;
-
-  constructor(random: Random) {
-    this.#random = random;
-  }
-
-  *admit({ waiting, running, memory }: SchedulerView): Iterable<Readonly<Request>> {
-    for (const request of waiting) {
-      if (this.#random.below(3) === 0 && running.length > 0) continue;
-      // Optimistic: an eighth of what it may come to need.
-      if (running.length > 0 && memory.some(({ free }, g) => free < (request.need[g] ?? 0) / 8)) return;
-      yield request;
-    }
-  }
-
-  *turns({ running, stepTokens }: SchedulerView): Iterable<Turn> {
-    const sequences = running.flatMap((request) =>
-      request.sequences.filter(({ state, pending }) => state && pending > 0),
-    );
-    sequences.sort(() => this.#random.below(3) - 1);
-    for (const [i, sequence] of sequences.entries()) {
-      if (i > 0 && this.#random.below(4) === 0) continue;
-      yield { sequence, rows: this.#random.between(1, stepTokens) };
-    }
-  }
-
-  victim(
-    { running }: SchedulerView,
-    sequence: Readonly<{ request: Readonly<Request> }>,
-    candidates: readonly Readonly<Request>[],
-  ): Readonly<Request> | undefined {
-    const last = candidates.at(-1);
-    // The oldest is never taken, so that somebody always gets on.
-    if (last === undefined || last === running[0]) return undefined;
-    this.preempted += 1;
-    return this.#random.below(5) === 0 && sequence.request !== running[0] ? sequence.request : last;
-  }
-}
-
-/** Proposes trees of tokens that are partly the right ones: it knows the answers. */
-function knowing(random: Random, answers: ReadonlyMap<string, readonly number[]>): Drafter {
-  return {
-    propose(tokens, room): DraftTree | undefined {
-      if (random.below(5) === 0) return undefined;
-      const known = answers.get(tokens[0] === undefined ? "" : `${tokens[0]}`);
-      const next = known?.slice(tokens.length, tokens.length + room) ?? [];
-      const tree: { tokens: number[]; parents: number[] } = { tokens: [], parents: [] };
-      const chain = random.below(2) === 0;
-      let tip = -1;
-      while (tree.tokens.length < room && random.below(8) > 0) {
-        const right = next[tip < 0 ? 0 : depth(tree.parents, tip)];
-        const good = right !== undefined && random.below(4) > 0;
-        const parent = good || chain ? tip : random.between(-1, tree.tokens.length - 1);
-        tree.tokens.push(good ? right : random.below(TOY_VOCAB));
-        tree.parents.push(parent);
-        if (good || chain) tip = tree.tokens.length - 1;
-      }
-      return tree;
-    },
-  };
-}
-
-function depth(parents: readonly number[], node: number): number {
-  let count = 0;
-  for (let at = node; at >= 0; at = parents[at] ?? -1) count += 1;
-  return count;
-}
-
 test("random loads under any policy, depth and drafts give every request the answer that it gets alone", async () => {
   const total: Record<string, number> = { preempted: 0, drafted: 0, cached: 0 };
   for (let seed = 1; seed <= 150; seed++) {
     const draw = new Random(seed);
     const next = (below: number): number => draw.below(below);
     const jobs = Array.from({ length: 1 + next(8) }, (_, j) => {
-      // The first token names the request, so that the drafter knows whose answer it is.
       const prompt = Array.from({ length: 1 + next(70) }, (_, i) => (i === 0 ? j % 3 : next(TOY_VOCAB)));
       // Some begin like another, as far as a random place.
       if (next(2) === 0) prompt.splice(1, next(prompt.length), ...COMMON.slice(0, next(COMMON.length)));
@@ -162,13 +90,11 @@ test("random loads under any policy, depth and drafts give every request the ans
     });
     const expected: string[][] = [];
     for (const job of jobs) expected.push(await alone(job));
-    const known = new Map<string, number[]>();
-    for (const [j, job] of jobs.entries()) {
-      const ids = (expected[j]?.[0] ?? "").match(/\d+(?=,-?)/g) ?? [];
-      known.set(`${job.prompt[0]}`, [...job.prompt, ...ids.map(Number)]);
-    }
+    const known = jobs.flatMap((job, j) =>
+      (expected[j] ?? []).map((told) => [...job.prompt, ...(told.match(/\d+(?=,)/g) ?? []).map(Number)]),
+    );
     const policy = next(3) === 0 ? new FirstCome() : new Whimsical(draw);
-    const drafter = next(2) === 0 ? knowing(draw, known) : undefined;
+    const drafter = next(2) === 0 ? new Guesser(draw, known, TOY_VOCAB) : undefined;
     const { engine, program } = makeEngine({
       stepTokens: 1 + next(40),
       sequences: 3 + next(12),
@@ -204,7 +130,7 @@ test("random loads under any policy, depth and drafts give every request the ans
     for (const [name, count] of Object.entries(program.used)) total[name] = (total[name] ?? 0) + count;
     if (policy instanceof Whimsical) total["preempted"] = (total["preempted"] ?? 0) + policy.preempted;
     total["cached"] = (total["cached"] ?? 0) + engine.stats().cachedTokens;
-    if (drafter) total["drafted"] = (total["drafted"] ?? 0) + 1;
+    if (drafter) total["drafted"] = (total["drafted"] ?? 0) + drafter.nodes;
   }
   for (const [name, count] of Object.entries(total))
     assert.ok(count > 0, `${name} never happened: ${JSON.stringify(total)}`);

@@ -4,9 +4,11 @@
  */
 import type { ModelArtifact } from "../../src/artifact/artifact.ts";
 import type { Backend, KvType } from "../../src/backend/contract.ts";
+import type { Drafter } from "../../src/decode/speculative/draft-tree.ts";
 import { assemble } from "../../src/engine/assemble.ts";
 import type { GenerateOptions } from "../../src/engine/input.ts";
 import type { Llm } from "../../src/engine/llm.ts";
+import type { Policy } from "../../src/engine/policies/policy.ts";
 import { borrowed } from "./backends.ts";
 import type { Random } from "./random.ts";
 
@@ -21,6 +23,8 @@ export interface Job {
 export interface Outcome {
   /** A line for each answer: ids, bits of the chosen and the 20 best log-probabilities; or a hash of all logits. */
   readonly answers: readonly string[];
+  /** Prompt and answer, for each answer of a generation. */
+  readonly tokens: readonly (readonly number[])[];
 }
 
 export interface WorkloadShape {
@@ -32,10 +36,14 @@ export interface WorkloadShape {
 }
 
 export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
+  const common = Array.from({ length: shape.prompt }, () => random.below(shape.vocab));
   return Array.from({ length: random.between(1, shape.requests) }, (): Job => {
     // Mostly short ones, some that reach over several KV tiles.
-    const longest = random.below(3) === 0 ? shape.prompt : Math.min(60, shape.prompt);
+    const longest = random.below(2) === 0 ? shape.prompt : Math.min(60, shape.prompt);
     const prompt = Array.from({ length: random.between(1, longest) }, () => random.below(shape.vocab));
+    // Half of them begin alike, as far as a random place.
+    const shared = random.below(2) === 0 ? random.below(prompt.length) : 0;
+    prompt.splice(0, shared, ...common.slice(0, shared));
     if (random.below(5) === 0) return { kind: "logits", prompt: prompt.slice(0, 200), options: {} };
     const options: GenerateOptions = {
       maxTokens: random.between(1, shape.answer),
@@ -62,11 +70,18 @@ export interface EngineShape {
   readonly context: number;
   readonly maxSequences: number;
   readonly kvBytes?: number;
+  readonly prefixCache: boolean;
+  readonly policy?: Policy;
+  readonly drafter?: Drafter;
+  readonly depth?: 1 | 2;
 }
 
 export interface RunResult {
   readonly outcomes: readonly Outcome[];
   readonly steps: number;
+  readonly cachedTokens: number;
+  /** The memory that the engine had. */
+  readonly kvBytes: number;
 }
 
 /** Runs jobs on an engine of their own: one after another, or arriving at random moments. */
@@ -90,7 +105,8 @@ export async function runJobs(
     } else {
       for (const job of jobs) outcomes.push(await runJob(llm, job));
     }
-    return { outcomes, steps: llm.stats().steps };
+    const { steps, cachedTokens } = llm.stats();
+    return { outcomes, steps, cachedTokens, kvBytes: llm.info.kvBytes };
   } finally {
     await llm.close();
   }
@@ -99,7 +115,7 @@ export async function runJobs(
 async function runJob(llm: Llm, job: Job): Promise<Outcome> {
   if (job.kind === "logits") {
     const rows = await llm.logits(job.prompt);
-    return { answers: [`${rows.length} rows ${hash(rows)}`] };
+    return { answers: [`${rows.length} rows ${hash(rows)}`], tokens: [] };
   }
   const abort = new AbortController();
   const answer = llm.generate(job.prompt, { ...job.options, signal: abort.signal });
@@ -110,7 +126,7 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
     } catch {
       // What it said before it was aborted is not compared: where that was depends on the moment.
     }
-    return { answers: [] };
+    return { answers: [], tokens: [] };
   }
   const { choices } = await answer;
   const bits = new Uint32Array(1);
@@ -120,6 +136,7 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
     return (bits[0] ?? 0).toString(16);
   };
   return {
+    tokens: choices.map(({ tokens }) => [...job.prompt, ...tokens]),
     answers: choices.map(({ tokens, logprobs, finishReason }) => {
       const details = (logprobs ?? []).map(({ logprob, top }) =>
         [hex(logprob), ...top.map((t) => `${t.id}:${hex(t.logprob)}`)].join(),
