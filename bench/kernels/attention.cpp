@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 #include "isa/attention.h"
-#include "isa/lanes.h"
+#include "isa/vec.h"
 
 using namespace millrace;
 using namespace millrace::MILLRACE_ISA;

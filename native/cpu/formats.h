@@ -7,22 +7,31 @@
 
 namespace millrace {
 
+// Every format, and the columns of its block (below, struct Block…). From this table follow the enumeration, the names,
+// the sizes, and which code serves a format. Kernels of the plain formats read float activations, of the packed ones
+// int8 (Rows8).
+#define MILLRACE_PLAIN_FORMATS(X) \
+  X(F32, 1)                       \
+  X(F16, 1)                       \
+  X(BF16, 1)
+#define MILLRACE_PACKED_FORMATS(X) \
+  X(Q4_0, 32)                      \
+  X(Q4_1, 32)                      \
+  X(Q8_0, 32)                      \
+  X(Q4_K, 256)                     \
+  X(Q5_K, 256)                     \
+  X(Q6_K, 256)                     \
+  X(General16, 32)                 \
+  X(General16Min, 32)              \
+  X(General32, 32)                 \
+  X(General32Min, 32)
+#define MILLRACE_FORMATS(X) MILLRACE_PLAIN_FORMATS(X) MILLRACE_PACKED_FORMATS(X)
+
 enum class Format : int32_t {
-  F32,
-  F16,
-  BF16,
-  Q4_0,
-  Q4_1,
-  Q8_0,
-  Q4_K,
-  Q5_K,
-  Q6_K,
-  // Every other file format, losslessly: int8 codes, f32 scale per 16 or 32 columns, f32 minimum where needed.
-  General16,
-  General16Min,
-  General32,
-  General32Min,
-  Count,
+#define MILLRACE_NAME(name, cols) name,
+  MILLRACE_FORMATS(MILLRACE_NAME)
+#undef MILLRACE_NAME
+      Count,
 };
 
 // Rows interleaved in the packed layout.
@@ -31,12 +40,21 @@ constexpr int kGroupRows = 16;
 constexpr int kActBlock = 32;
 
 // --- Packed blocks ------------------------------------------------------------------------------------------------
-// A group of 16 rows is a run of blocks along K. F32, F16, BF16: [K][16] values. The others: the structs below, 32
-// columns each (the K formats: 256, in 8 of their `Sub`). Codes of 8 bits: byte 64·j + 4·row + c is column 4·j + c,
+// A group of 16 rows is a run of blocks along K: of one column (plain floats), of 32, or of 256 (the K formats, in 8 of
+// their `Sub`). Codes of 8 bits: byte 64·j + 4·row + c is column 4·j + c,
 // j < 8. Of 4 bits: the low half of byte 64·j + 4·row + c is column 4·j + c, the high half column 16 + 4·j + c, j < 4.
 // `high` of Q5_K: bit j of byte 4·row + c is the fifth bit of column 4·j + c. Of Q6_K: bits 2j, 2j + 1 of byte
 // 64·h + 4·row + c are the upper two of column 16·h + 4·j + c. A weight is scale · (code − offset) + min.
 
+struct BlockF32 {
+  float value[16];
+};
+struct BlockF16 {
+  uint16_t value[16];
+};
+struct BlockBF16 {
+  uint16_t value[16];
+};
 struct BlockQ4_0 {  // offset 8
   uint16_t scale[16];
   uint8_t codes[256];
@@ -49,12 +67,12 @@ struct BlockQ8_0 {
   uint16_t scale[16];
   uint8_t codes[512];
 };
-struct BlockQ4_K {  // scale = d · scale, min = dmin · min, with min ≤ 0
+struct BlockQ4_K {  // scale = d · scale, min = minusDmin · min
   struct Sub {
     int8_t scale[16], min[16];
     uint8_t codes[256];
   };
-  uint16_t d[16], dmin[16];
+  uint16_t d[16], minusDmin[16];
   Sub sub[8];
 };
 struct BlockQ5_K {
@@ -63,7 +81,7 @@ struct BlockQ5_K {
     uint8_t high[64];
     uint8_t codes[256];
   };
-  uint16_t d[16], dmin[16];
+  uint16_t d[16], minusDmin[16];
   Sub sub[8];
 };
 struct BlockQ6_K {  // offset 32; scale = d · scale, one for each 16 columns
@@ -75,6 +93,7 @@ struct BlockQ6_K {  // offset 32; scale = d · scale, one for each 16 columns
   uint16_t d[16];
   Sub sub[8];
 };
+// Every other file format, losslessly: int8 codes, a float scale for 16 or 32 columns, a float minimum where needed.
 struct BlockGeneral16 {
   float scale[2][16];
   uint8_t codes[512];
@@ -92,6 +111,21 @@ struct BlockGeneral32Min {
   uint8_t codes[512];
 };
 
+struct FormatInfo {
+  const char* name;
+  int blockCols;
+  size_t blockBytes;
+};
+constexpr FormatInfo kFormats[] = {
+#define MILLRACE_INFO(name, cols) {#name, cols, sizeof(Block##name)},
+    MILLRACE_FORMATS(MILLRACE_INFO)
+#undef MILLRACE_INFO
+};
+constexpr const FormatInfo& infoOf(Format f) { return kFormats[static_cast<int>(f)]; }
+inline size_t packedGroupBytes(Format f, int cols) {
+  return static_cast<size_t>(cols / infoOf(f).blockCols) * infoOf(f).blockBytes;
+}
+
 // A packed matrix [experts, rows, cols]; a plain matrix has experts = 1.
 struct Matrix {
   Format format;
@@ -105,7 +139,7 @@ struct Matrix {
 
 inline int groupsOf(const Matrix& w) { return (w.rows + kGroupRows - 1) / kGroupRows; }
 // Do kernels of this format read int8 activations (Rows8), or float ones?
-inline bool readsInt8(Format f) { return f >= Format::Q4_0; }
+inline bool readsInt8(Format f) { return infoOf(f).blockCols > 1; }
 
 // Activations as int8: codes [T, K] in −127 … 127, one scale for 32 columns, sums of the codes of 16 columns.
 struct Rows8 {

@@ -8,19 +8,17 @@
 
 namespace millrace {
 
-namespace {
-
 constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 // E2M1 values, doubled to be integers (the scale is halved for it).
 constexpr int8_t kFp4Levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-uint32_t read16(const uint8_t* p) { return static_cast<uint32_t>(p[0] | (p[1] << 8)); }
-uint32_t read32(const uint8_t* p) { return read16(p) | (read16(p + 2) << 16); }
-float half(const uint8_t* p) { return halfToFloat(static_cast<uint16_t>(read16(p))); }
-int nibble(const uint8_t* p, int i) { return (p[i / 2] >> (i % 2 * 4)) & 15; }
+static uint32_t read16(const uint8_t* p) { return static_cast<uint32_t>(p[0] | (p[1] << 8)); }
+static uint32_t read32(const uint8_t* p) { return read16(p) | (read16(p + 2) << 16); }
+static float half(const uint8_t* p) { return halfToFloat(static_cast<uint16_t>(read16(p))); }
+static int nibble(const uint8_t* p, int i) { return (p[i / 2] >> (i % 2 * 4)) & 15; }
 
 // 2 · bytes weights: weight i is the low half of byte i, weight i + bytes the high half.
-void levels(const uint8_t* p, int bytes, const int8_t* table, int8_t* codes) {
+static void levels(const uint8_t* p, int bytes, const int8_t* table, int8_t* codes) {
   for (int i = 0; i < bytes; i++) {
     codes[i] = table[p[i] & 15];
     codes[bytes + i] = table[p[i] >> 4];
@@ -28,7 +26,7 @@ void levels(const uint8_t* p, int bytes, const int8_t* table, int8_t* codes) {
 }
 
 // 32 weights: nibbles as above, the fifth bits in a 32-bit word.
-void fiveBits(const uint8_t* high, const uint8_t* low, int offset, int8_t* codes) {
+static void fiveBits(const uint8_t* high, const uint8_t* low, int offset, int8_t* codes) {
   const uint32_t fifth = read32(high);
   for (int i = 0; i < 16; i++) {
     codes[i] = static_cast<int8_t>(((low[i] & 15) | ((fifth >> i & 1) << 4)) - static_cast<uint32_t>(offset));
@@ -38,7 +36,7 @@ void fiveBits(const uint8_t* high, const uint8_t* low, int offset, int8_t* codes
 }
 
 // Weight i of 256 from 64 bytes: two halves of 32 bytes, four weights a byte, 32 apart.
-int twoBits(const uint8_t* p, int i) { return (p[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2)) & 3; }
+static int twoBits(const uint8_t* p, int i) { return (p[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2)) & 3; }
 
 void decodeQ5_0(const uint8_t* p, GeneralBlock& out) {
   out.scales[0] = half(p);
@@ -63,7 +61,7 @@ void decodeMXFP4(const uint8_t* p, GeneralBlock& out) {
 }
 
 // An 8-bit float without a sign: 4 bits of exponent (bias 7), 3 of fraction; 0x7f (not a number) counts as 0.
-float unsignedE4m3(uint8_t byte) {
+static float unsignedE4m3(uint8_t byte) {
   const int exponent = (byte >> 3) & 15, fraction = byte & 7;
   if (byte == 0x7f) return 0;
   return exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
@@ -77,13 +75,13 @@ void decodeNVFP4(const uint8_t* p, GeneralBlock& out) {
   }
 }
 
-void setScales(GeneralBlock& out, float scale) {
+static void setScales(GeneralBlock& out, float scale) {
   for (int s = 0; s < 8; s++) out.scales[s] = scale;
 }
 
 // Digits of base 3, five (or four) to a byte, kept as the fraction digits / 243 · 256 rounded up: a multiplication by 3
 // pushes the next digit out at the top.
-void digits(const uint8_t* p, int bytes, int count, int8_t* codes) {
+static void digits(const uint8_t* p, int bytes, int count, int8_t* codes) {
   for (int i = 0; i < bytes; i++) {
     int fraction = p[i];
     for (int digit = 0; digit < count; digit++) {
@@ -141,15 +139,15 @@ void decodeIQ4_XS(const uint8_t* p, GeneralBlock& out) {
 }
 
 // Signs of eight weights from a 7-bit index; the eighth makes the number of negative ones even.
-uint32_t evenSigns(uint32_t index) { return index | static_cast<uint32_t>(__builtin_parity(index)) << 7; }
+static uint32_t evenSigns(uint32_t index) { return index | static_cast<uint32_t>(__builtin_parity(index)) << 7; }
 
 // A grid entry; bit i of `signs` negates weight i.
 template <int Count>
-void negated(const int8_t (&entry)[Count], uint32_t signs, int8_t* codes) {
+static void negated(const int8_t (&entry)[Count], uint32_t signs, int8_t* codes) {
   for (int i = 0; i < Count; i++) codes[i] = static_cast<int8_t>(signs >> i & 1 ? -entry[i] : entry[i]);
 }
 
-float oddScale(float d, uint32_t n) { return d * static_cast<float>(2 * n + 1); }
+static float oddScale(float d, uint32_t n) { return d * static_cast<float>(2 * n + 1); }
 
 // d; for each 32 weights four grid bytes and a word of four 7-bit signs and a 4-bit scale.
 void decodeIQ2_XXS(const uint8_t* p, GeneralBlock& out) {
@@ -214,7 +212,7 @@ void decodeIQ3_S(const uint8_t* p, GeneralBlock& out) {
 
 // Eight weights of IQ1, grid + shift / 8 with a shift of 1 or −1, as code = 8 · grid + shift under an eighth of the
 // scale.
-void shifted(const int8_t (&entry)[8], int shift, int8_t* codes) {
+static void shifted(const int8_t (&entry)[8], int shift, int8_t* codes) {
   for (int i = 0; i < 8; i++) codes[i] = static_cast<int8_t>(8 * entry[i] + shift);
 }
 
@@ -244,27 +242,6 @@ void decodeIQ1_M(const uint8_t* p, GeneralBlock& out) {
     const int high = nibble(p + 32, j);
     shifted(grids.iq1[p[j] | ((high & 7) << 8)], high & 8 ? -1 : 1, out.codes + 8 * j);
   }
-}
-
-constexpr GeneralType kTypes[] = {
-    {6, 32, 22, 32, false, decodeQ5_0},      {7, 32, 24, 32, true, decodeQ5_1},
-    {10, 256, 84, 16, true, decodeQ2_K},     {11, 256, 110, 16, false, decodeQ3_K},
-    {16, 256, 66, 32, false, decodeIQ2_XXS}, {17, 256, 74, 16, false, decodeIQ2_XS},
-    {18, 256, 98, 32, false, decodeIQ3_XXS}, {19, 256, 50, 32, false, decodeIQ1_S},
-    {20, 32, 18, 32, false, decodeIQ4_NL},   {21, 256, 110, 32, false, decodeIQ3_S},
-    {22, 256, 82, 16, false, decodeIQ2_S},   {23, 256, 136, 32, false, decodeIQ4_XS},
-    {29, 256, 56, 16, false, decodeIQ1_M},   {34, 256, 54, 32, false, decodeTQ1_0},
-    {35, 256, 66, 32, false, decodeTQ2_0},   {39, 32, 17, 32, false, decodeMXFP4},
-    {40, 64, 36, 16, false, decodeNVFP4},
-};
-
-}  // namespace
-
-const GeneralType* generalType(int ggmlType) {
-  for (const GeneralType& type : kTypes) {
-    if (type.ggmlType == ggmlType) return &type;
-  }
-  return nullptr;
 }
 
 }  // namespace millrace

@@ -14,16 +14,23 @@ struct GeneralBlock {
 
 using Decode = void (*)(const uint8_t* block, GeneralBlock& out);
 
-struct GeneralType {
-  int ggmlType;
-  int blockCols;
-  int blockBytes;
-  int groupCols;  // weights that share a scale
-  bool hasMin;
-  Decode decode;
-};
-
-// Null for types that have none: the plain floats, and those with a packed format of their own.
-const GeneralType* generalType(int ggmlType);
+// Of one block.
+void decodeQ5_0(const uint8_t* block, GeneralBlock& out);
+void decodeQ5_1(const uint8_t* block, GeneralBlock& out);
+void decodeQ2_K(const uint8_t* block, GeneralBlock& out);
+void decodeQ3_K(const uint8_t* block, GeneralBlock& out);
+void decodeIQ2_XXS(const uint8_t* block, GeneralBlock& out);
+void decodeIQ2_XS(const uint8_t* block, GeneralBlock& out);
+void decodeIQ2_S(const uint8_t* block, GeneralBlock& out);
+void decodeIQ3_XXS(const uint8_t* block, GeneralBlock& out);
+void decodeIQ3_S(const uint8_t* block, GeneralBlock& out);
+void decodeIQ1_S(const uint8_t* block, GeneralBlock& out);
+void decodeIQ1_M(const uint8_t* block, GeneralBlock& out);
+void decodeIQ4_NL(const uint8_t* block, GeneralBlock& out);
+void decodeIQ4_XS(const uint8_t* block, GeneralBlock& out);
+void decodeTQ1_0(const uint8_t* block, GeneralBlock& out);
+void decodeTQ2_0(const uint8_t* block, GeneralBlock& out);
+void decodeMXFP4(const uint8_t* block, GeneralBlock& out);
+void decodeNVFP4(const uint8_t* block, GeneralBlock& out);
 
 }  // namespace millrace

@@ -52,22 +52,22 @@ void packScales(const uint8_t* p, int row, Block& out) {
   for (int s = 0; s < 4; s++) {
     const int a = p[s], b = p[4 + s], c = p[8 + s];
     out.sub[s].scale[row] = static_cast<int8_t>(a & 63);
-    out.sub[s].min[row] = static_cast<int8_t>(-(b & 63));
+    out.sub[s].min[row] = static_cast<int8_t>(b & 63);
     out.sub[s + 4].scale[row] = static_cast<int8_t>((c & 15) | (a >> 6 << 4));
-    out.sub[s + 4].min[row] = static_cast<int8_t>(-((c >> 4) | (b >> 6 << 4)));
+    out.sub[s + 4].min[row] = static_cast<int8_t>((c >> 4) | (b >> 6 << 4));
   }
 }
 // d, dmin, 12 bytes of scales, 128 of nibbles (32 bytes hold 64 weights).
 void packBlock(const uint8_t* p, int row, BlockQ4_K& out) {
   out.d[row] = short16(p);
-  out.dmin[row] = short16(p + 2);
+  out.minusDmin[row] = short16(p + 2) ^ 0x8000;
   packScales(p + 4, row, out);
   for (int s = 0; s < 8; s++) nibblesOf(p + 16 + 32 * (s / 2), s % 2 * 4, row, out.sub[s].codes);
 }
 // As Q4_K, with 32 bytes of fifth bits before the nibbles.
 void packBlock(const uint8_t* p, int row, BlockQ5_K& out) {
   out.d[row] = short16(p);
-  out.dmin[row] = short16(p + 2);
+  out.minusDmin[row] = short16(p + 2) ^ 0x8000;
   packScales(p + 4, row, out);
   for (int s = 0; s < 8; s++) {
     uint32_t high = 0;
@@ -93,20 +93,39 @@ void packBlock(const uint8_t* p, int row, BlockQ6_K& out) {
   }
 }
 
-// Rows of raw blocks `blockBytes` long, `rows` ≤ 16 of them, into a group.
-template <typename Block>
-void packGroup(const uint8_t* raw, size_t rowBytes, int rows, int blocks, size_t blockBytes, uint8_t* group) {
-  Block* out = reinterpret_cast<Block*>(group);
-  for (int b = 0; b < blocks; b++) {
+// One file type: its geometry, the format that it becomes, and how `rows` ≤ 16 of its rows become a group.
+struct FileType {
+  int ggmlType;
+  int blockCols;
+  int blockBytes;
+  Format format;
+  void (*pack)(const FileType&, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group);
+  Decode decode = nullptr;  // of those that become a General format
+};
+
+template <typename Value>
+void packPlain(const FileType&, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
+  Value* out = reinterpret_cast<Value*>(group);
+  for (int k = 0; k < cols; k++) {
     for (int row = 0; row < rows; row++) {
-      packBlock(raw + static_cast<size_t>(row) * rowBytes + static_cast<size_t>(b) * blockBytes, row, out[b]);
+      std::memcpy(out + kGroupRows * k + row,
+                  raw + static_cast<size_t>(row) * rowBytes + sizeof(Value) * static_cast<size_t>(k), sizeof(Value));
     }
   }
 }
 
-// The same by way of the general layout, for all that have no format of their own.
+template <typename Block>
+void packBlocks(const FileType& type, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
+  Block* out = reinterpret_cast<Block*>(group);
+  for (int b = 0; b < cols / type.blockCols; b++) {
+    for (int row = 0; row < rows; row++) {
+      packBlock(raw + static_cast<size_t>(row) * rowBytes + static_cast<size_t>(b * type.blockBytes), row, out[b]);
+    }
+  }
+}
+
 template <typename Block, int Scales, bool Min>
-void packGeneral(const GeneralType& type, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
+void packGeneral(const FileType& type, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
   GeneralBlock general;
   for (int row = 0; row < rows; row++) {
     const uint8_t* p = raw + static_cast<size_t>(row) * rowBytes;
@@ -126,70 +145,45 @@ void packGeneral(const GeneralType& type, const uint8_t* raw, size_t rowBytes, i
   }
 }
 
-template <typename Value>
-void packPlain(const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
-  Value* out = reinterpret_cast<Value*>(group);
-  for (int k = 0; k < cols; k++) {
-    for (int row = 0; row < rows; row++) {
-      std::memcpy(out + kGroupRows * k + row,
-                  raw + static_cast<size_t>(row) * rowBytes + sizeof(Value) * static_cast<size_t>(k), sizeof(Value));
-    }
-  }
-}
+constexpr auto general16 = packGeneral<BlockGeneral16, 2, false>;
+constexpr auto general16Min = packGeneral<BlockGeneral16Min, 2, true>;
+constexpr auto general32 = packGeneral<BlockGeneral32, 1, false>;
+constexpr auto general32Min = packGeneral<BlockGeneral32Min, 1, true>;
 
-struct NativeType {
-  int ggmlType;
-  int blockCols;
-  int blockBytes;
-  Format format;
-};
-constexpr NativeType kNative[] = {
-    {0, 1, 4, Format::F32},       {1, 1, 2, Format::F16},       {30, 1, 2, Format::BF16},
-    {2, 32, 18, Format::Q4_0},    {3, 32, 20, Format::Q4_1},    {8, 32, 34, Format::Q8_0},
-    {12, 256, 144, Format::Q4_K}, {13, 256, 176, Format::Q5_K}, {14, 256, 210, Format::Q6_K},
+constexpr FileType kTypes[] = {
+    {0, 1, 4, Format::F32, packPlain<uint32_t>},
+    {1, 1, 2, Format::F16, packPlain<uint16_t>},
+    {30, 1, 2, Format::BF16, packPlain<uint16_t>},
+    {2, 32, 18, Format::Q4_0, packBlocks<BlockQ4_0>},
+    {3, 32, 20, Format::Q4_1, packBlocks<BlockQ4_1>},
+    {6, 32, 22, Format::General32, general32, decodeQ5_0},
+    {7, 32, 24, Format::General32Min, general32Min, decodeQ5_1},
+    {8, 32, 34, Format::Q8_0, packBlocks<BlockQ8_0>},
+    {10, 256, 84, Format::General16Min, general16Min, decodeQ2_K},
+    {11, 256, 110, Format::General16, general16, decodeQ3_K},
+    {12, 256, 144, Format::Q4_K, packBlocks<BlockQ4_K>},
+    {13, 256, 176, Format::Q5_K, packBlocks<BlockQ5_K>},
+    {14, 256, 210, Format::Q6_K, packBlocks<BlockQ6_K>},
+    {16, 256, 66, Format::General32, general32, decodeIQ2_XXS},
+    {17, 256, 74, Format::General16, general16, decodeIQ2_XS},
+    {18, 256, 98, Format::General32, general32, decodeIQ3_XXS},
+    {19, 256, 50, Format::General32, general32, decodeIQ1_S},
+    {20, 32, 18, Format::General32, general32, decodeIQ4_NL},
+    {21, 256, 110, Format::General32, general32, decodeIQ3_S},
+    {22, 256, 82, Format::General16, general16, decodeIQ2_S},
+    {23, 256, 136, Format::General32, general32, decodeIQ4_XS},
+    {29, 256, 56, Format::General16, general16, decodeIQ1_M},
+    {34, 256, 54, Format::General32, general32, decodeTQ1_0},
+    {35, 256, 66, Format::General32, general32, decodeTQ2_0},
+    {39, 32, 17, Format::General32, general32, decodeMXFP4},
+    {40, 64, 36, Format::General16, general16, decodeNVFP4},
 };
 
-const NativeType* nativeType(int ggmlType) {
-  for (const NativeType& type : kNative) {
+const FileType* fileType(int ggmlType) {
+  for (const FileType& type : kTypes) {
     if (type.ggmlType == ggmlType) return &type;
   }
   return nullptr;
-}
-
-void packOneGroup(int ggmlType, const uint8_t* raw, size_t rowBytes, int rows, int cols, uint8_t* group) {
-  if (const GeneralType* type = generalType(ggmlType)) {
-    switch (packedFormat(ggmlType)) {
-      case Format::General16:
-        return packGeneral<BlockGeneral16, 2, false>(*type, raw, rowBytes, rows, cols, group);
-      case Format::General16Min:
-        return packGeneral<BlockGeneral16Min, 2, true>(*type, raw, rowBytes, rows, cols, group);
-      case Format::General32:
-        return packGeneral<BlockGeneral32, 1, false>(*type, raw, rowBytes, rows, cols, group);
-      default:
-        return packGeneral<BlockGeneral32Min, 1, true>(*type, raw, rowBytes, rows, cols, group);
-    }
-  }
-  switch (packedFormat(ggmlType)) {
-    case Format::F32:
-      return packPlain<uint32_t>(raw, rowBytes, rows, cols, group);
-    case Format::F16:
-    case Format::BF16:
-      return packPlain<uint16_t>(raw, rowBytes, rows, cols, group);
-    case Format::Q4_0:
-      return packGroup<BlockQ4_0>(raw, rowBytes, rows, cols / 32, 18, group);
-    case Format::Q4_1:
-      return packGroup<BlockQ4_1>(raw, rowBytes, rows, cols / 32, 20, group);
-    case Format::Q8_0:
-      return packGroup<BlockQ8_0>(raw, rowBytes, rows, cols / 32, 34, group);
-    case Format::Q4_K:
-      return packGroup<BlockQ4_K>(raw, rowBytes, rows, cols / 256, 144, group);
-    case Format::Q5_K:
-      return packGroup<BlockQ5_K>(raw, rowBytes, rows, cols / 256, 176, group);
-    case Format::Q6_K:
-      return packGroup<BlockQ6_K>(raw, rowBytes, rows, cols / 256, 210, group);
-    default:
-      return;
-  }
 }
 
 uint8_t* groupAt(const Matrix& w, int expert, int group) {
@@ -198,71 +192,31 @@ uint8_t* groupAt(const Matrix& w, int expert, int group) {
 
 }  // namespace
 
-bool packSupported(int ggmlType) { return nativeType(ggmlType) != nullptr || generalType(ggmlType) != nullptr; }
+bool packSupported(int ggmlType) { return fileType(ggmlType) != nullptr; }
 
 Format packedFormat(int ggmlType) {
-  if (const NativeType* native = nativeType(ggmlType)) return native->format;
-  const GeneralType* type = generalType(ggmlType);
-  if (type == nullptr) return Format::Count;
-  if (type->groupCols == 16) return type->hasMin ? Format::General16Min : Format::General16;
-  return type->hasMin ? Format::General32Min : Format::General32;
+  const FileType* type = fileType(ggmlType);
+  return type ? type->format : Format::Count;
 }
 
 int packedBlockCols(int ggmlType) {
-  if (const NativeType* native = nativeType(ggmlType)) return native->blockCols;
-  const GeneralType* type = generalType(ggmlType);
+  const FileType* type = fileType(ggmlType);
   return type ? type->blockCols : 1;
 }
 
 size_t rawRowBytes(int ggmlType, int cols) {
-  const size_t n = static_cast<size_t>(cols);
-  if (const NativeType* native = nativeType(ggmlType)) {
-    return n / static_cast<size_t>(native->blockCols) * static_cast<size_t>(native->blockBytes);
-  }
-  const GeneralType* type = generalType(ggmlType);
-  return type ? n / static_cast<size_t>(type->blockCols) * static_cast<size_t>(type->blockBytes) : 0;
-}
-
-size_t packedGroupBytes(Format format, int cols) {
-  const size_t n = static_cast<size_t>(cols);
-  switch (format) {
-    case Format::F32:
-      return n * kGroupRows * 4;
-    case Format::F16:
-    case Format::BF16:
-      return n * kGroupRows * 2;
-    case Format::Q4_0:
-      return n / 32 * sizeof(BlockQ4_0);
-    case Format::Q4_1:
-      return n / 32 * sizeof(BlockQ4_1);
-    case Format::Q8_0:
-      return n / 32 * sizeof(BlockQ8_0);
-    case Format::Q4_K:
-      return n / 256 * sizeof(BlockQ4_K);
-    case Format::Q5_K:
-      return n / 256 * sizeof(BlockQ5_K);
-    case Format::Q6_K:
-      return n / 256 * sizeof(BlockQ6_K);
-    case Format::General16:
-      return n / 32 * sizeof(BlockGeneral16);
-    case Format::General16Min:
-      return n / 32 * sizeof(BlockGeneral16Min);
-    case Format::General32:
-      return n / 32 * sizeof(BlockGeneral32);
-    case Format::General32Min:
-      return n / 32 * sizeof(BlockGeneral32Min);
-    case Format::Count:
-      break;
-  }
-  return 0;
+  const FileType* type = fileType(ggmlType);
+  return type ? static_cast<size_t>(cols / type->blockCols) * static_cast<size_t>(type->blockBytes) : 0;
 }
 
 void packRows(int ggmlType, const uint8_t* raw, size_t rowBytes, int rows, Matrix& w, int expert, int firstRow) {
+  const FileType* type = fileType(ggmlType);
+  if (type == nullptr) return;
   for (int row = 0; row < rows; row += kGroupRows) {
     const int n = std::min(kGroupRows, rows - row);
     uint8_t* group = groupAt(w, expert, (firstRow + row) / kGroupRows);
     if (n < kGroupRows) std::memset(group, 0, w.groupBytes);
-    packOneGroup(ggmlType, raw + static_cast<size_t>(row) * rowBytes, rowBytes, n, w.cols, group);
+    type->pack(*type, raw + static_cast<size_t>(row) * rowBytes, rowBytes, n, w.cols, group);
   }
 }
 

@@ -14,7 +14,6 @@ bool packSupported(int ggmlType);
 Format packedFormat(int ggmlType);
 // Columns must be a multiple of this (1 for plain floats).
 int packedBlockCols(int ggmlType);
-size_t packedGroupBytes(Format, int cols);
 // Bytes of one row in a file.
 size_t rawRowBytes(int ggmlType, int cols);
 

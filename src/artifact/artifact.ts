@@ -58,10 +58,11 @@ export interface ModelConfig {
   readonly values: MetaObject;
 }
 
-/** What the tokenizer is made from; `tokenizer/` interprets it. */
-export type TokenizerSource =
+/** What the tokenizer is made from; `tokenizer/` interprets it. `name`: the file or folder, for messages. */
+export type TokenizerSource = { readonly name?: string } & (
   | { readonly format: "gguf"; readonly metadata: MetaObject }
-  | { readonly format: "hf"; readonly tokenizer: MetaObject; readonly config: MetaObject };
+  | { readonly format: "hf"; readonly tokenizer: MetaObject; readonly config: MetaObject }
+);
 
 /** Sampling defaults that the model's makers give (generation_config.json or GGUF's general.sampling.* keys). */
 export interface GenerationDefaults {

@@ -32,7 +32,7 @@ export function ggufArtifact(parts: readonly GgufFile[]): ModelArtifact {
   return {
     name,
     config: { format: "gguf", architecture, values: metadata },
-    tokenizer: { format: "gguf", metadata },
+    tokenizer: { name, format: "gguf", metadata },
     ...(typeof template === "string" && { chatTemplate: template }),
     generation: ggufDefaults(metadata),
     tensors,

@@ -39,7 +39,7 @@ export function hfArtifact(
   return {
     name,
     config: { format: "hf", architecture, values: config },
-    tokenizer: { format: "hf", tokenizer, config: tokenizerConfig },
+    tokenizer: { name, format: "hf", tokenizer, config: tokenizerConfig },
     ...(chatTemplate !== undefined && { chatTemplate }),
     generation: hfDefaults(generation, config),
     tensors: collect(name, files, weightMap),

@@ -52,9 +52,10 @@ export function formatHubReference({ repo, revision, selection }: HubReference):
   return `hf:${repo}${revision === "main" ? "" : `@${revision}`}${selection === undefined ? "" : `:${selection}`}`;
 }
 
-/** Whether a path from a server stays inside the folder it is put in. */
+/** Whether a path from a server stays inside the folder it is put in, and is one that a terminal may show. */
 export function isSafePath(path: string): boolean {
-  return path.split("/").every((part) => part !== "" && part !== "." && part !== ".." && !/[\\\0:]/.test(part));
+  if (path.length > 1000 || /[\p{Cc}\p{Bidi_Control}\u2028\u2029\\:]/u.test(path)) return false;
+  return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
 /**

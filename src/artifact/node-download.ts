@@ -5,12 +5,13 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { MillraceError, NetworkError } from "../errors.ts";
+import { NetworkError } from "../errors.ts";
 import type { HubFile } from "./hub-reference.ts";
-import { reason } from "./node-file.ts";
-import { pause, request, type HttpOptions } from "./node-http.ts";
+import { readNote } from "./node-file.ts";
+import { diskError, makeFolder } from "./node-home.ts";
+import { pause, request, withTimeout, type HttpOptions } from "./node-http.ts";
 import { withLock } from "./node-lock.ts";
 
 export interface Progress {
@@ -40,7 +41,7 @@ export interface DownloadJob {
 /** Makes sure that the file is there, whole and right. */
 export async function download(job: DownloadJob, options: DownloadOptions): Promise<void> {
   if (await isComplete(job)) return;
-  await mkdir(dirname(job.target), { recursive: true });
+  await makeFolder(dirname(job.target));
   const { onWait } = options;
   await withLock(
     `${job.work}.lock`,
@@ -54,7 +55,7 @@ export async function download(job: DownloadJob, options: DownloadOptions): Prom
 
 /** Whether the file is there as this listing has it. */
 export async function isComplete({ file, target, work }: Omit<DownloadJob, "url">): Promise<boolean> {
-  const [size, identity] = await Promise.all([sizeOf(target), readFile(`${work}.json`, "utf8").catch(() => undefined)]);
+  const [size, identity] = await Promise.all([sizeOf(target), readNote(`${work}.json`)]);
   return size === file.size && identity === identityOf(file);
 }
 
@@ -77,12 +78,13 @@ async function fetchWhole(job: DownloadJob, options: DownloadOptions): Promise<v
   const { file, target, work } = job;
   const url = await job.url();
   const part = await openPart(job);
-  if (file.size === 0) await writeFile(part.path, "");
+  if (file.size === 0) await onDisk(part.path, writeFile(part.path, ""));
   let wrong = 0;
   let idle = 0;
+  /** Only bytes that no try had before are progress: a server may send the beginning again and again. */
+  let furthest = part.size;
   while (true) {
-    const before = part.size;
-    const fault = before === file.size ? undefined : await fetchRest(url, part, job, options);
+    const fault = part.size === file.size ? undefined : await fetchRest(url, part, job, options);
     options.signal?.throwIfAborted();
     if (part.size === file.size) {
       if (isRight(part, file)) break;
@@ -94,7 +96,8 @@ async function fetchWhole(job: DownloadJob, options: DownloadOptions): Promise<v
         );
       continue;
     }
-    idle = part.size > before ? 0 : idle + 1;
+    idle = part.size > furthest ? 0 : idle + 1;
+    furthest = Math.max(furthest, part.size);
     if (idle > (options.retries ?? 5)) {
       throw new NetworkError(
         `${file.path}: the transfer from ${new URL(url).host} breaks off at ${part.size} of ${file.size} bytes` +
@@ -103,19 +106,28 @@ async function fetchWhole(job: DownloadJob, options: DownloadOptions): Promise<v
     }
     await pause(idle, options);
   }
-  const handle = await open(part.path, "r+");
-  await handle.sync();
-  await handle.close();
-  await rename(part.path, target);
-  await writeFile(`${work}.json`, identityOf(file));
-  await rm(`${work}.part.json`, { force: true });
+  const finish = async (): Promise<void> => {
+    const handle = await open(part.path, "r+");
+    await handle.sync();
+    await handle.close();
+    await rename(part.path, target);
+    await writeFile(`${work}.json`, identityOf(file));
+    await rm(`${work}.part.json`, { force: true });
+  };
+  await onDisk(target, finish());
+}
+
+async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    throw diskError(path, error);
+  });
 }
 
 /** The part of an earlier try, if it belongs to the same content. */
 async function openPart({ file, work }: DownloadJob): Promise<Part> {
   const path = `${work}.part`;
-  const note = await readFile(`${work}.part.json`, "utf8").catch(() => "");
-  const [identity, etag] = note.split("\n");
+  const note = await readNote(`${work}.part.json`);
+  const [identity, etag] = note?.split("\n") ?? [];
   const size = await sizeOf(path);
   const part: Part = { path, size: 0, hash: startHash(file), etag: null };
   if (size === undefined || size > file.size || identity !== identityOf(file)) return part;
@@ -158,7 +170,7 @@ async function fetchRest(
 
   const etag = response.headers.get("etag");
   part.etag = etag !== null && !etag.startsWith("W/") && !/[\r\n]/.test(etag) ? etag : null;
-  await writeFile(`${work}.part.json`, `${identityOf(file)}\n${part.etag ?? ""}`);
+  await onDisk(part.path, writeFile(`${work}.part.json`, `${identityOf(file)}\n${part.etag ?? ""}`));
   return receive(response, part, file, options);
 }
 
@@ -175,7 +187,7 @@ async function receive(
 ): Promise<string | undefined> {
   const reader = response.body?.getReader();
   if (reader === undefined) return "an empty answer";
-  const handle = await open(part.path, part.size > 0 ? "r+" : "w");
+  const handle = await onDisk(part.path, open(part.path, part.size > 0 ? "r+" : "w"));
   const report = () => options.onProgress?.({ file: file.path, loaded: part.size, total: file.size });
   try {
     report();
@@ -193,8 +205,7 @@ async function receive(
     }
     return undefined;
   } catch (error) {
-    if (isDiskFault(error))
-      throw new MillraceError("ERR_DISK", `can't write ${part.path}: ${reason(error)}`, { cause: error });
+    if (isDiskFault(error)) throw diskError(part.path, error);
     return error instanceof Error ? error.message : String(error);
   } finally {
     await reader.cancel().catch(() => undefined);
@@ -205,18 +216,6 @@ async function receive(
 /** Errors of our own side (no space, no permission) aren't the network's. */
 function isDiskFault(error: unknown): boolean {
   return error instanceof Error && "syscall" in error && error.syscall === "write";
-}
-
-async function withTimeout<T>(promise: Promise<T>, { idleTimeout = 60_000 }: HttpOptions): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no bytes for ${idleTimeout / 1000} s`)), idleTimeout);
-  });
-  try {
-    return await Promise.race([promise, silence]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function startHash(file: HubFile): Hash {

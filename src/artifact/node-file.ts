@@ -1,28 +1,51 @@
-/** Files as byte sources. */
-import { close, fstat, open, read, type Stats } from "node:fs";
+/**
+ * Files as byte sources, and small files read whole. What is named may be anything (a pipe, a device, a link to one):
+ * only regular files are opened, none is waited for, and no more is read than was asked for.
+ */
+import { close, constants, fstat, open, read, stat, type Stats } from "node:fs";
 import { promisify } from "node:util";
 import { ArtifactError } from "../errors.ts";
 import type { ByteSource } from "./artifact.ts";
 import { checkRange } from "./byte-source.ts";
 
-const openFd = promisify(open) as (path: string, flags: string) => Promise<number>;
+const openFd = promisify(open) as (path: string, flags: number) => Promise<number>;
+const statPath = promisify(stat) as (path: string) => Promise<Stats>;
 const statFd = promisify(fstat) as (fd: number) => Promise<Stats>;
 const closeFd = promisify(close);
 
-/**
- * Opens a file for reading; its descriptor stays open until `close()`.
- * @throws ArtifactError where it can't be opened or is no regular file.
- */
-export async function fileSource(path: string): Promise<ByteSource> {
-  const fd = await openFd(path, "r").catch((cause: unknown) => {
+/** Opening a pipe would wait for its other end, in a thread that not even the process's end stops (Windows has no flag). */
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+async function openRegular(path: string): Promise<{ readonly fd: number; readonly size: number }> {
+  const named = await statPath(path).catch((cause: unknown) => {
     throw new ArtifactError(`can't open ${path}: ${reason(cause)}`, { cause });
   });
-  const stat = await statFd(fd);
-  if (!stat.isFile()) {
+  requireFile(path, named);
+  const fd = await openFd(path, FLAGS).catch((cause: unknown) => {
+    throw new ArtifactError(`can't open ${path}: ${reason(cause)}`, { cause });
+  });
+  try {
+    // What stands there may be another by now.
+    const opened = await statFd(fd);
+    requireFile(path, opened);
+    return { fd, size: opened.size };
+  } catch (error) {
     await closeFd(fd);
-    throw new ArtifactError(`${path} is no regular file`);
+    throw error;
   }
-  const { size } = stat;
+}
+
+function requireFile(path: string, info: Stats): void {
+  if (info.isFile()) return;
+  throw new ArtifactError(`${path} is not a regular file${info.isDirectory() ? " but a folder" : ""}`);
+}
+
+/**
+ * Opens a file for reading; its descriptor stays open until `close()`.
+ * @throws ArtifactError where it can't be opened or is not a regular file.
+ */
+export async function fileSource(path: string): Promise<ByteSource> {
+  const { fd, size } = await openRegular(path);
   let closed: Promise<void> | undefined;
   return {
     name: path,
@@ -40,6 +63,40 @@ export async function fileSource(path: string): Promise<ByteSource> {
     },
     close: () => (closed ??= closeFd(fd)),
   };
+}
+
+/**
+ * All of a file that shall be small.
+ * @throws ArtifactError where it can't be read, is not a regular file, or has more than `most` bytes.
+ */
+export async function readSmallFile(path: string, most: number): Promise<Uint8Array> {
+  const { fd, size } = await openRegular(path);
+  try {
+    if (size > most) throw new ArtifactError(`${path} has ${size} bytes, expected ${most} at most`);
+    const parts: Uint8Array[] = [];
+    // Some files of the system say 0 and hold more.
+    for (let total = 0, chunk = Math.max(size, 4096); ; chunk = 65_536) {
+      const bytes = new Uint8Array(chunk);
+      const count = await readFd(fd, bytes, 0, total).catch((cause: unknown) => {
+        throw new ArtifactError(`can't read ${path}: ${reason(cause)}`, { cause });
+      });
+      if (count === 0)
+        return parts.length === 1 && parts[0] !== undefined ? parts[0] : new Uint8Array(Buffer.concat(parts));
+      total += count;
+      if (total > most) throw new ArtifactError(`${path} has more than ${most} bytes`);
+      parts.push(bytes.subarray(0, count));
+    }
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+/** The same as text, or undefined where there is no such file or it is none of ours. */
+export async function readNote(path: string, most = 1 << 20): Promise<string | undefined> {
+  return readSmallFile(path, most).then(
+    (bytes) => new TextDecoder().decode(bytes),
+    () => undefined,
+  );
 }
 
 /** At most 1 GiB in a call, as some systems can't do more than 2. */
@@ -62,6 +119,20 @@ export function reason(cause: unknown): string {
       return "permission denied";
     case "EISDIR":
       return "it is a folder";
+    case "ENOTDIR":
+      return "a part of its path is not a folder";
+    case "ENOSPC":
+    case "EDQUOT":
+      return "no space left";
+    case "EROFS":
+      return "the file system is read-only";
+    case "ELOOP":
+      return "its links go round in circles";
+    case "ENAMETOOLONG":
+      return "the name is too long";
+    case "EMFILE":
+    case "ENFILE":
+      return "too many files are open";
     default:
       return cause.message;
   }

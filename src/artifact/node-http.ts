@@ -47,6 +47,51 @@ export async function request(
   }
 }
 
+/**
+ * All of an answer that shall be small.
+ * @throws NetworkError where it has more than `most` bytes, or the server falls silent.
+ */
+export async function readBody(
+  response: Response,
+  most: number,
+  what: string,
+  options: HttpOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = response.body?.getReader();
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  try {
+    while (reader !== undefined) {
+      const { done, value } = await withTimeout(reader.read(), options);
+      if (done) break;
+      total += value.byteLength;
+      if (total > most) throw new NetworkError(`${what}: an answer of more than ${most} bytes; it was cut off`);
+      parts.push(value);
+    }
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    if (error instanceof NetworkError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new NetworkError(`${what}: the answer breaks off (${reason})`, { cause: error });
+  } finally {
+    await reader?.cancel().catch(() => undefined);
+  }
+  return Buffer.concat(parts);
+}
+
+/** Rejects where nothing comes for as long as the server may say nothing. */
+export async function withTimeout<T>(promise: Promise<T>, { idleTimeout = 60_000 }: HttpOptions): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no bytes for ${idleTimeout / 1000} s`)), idleTimeout);
+  });
+  try {
+    return await Promise.race([promise, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Waits before try number `attempt` + 1: as long as the server asks for, else twice as long each time. */
 export async function pause(attempt: number, options: HttpOptions, response?: Response, what = ""): Promise<void> {
   const own = Math.min((options.retryDelay ?? 500) * 2 ** attempt, 30_000);

@@ -489,3 +489,86 @@ test("a safetensors model is a folder; a listing's evil paths are left out", asy
     [`hf:${REPO}`, `hf:${REPO}:empty.gguf`, `hf:${REPO}:sub dir/50% #1?.gguf`],
   );
 });
+
+test("a file shorter than its listing ends with an error, however it is served", { timeout: 30_000 }, async (t) => {
+  const { hub, options } = await start(t);
+  const short = bytes(1000, 4);
+  const listed = (content: Uint8Array): Uint8Array => content.subarray(0, 400);
+  hub.files.set("short-Q8_0.gguf", short);
+  let served = 0;
+  // Knows Range: beyond its end it says 416, and from the beginning it sends the same again.
+  hub.fault = (seen, response, content) => {
+    if (seen.host !== "cdn" || seen.range === "bytes=0-0") return false;
+    served++;
+    if (seen.range !== undefined) response.writeHead(416).end();
+    else response.writeHead(200).end(listed(content));
+    return true;
+  };
+  const refused = (error: unknown): boolean => error instanceof NetworkError && /400 of 1000 bytes/.test(error.message);
+  await assert.rejects(pull(`hf:${REPO}:short-Q8_0`, options), refused);
+  assert.ok(served < 30, `${served} transfers`);
+  // Doesn't know Range.
+  hub.fault = (seen, response, content) => {
+    if (seen.host !== "cdn" || seen.range === "bytes=0-0") return false;
+    response.writeHead(200).end(listed(content));
+    return true;
+  };
+  await assert.rejects(pull(`hf:${REPO}:short-Q8_0`, options), refused);
+});
+
+test("a listing that lies, or never ends, is refused", { timeout: 30_000 }, async (t) => {
+  const { hub, options } = await start(t);
+  const listing = (answer: (response: ServerResponse) => void): void => {
+    hub.fault = (seen, response) => {
+      if (!seen.path.startsWith("/api/")) return false;
+      answer(response);
+      return true;
+    };
+  };
+  const entry = (change: object): string =>
+    JSON.stringify([{ type: "file", path: "a.gguf", oid: "0", size: 1, ...change }]);
+  const refused = (message: RegExp): Promise<void> =>
+    assert.rejects(pull(`hf:${REPO}:a`, options), (error) => {
+      assert.ok(error instanceof NetworkError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  for (const size of [undefined, "1", -1, 0.5, 1e300, null]) {
+    listing((response) => response.end(entry({ size })));
+    await refused(/a\.gguf with the size/);
+  }
+  for (const body of ["null", "{}", "[null]", "5", '[{"type":"file"}]', "<html>", ""]) {
+    listing((response) => response.end(body));
+    await refused(/gives no listing/);
+  }
+  // Every page names another.
+  let pages = 0;
+  listing((response) => {
+    const next = `${hub.endpoint}/api/models/${REPO}/tree/main?recursive=true&page=${++pages}`;
+    response.setHeader("link", `<${next}>; rel="next"`);
+    response.end("[]");
+  });
+  await refused(/more than 200 pages/);
+  // A body without end.
+  const chunk = Buffer.alloc(1 << 20, " ");
+  listing((response) => {
+    const more = (): void => {
+      while (!response.destroyed && response.write(chunk));
+    };
+    response.on("drain", more);
+    more();
+  });
+  await refused(/an answer of more than/);
+  listing((response) => response.write("["));
+  await assert.rejects(pull(`hf:${REPO}:a`, { ...options, idleTimeout: 100 }), /the answer breaks off \(no bytes for/);
+});
+
+test("names that could steer a terminal are left out", async (t) => {
+  const { hub, options } = await start(t);
+  for (const name of ["x\u001b[2J-Q8_1.gguf", "x\u009b2J-Q8_1.gguf", "x\u202egpj-Q8_1.gguf", "x\n-Q8_1.gguf"])
+    hub.files.set(name, bytes(10));
+  await assert.rejects(pull(`hf:${REPO}:Q8_1`, options), (error) => {
+    assert.ok(error instanceof Error && !/[^\P{Cc}]|\u202e/u.test(error.message), String(error));
+    return /no GGUF file's name holds "Q8_1"/.test(error.message);
+  });
+});

@@ -7,7 +7,7 @@
  * and, for each file, what it is and what is left of a broken transfer.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { readdir, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { ArtifactError, NetworkError } from "../errors.ts";
@@ -20,8 +20,13 @@ import {
   type HubReference,
 } from "./hub-reference.ts";
 import { download, isComplete, type DownloadOptions } from "./node-download.ts";
-import { millraceHome } from "./node-home.ts";
-import { request } from "./node-http.ts";
+import { readNote } from "./node-file.ts";
+import { diskError, makeFolder, millraceHome } from "./node-home.ts";
+import { readBody, request } from "./node-http.ts";
+
+/** Of a repository's listing, far above any that holds a model. */
+const MAX_LISTING_BYTES = 32 * 2 ** 20;
+const MAX_PAGES = 200;
 
 export interface HubOptions extends Omit<DownloadOptions, "tokenOrigin"> {
   /** Default: MILLRACE_HOME. */
@@ -122,14 +127,22 @@ async function connect(reference: HubReference, options: HubOptions) {
   const { repo, revision } = reference;
   const what = formatHubReference(reference);
 
+  let pages = 0;
+  let left = MAX_LISTING_BYTES;
   // The token is added by `request` (the library would send its own to wherever it is redirected).
   const fetchHub: typeof fetch = async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     const headers = Object.fromEntries(new Headers(init?.headers));
     const response = await request(url, what, headers, http);
-    // The library asks for a file's first byte and never reads it.
-    if (headers["range"] !== undefined) await response.body?.cancel();
-    return response;
+    if (headers["range"] !== undefined) {
+      // The library asks for a file's first byte and never reads it.
+      await response.body?.cancel();
+      return response;
+    }
+    if (++pages > MAX_PAGES) throw new NetworkError(`${what}: the listing has more than ${MAX_PAGES} pages`);
+    const body = await readBody(response, left, what, http);
+    left -= body.byteLength;
+    return new Response(body, { status: response.status, headers: response.headers });
   };
   // The library encodes neither a listing's revision nor a file's path.
   const common = { repo: { type: "model", name: repo } as const, hubUrl: endpoint, fetch: fetchHub };
@@ -146,9 +159,10 @@ async function connect(reference: HubReference, options: HubOptions) {
           recursive: true,
         })) {
           if (type !== "file" || !isSafePath(path)) continue;
-          const isSha1 = oid !== undefined && /^[0-9a-f]{40}$/.test(oid);
-          const identity = lfs ? { sha256: lfs.oid } : isSha1 ? { gitSha1: oid } : {};
-          files.push({ path, size: lfs?.size ?? size, ...identity });
+          const file = { path, size: lfs?.size ?? size, ...identityOf(oid, lfs?.oid) };
+          const given = JSON.stringify(file.size);
+          if (!isHubFile(file)) throw new NetworkError(`${what}: ${endpoint} lists ${path} with the size ${given}`);
+          files.push(file);
         }
       } catch (error) {
         http.signal?.throwIfAborted();
@@ -198,7 +212,7 @@ function tryChoose(reference: HubReference, files: readonly HubFile[]): HubChoic
 }
 
 async function readListing(folder: string): Promise<HubFile[] | undefined> {
-  const text = await readFile(join(folder, ".millrace", "listing.json"), "utf8").catch(() => undefined);
+  const text = await readNote(join(folder, ".millrace", "listing.json"), 2 * MAX_LISTING_BYTES);
   if (text === undefined) return undefined;
   try {
     const listing: unknown = JSON.parse(text);
@@ -210,15 +224,26 @@ async function readListing(folder: string): Promise<HubFile[] | undefined> {
 
 function isHubFile(value: unknown): value is HubFile {
   const { path, size } = Object(value) as Partial<HubFile>;
-  return typeof path === "string" && isSafePath(path) && typeof size === "number";
+  return typeof path === "string" && isSafePath(path) && Number.isSafeInteger(size) && Number(size) >= 0;
+}
+
+/** What a listing says of a file's content, where it is of the form that we can check. */
+function identityOf(oid: unknown, lfsOid: unknown): Pick<HubFile, "sha256" | "gitSha1"> {
+  if (typeof lfsOid === "string" && /^[0-9a-f]{64}$/.test(lfsOid)) return { sha256: lfsOid };
+  if (lfsOid === undefined && typeof oid === "string" && /^[0-9a-f]{40}$/.test(oid)) return { gitSha1: oid };
+  return {};
 }
 
 async function writeListing(folder: string, files: readonly HubFile[]): Promise<void> {
   const path = join(folder, ".millrace", "listing.json");
-  await mkdir(join(folder, ".millrace"), { recursive: true });
+  await makeFolder(join(folder, ".millrace"));
   const unfinished = `${path}.${randomUUID()}`;
-  await writeFile(unfinished, JSON.stringify(files));
-  await rename(unfinished, path);
+  try {
+    await writeFile(unfinished, JSON.stringify(files));
+    await rename(unfinished, path);
+  } catch (error) {
+    throw diskError(path, error);
+  }
 }
 
 async function folders(path: string): Promise<string[]> {

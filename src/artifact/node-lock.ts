@@ -4,14 +4,16 @@
  * is gone, or it hasn't touched the file for half a minute) is robbed of it.
  */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, lstat, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { readNote } from "./node-file.ts";
+import { diskError, makeFolder } from "./node-home.ts";
 
 const TOUCH_MS = 1_000;
-const POLL_MS = 100;
+const POLL_MS = 200;
 const STALE_MS = 30_000;
 
 export interface LockOptions {
@@ -24,7 +26,7 @@ export interface LockOptions {
 /** Runs `work` while holding the lock file `path`; makes its folder where missing. */
 export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
   const token = `${process.pid} ${hostname()} ${randomUUID()}`;
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await acquire(path, token, options);
   const touch = setInterval(() => {
     const now = new Date();
@@ -35,36 +37,44 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
     return await work();
   } finally {
     clearInterval(touch);
-    if ((await contents(path)) === token) await rm(path, { force: true });
+    if ((await readNote(path)) === token) await rm(path, { force: true });
   }
 }
 
 async function acquire(path: string, token: string, options: LockOptions): Promise<void> {
   let told = false;
-  for (;;) {
+  for (let unread = 0; ;) {
     options.signal?.throwIfAborted();
     try {
       await writeFile(path, token, { flag: "wx" });
       return;
     } catch (error) {
-      if (!isCode(error, "EEXIST")) throw error;
+      if (!isCode(error, "EEXIST")) throw diskError(path, error);
     }
-    const holder = await contents(path);
-    if (holder === undefined) continue; // released between the two calls
-    if (await isStale(path, holder)) {
-      await rob(path, holder);
-      continue;
+    const holder = await readNote(path);
+    if (holder === undefined) {
+      // Released between the two calls; but what stays unreadable is no lock.
+      if (++unread > 10) throw diskError(path, new Error("what stands there is no lock of Millrace's; delete it"));
+    } else {
+      unread = 0;
+      if (await isStale(path, holder)) {
+        await rob(path, holder);
+        continue;
+      }
+      if (!told) options.onWait?.(holder.split(" ")[0] ?? "");
+      told = true;
     }
-    if (!told) options.onWait?.(holder.split(" ")[0] ?? "");
-    told = true;
-    await sleep(POLL_MS, undefined, { signal: options.signal });
+    await sleep(POLL_MS, undefined, { signal: options.signal }).catch((error: unknown) => {
+      options.signal?.throwIfAborted();
+      throw error;
+    });
   }
 }
 
 async function isStale(path: string, holder: string): Promise<boolean> {
   const [pid, host] = holder.split(" ");
   if (host === hostname() && !isAlive(Number(pid))) return true;
-  const age = await stat(path).then(
+  const age = await lstat(path).then(
     (s) => Date.now() - s.mtimeMs,
     () => 0,
   );
@@ -78,9 +88,9 @@ async function rob(path: string, holder: string): Promise<void> {
     await rename(path, aside);
   } catch (error) {
     if (isCode(error, "ENOENT")) return;
-    throw error;
+    throw diskError(path, error);
   }
-  if ((await contents(aside)) !== holder) await link(aside, path).catch(() => undefined);
+  if ((await readNote(aside)) !== holder) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
 }
 
@@ -91,15 +101,6 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return isCode(error, "EPERM");
-  }
-}
-
-async function contents(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (isCode(error, "ENOENT")) return undefined;
-    throw error;
   }
 }
 

@@ -2,18 +2,25 @@
  * Opens a model that lies on disk: a GGUF file (of a split model, any part), or a folder with one GGUF model or with
  * safetensors files and their JSON. Fetching models from elsewhere is `node-hub.ts`'s job.
  */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactError } from "../errors.ts";
 import type { ByteSource, ModelArtifact } from "./artifact.ts";
 import { splitNames } from "./gguf-writer.ts";
 import { hfArtifact, parseShardIndex, type HfTexts } from "./hf-artifact.ts";
-import { fileSource, reason } from "./node-file.ts";
+import { fileSource, readSmallFile, reason } from "./node-file.ts";
 import { openGguf } from "./node-gguf.ts";
 import { readSafetensors } from "./safetensors.ts";
 
-/** Real tokenizer.json files have some 30 MB. */
-const MAX_TEXT_BYTES = 256 * 2 ** 20;
+/** In bytes; real tokenizer.json files have up to 35 MB. */
+const MOST = {
+  "config.json": 4 * 2 ** 20,
+  "generation_config.json": 4 * 2 ** 20,
+  "tokenizer.json": 64 * 2 ** 20,
+  "tokenizer_config.json": 16 * 2 ** 20,
+  "chat_template.jinja": 2 ** 20,
+  "model.safetensors.index.json": 64 * 2 ** 20,
+} as const;
 
 /**
  * Opens the model at a path; its files stay open until `close()`.
@@ -33,7 +40,10 @@ export async function openArtifact(path: string): Promise<ModelArtifact> {
 }
 
 async function openFolder(folder: string): Promise<ModelArtifact> {
-  const names = (await readdir(folder)).sort();
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new ArtifactError(`can't read the folder ${folder}: ${reason(cause)}`, { cause });
+  });
+  names.sort();
   const ggufs = oneNameAModel(names);
   const safetensors = names.filter((name) => name.endsWith(".safetensors"));
   if (safetensors.length > 0 && names.includes("config.json")) return openHf(folder, names);
@@ -58,8 +68,9 @@ function oneNameAModel(names: readonly string[]): string[] {
 }
 
 async function openHf(folder: string, names: readonly string[]): Promise<ModelArtifact> {
-  const text = (name: string) => (names.includes(name) ? readText(join(folder, name)) : Promise.resolve(undefined));
-  const required = async (name: string) => {
+  const text = async (name: keyof typeof MOST) =>
+    names.includes(name) ? new TextDecoder().decode(await readSmallFile(join(folder, name), MOST[name])) : undefined;
+  const required = async (name: keyof typeof MOST) => {
     const content = await text(name);
     if (content === undefined) throw new ArtifactError(`${folder}: ${name} is missing`);
     return content;
@@ -92,13 +103,4 @@ function singleFile(folder: string, names: readonly string[]): string {
   const [only, ...others] = names.filter((name) => name.endsWith(".safetensors"));
   if (only !== undefined && others.length === 0) return only;
   throw new ArtifactError(`${folder} holds several safetensors files but no model.safetensors.index.json`);
-}
-
-async function readText(path: string): Promise<string> {
-  const info = await stat(path);
-  if (info.size > MAX_TEXT_BYTES)
-    throw new ArtifactError(`${path} has ${info.size} bytes, expected ${MAX_TEXT_BYTES} at most`);
-  return readFile(path, "utf8").catch((cause: unknown) => {
-    throw new ArtifactError(`can't read ${path}: ${reason(cause)}`, { cause });
-  });
 }

@@ -23,7 +23,7 @@ export class AnswerPrinter {
   print(part: AnswerPart): void {
     if (part.type === "finish" || part.text === "") return;
     if (part.type === "reasoning") {
-      if (!this.#thinking && this.#dim) this.#terminal.noteText("\x1b[2m");
+      if (!this.#thinking && this.#dim) this.#terminal.noteControl("\x1b[2m");
       this.#thinking = true;
       this.#terminal.noteText(part.text);
       return;
@@ -40,7 +40,7 @@ export class AnswerPrinter {
   }
 
   #endThought(): void {
-    if (this.#thinking) this.#terminal.noteText(this.#dim ? "\x1b[22m\n" : "\n");
+    if (this.#thinking) this.#terminal.noteControl(this.#dim ? "\x1b[22m\n" : "\n");
     this.#thinking = false;
   }
 }

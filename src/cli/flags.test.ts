@@ -61,6 +61,8 @@ const WRONG: readonly [args: string[], message: RegExp][] = [
   [["--modle", "x"], /unknown flag --modle; did you mean --model\?/],
   [["--zzzzzz"], /^unknown flag --zzzzzz$/],
   [["-x"], /^unknown flag -x$/],
+  [["--constructor", "x"], /^unknown flag --constructor$/],
+  [["--__proto__"], /^unknown flag --__proto__$/],
   [["--model"], /--model needs a value/],
   [["--model", "--json"], /--model needs a value/],
   [["--json=yes"], /--json takes no value/],

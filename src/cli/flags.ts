@@ -82,7 +82,7 @@ export function parseFlags<F extends Flags>(args: readonly string[], flags: F): 
   for (const token of tokens) {
     if (token.kind !== "option") continue;
     const { name, rawName, value } = token;
-    const known = options[name];
+    const known = Object.hasOwn(options, name) ? options[name] : undefined;
     if (known === undefined) complaints.push(unknownFlag(rawName, Object.keys(options)));
     else if (known.type === "boolean" && value !== undefined) complaints.push(`${rawName} takes no value`);
     else if (known.type === "string" && isMissing(value, token.inlineValue === true, options)) {

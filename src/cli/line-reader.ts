@@ -2,15 +2,19 @@
  * The lines that a person types, with editing and the history of earlier chats (arrow-up), or that a pipe brings. While
  * no line is awaited the terminal is left alone, so that Ctrl-C during an answer is an ordinary signal.
  */
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 
+import { readNote } from "../artifact/node-file.ts";
+import { makeFolder } from "../artifact/node-home.ts";
 import { InterruptedError } from "./exit.ts";
 import type { Terminal } from "./terminal.ts";
 
 const HISTORY_LINES = 1000;
+/** Bytes; a longer file is none of ours. */
+const MAX_HISTORY = 16 * 2 ** 20;
 
 export interface LineReader {
   /** The next message; undefined at the end (Ctrl-D, or the pipe's end). Throws InterruptedError on a second Ctrl-C. */
@@ -19,7 +23,7 @@ export interface LineReader {
 
 export async function createLineReader(terminal: Terminal, historyFile: string): Promise<LineReader> {
   if (!terminal.inputIsTyped || !terminal.notesAreSeen) return pipedLines(terminal);
-  const text = await readFile(historyFile, "utf8").catch(() => "");
+  const text = (await readNote(historyFile, MAX_HISTORY)) ?? "";
   return new TypedLines(
     terminal,
     historyFile,
@@ -28,12 +32,10 @@ export async function createLineReader(terminal: Terminal, historyFile: string):
 }
 
 function pipedLines(terminal: Terminal): LineReader {
-  const lines = createInterface({ input: process.stdin, crlfDelay: Infinity });
-  const iterator = lines[Symbol.asyncIterator]();
-  terminal.signal.addEventListener("abort", () => lines.close(), { once: true });
+  const lines = terminal.inputLines();
   return {
     async next() {
-      const { value, done } = await iterator.next();
+      const { value, done } = await lines.next();
       terminal.signal.throwIfAborted();
       return done === true ? undefined : value;
     },
@@ -108,7 +110,7 @@ class TypedLines implements LineReader {
       .join("");
     const temporary = `${this.#file}.${process.pid}`;
     try {
-      await mkdir(dirname(this.#file), { recursive: true });
+      await makeFolder(dirname(this.#file));
       await writeFile(temporary, text, { mode: 0o600 });
       await rename(temporary, this.#file);
     } catch {

@@ -34,13 +34,14 @@ export class ProgressLine {
     this.#last = now;
     const text = describe(label, done, total, unit, (now - this.#started) / 1000);
     if (this.#terminal.notesAreSeen) {
-      this.#terminal.noteText(`\r\x1b[K${text}`);
+      this.#terminal.noteControl("\r\x1b[K");
+      this.#terminal.noteText(text);
       this.#drawn = true;
     } else this.#terminal.note(text);
   }
 
   clear(): void {
-    if (this.#drawn) this.#terminal.noteText("\r\x1b[K");
+    if (this.#drawn) this.#terminal.noteControl("\r\x1b[K");
     this.#drawn = false;
     this.#label = "";
   }

@@ -45,9 +45,9 @@ export class Terminal {
     }
   }
 
-  /** Results. */
+  /** Results: to the letter into a file or pipe; on a screen, control characters are shown rather than obeyed. */
   write(text: string): void {
-    process.stdout.write(text);
+    process.stdout.write(this.outputIsSeen ? printable(text) : text);
   }
 
   /** The one object of `--json`. */
@@ -60,9 +60,14 @@ export class Terminal {
     process.stderr.write(`${printable(text)}\n`);
   }
 
-  /** Text that belongs to the person but is no line: progress, a model's thoughts. */
+  /** Text of a model's that belongs to the person but is no line: its thoughts. */
   noteText(text: string): void {
-    process.stderr.write(text);
+    process.stderr.write(printable(text));
+  }
+
+  /** Our own control sequences: colour, and the progress line's return to its beginning. */
+  noteControl(sequence: string): void {
+    process.stderr.write(sequence);
   }
 
   get notesAreSeen(): boolean {
@@ -79,11 +84,33 @@ export class Terminal {
 
   /** All of stdin as text; throws where it isn't UTF-8. */
   async readInput(): Promise<string> {
-    const parts: Buffer[] = [];
+    const parts: Uint8Array[] = [];
+    for await (const part of this.#inputBytes()) parts.push(part);
+    return decodeUtf8(Buffer.concat(parts), INPUT);
+  }
+
+  /** The lines of stdin, without their ends; throws where one isn't UTF-8, or has no end for too long. */
+  async *inputLines(): AsyncGenerator<string> {
+    let open: Uint8Array = new Uint8Array(0);
+    for await (const part of this.#inputBytes()) {
+      open = Buffer.concat([open, part]);
+      let start = 0;
+      for (let end = open.indexOf(10); end >= 0; end = open.indexOf(10, start)) {
+        yield decodeUtf8(open.subarray(start, end), INPUT).replace(/\r$/, "");
+        start = end + 1;
+      }
+      open = open.subarray(start);
+      if (open.byteLength > MAX_LINE) throw new Error(`${INPUT} has a line of more than ${MAX_LINE} bytes`);
+    }
+    if (open.byteLength > 0) yield decodeUtf8(open, INPUT);
+  }
+
+  /** Ends with the signal's reason where that comes first. */
+  async *#inputBytes(): AsyncGenerator<Uint8Array> {
     const stop = (): void => void process.stdin.destroy();
     this.signal.addEventListener("abort", stop, { once: true });
     try {
-      for await (const part of process.stdin) parts.push(part as Buffer);
+      for await (const part of process.stdin) yield part as Buffer;
     } catch (error) {
       this.signal.throwIfAborted();
       throw error;
@@ -91,13 +118,22 @@ export class Terminal {
       this.signal.removeEventListener("abort", stop);
     }
     this.signal.throwIfAborted();
-    return decodeUtf8(Buffer.concat(parts), "standard input");
   }
 }
 
-/** Names from files may hold control characters, which could steer the terminal: they are shown as escapes. */
+const INPUT = "standard input";
+/** Bytes. */
+const MAX_LINE = 16 * 2 ** 20;
+
+/**
+ * Names from files and a model's words may hold control characters, which could steer the terminal, or turn the order
+ * of what is read: they are shown as escapes.
+ */
 export function printable(text: string): string {
-  return text.replaceAll(/[^\P{Cc}\t\n]/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replaceAll(/[^\P{Cc}\t\n]|[\u202a-\u202e\u2066-\u2069]/gu, (c) => {
+    const code = c.charCodeAt(0).toString(16);
+    return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`;
+  });
 }
 
 export function decodeUtf8(bytes: Uint8Array, name: string): string {

@@ -17,11 +17,13 @@ export function checkComponent(component: MetaValue | undefined, where: string):
     if (depth > MAX_DEPTH) throw new ArtifactError(`${where} is nested more than ${MAX_DEPTH} levels deep`);
     if (isList(value)) for (const item of value) visit(item, depth + 1);
     if (!isObject(value)) return;
-    const { type, content, replacement, pattern } = value;
+    const { type, content, replacement, pattern, prepend } = value;
     const into = type === "Replace" ? content : replacement;
     const from = isObject(pattern) ? pattern["String"] : undefined;
     if (typeof into === "string")
       growth *= Math.max(1, into.length / (typeof from === "string" ? from.length || 1 : 1));
+    // Put before every piece between added tokens, which may be a single character.
+    if (typeof prepend === "string") growth *= 1 + prepend.length;
     if (growth > MAX_GROWTH) throw new ArtifactError(`${where} makes a text more than ${MAX_GROWTH} times as long`);
     for (const key of Object.keys(value)) visit(value[key], depth + 1);
   };

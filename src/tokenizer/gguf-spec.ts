@@ -219,7 +219,10 @@ function readTypes(metadata: MetaObject, count: number): Int32Array {
 
 function readScores(metadata: MetaObject, count: number): Float32Array {
   const key = `${PREFIX}scores`;
-  return Float32Array.from(numbers(metadata[key], key, count));
+  const scores = Float32Array.from(numbers(metadata[key], key, count));
+  const bad = scores.findIndex(Number.isNaN);
+  if (bad >= 0) throw new ArtifactError(`${key}[${bad}] should be a number, found NaN`);
+  return scores;
 }
 
 function numbers(list: MetaValue | undefined, key: string, count: number): ArrayLike<number> {

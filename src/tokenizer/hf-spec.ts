@@ -15,6 +15,8 @@ const FILE = "tokenizer.json";
 const CONFIG = "tokenizer_config.json";
 /** Far above any published vocabulary: bounds the tables that an id indexes. */
 const MAX_ID = 1 << 22;
+/** Real ones put one or two. */
+const MAX_AFFIXES = 64;
 
 export function hfSpec(tokenizer: MetaObject, config: MetaObject): TokenizerSpec {
   for (const part of ["normalizer", "pre_tokenizer", "post_processor", "decoder"])
@@ -151,11 +153,13 @@ function readPostProcessor(
       for (const piece of listField(processor, "single", where)) {
         if (!isObject(piece)) return wrong(where, "single", "a list of objects", piece);
         if (isObject(piece["Sequence"])) behind = true;
-        else
-          (behind ? sides.suffix : sides.prefix).push(
-            ...templateIds(objectField(piece, "SpecialToken", where), tokens, count),
-          );
+        else {
+          const ids = templateIds(objectField(piece, "SpecialToken", where), tokens, count);
+          for (const id of ids) (behind ? sides.suffix : sides.prefix).push(id);
+        }
       }
+      if (sides.prefix.length + sides.suffix.length > MAX_AFFIXES)
+        throw new ArtifactError(`${where}: more than ${MAX_AFFIXES} tokens are put around a text`);
       return sides;
     }
     default:

@@ -1,6 +1,6 @@
 /**
  * Reading hostile JSON-like metadata: each function returns a field of the expected type or throws an ArtifactError
- * that names the field and what was expected.
+ * that names the field and what was expected. Names may come from the file, so only an object's own fields count.
  */
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError } from "../errors.ts";
@@ -13,25 +13,29 @@ export function isList(value: MetaValue | undefined): value is readonly MetaValu
   return Array.isArray(value);
 }
 
+function field(owner: MetaObject, name: string): MetaValue | undefined {
+  return Object.hasOwn(owner, name) ? owner[name] : undefined;
+}
+
 export function objectField(owner: MetaObject, name: string, where: string): MetaObject {
-  const value = owner[name];
+  const value = field(owner, name);
   return isObject(value) ? value : wrong(where, name, "an object", value);
 }
 
 export function listField(owner: MetaObject, name: string, where: string): readonly MetaValue[] {
-  const value = owner[name];
+  const value = field(owner, name);
   return isList(value) ? value : wrong(where, name, "a list", value);
 }
 
 export function stringField(owner: MetaObject, name: string, where: string, missing?: string): string {
-  const value = owner[name];
+  const value = field(owner, name);
   if (typeof value === "string") return value;
   if (missing !== undefined && (value === undefined || value === null)) return missing;
   return wrong(where, name, "a text", value);
 }
 
 export function flag(owner: MetaObject, name: string, where: string, missing: boolean): boolean {
-  const value = owner[name];
+  const value = field(owner, name);
   if (typeof value === "boolean") return value;
   if (value === undefined || value === null) return missing;
   return wrong(where, name, "true or false", value);

@@ -4,6 +4,7 @@
  * merging, and back. Chat templates are chat/'s; files are read by artifact/.
  */
 import type { TokenizerSource } from "../artifact/artifact.ts";
+import { ArtifactError, MillraceError, UnsupportedError } from "../errors.ts";
 import { type AddedToken, createAddedTokenMatcher } from "./added-tokens.ts";
 import { createBpeModel } from "./bpe-model.ts";
 import { byteAlphabet } from "./byte-alphabet.ts";
@@ -70,7 +71,13 @@ export interface DetokenizerStream {
 
 /** Throws ArtifactError where the vocabulary is malformed, UnsupportedError where it is of an unknown kind. */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
-  return fromSpec(source.format === "gguf" ? ggufSpec(source.metadata) : hfSpec(source.tokenizer, source.config));
+  try {
+    return fromSpec(source.format === "gguf" ? ggufSpec(source.metadata) : hfSpec(source.tokenizer, source.config));
+  } catch (error) {
+    if (source.name === undefined || !(error instanceof MillraceError)) throw error;
+    const Kind = error instanceof UnsupportedError ? UnsupportedError : ArtifactError;
+    throw new Kind(`${source.name}: ${error.message}`, { cause: error });
+  }
 }
 
 function fromSpec(spec: TokenizerSpec): Tokenizer {

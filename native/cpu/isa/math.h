@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "lanes.h"
+#include "vec.h"
 
 namespace millrace::MILLRACE_ISA::lanes {
 

@@ -9,98 +9,34 @@
 
 #include "half.h"
 #include "isa/linear.h"
-#include "isa/vec.h"
+#include "isa/unpack.h"
 
 namespace millrace::MILLRACE_ISA {
 
 namespace {
 
-// Byte `c` of `row`, column 0 … 31, in codes of 8 bits; see formats.h.
-int byteAt(const uint8_t* codes, int row, int c) { return static_cast<int8_t>(codes[64 * (c / 4) + 4 * row + c % 4]); }
-int nibbleAt(const uint8_t* codes, int row, int c) {
-  const uint8_t both = codes[64 * (c % 16 / 4) + 4 * row + c % 4];
-  return c < 16 ? both & 15 : both >> 4;
-}
-
-// Columns of one row: out = scale · code (+ min), rounded once, as scale · code is exact. Nothing is added where a
-// format has no minimum: −0 stays −0.
-template <typename Code>
-void widen(float scale, int begin, int end, float* out, Code code) {
-  for (int c = begin; c < end; c++) out[c] = scale * static_cast<float>(code(c));
-}
-template <typename Code>
-void widen(float scale, float min, int begin, int end, float* out, Code code) {
-  for (int c = begin; c < end; c++) out[c] = scale * static_cast<float>(code(c)) + min;
-}
-
-template <typename Block>
-void widenGeneral(const Block& block, int scales, bool hasMin, int row, float* out) {
-  const float* scale = reinterpret_cast<const float*>(&block);
-  for (int h = 0; h < scales; h++) {
-    const int width = 32 / scales;
-    const auto code = [&](int c) { return byteAt(block.codes, row, c); };
-    if (hasMin) widen(scale[16 * h + row], scale[16 * (scales + h) + row], width * h, width * (h + 1), out, code);
-    else widen(scale[16 * h + row], width * h, width * (h + 1), out, code);
-  }
-}
-
-// Block b (32 columns) of one row of a group.
-void widenBlock(Format format, const uint8_t* group, int b, int row, float* out) {
-  const auto block = [&]<typename B>(const B*) -> const B& { return reinterpret_cast<const B*>(group)[b]; };
-  const auto super = [&]<typename B>(const B*) -> const B& { return reinterpret_cast<const B*>(group)[b / 8]; };
-  switch (format) {
-    case Format::Q4_0: {
-      const BlockQ4_0& q = block(static_cast<BlockQ4_0*>(nullptr));
-      return widen(halfToFloat(q.scale[row]), 0, 32, out, [&](int c) { return nibbleAt(q.codes, row, c) - 8; });
+// Row `row` of a group of `blocks` blocks: out = scale · code (+ min), rounded once, as scale · code is exact. Nothing
+// is added where a format has no minimum: −0 stays −0.
+template <typename L>
+void widenRow(const uint8_t* group, int blocks, int row, float* out) {
+  constexpr int scales = L::kScales, width = kActBlock / scales;
+  const int part = row / kLanes, lane = row % kLanes;
+  for (int b = 0; b < blocks; b++, out += kActBlock) {
+    Weights<scales, 1> w;
+    L::unpack(group, b, part, 0, w);
+    uint8_t codes[8][4 * kLanes];
+    float scale[scales][kLanes], min[scales][kLanes];
+    for (int j = 0; j < 8; j++) storeBytes(codes[j], w.codes[j][0]);
+    for (int h = 0; h < scales; h++) {
+      store(scale[h], w.scale[h][0]);
+      if constexpr (L::kMin) store(min[h], w.min[h][0]);
     }
-    case Format::Q4_1: {
-      const BlockQ4_1& q = block(static_cast<BlockQ4_1*>(nullptr));
-      return widen(halfToFloat(q.scale[row]), halfToFloat(q.min[row]), 0, 32, out,
-                   [&](int c) { return nibbleAt(q.codes, row, c); });
+    for (int c = 0; c < kActBlock; c++) {
+      const int byte = codes[c / 4][4 * lane + c % 4];
+      const int code = L::kBits == 8 ? static_cast<int8_t>(byte - kSignedOffset) : byte - L::kOffset;
+      out[c] = scale[c / width][lane] * static_cast<float>(code);
+      if constexpr (L::kMin) out[c] += min[c / width][lane];
     }
-    case Format::Q8_0: {
-      const BlockQ8_0& q = block(static_cast<BlockQ8_0*>(nullptr));
-      return widen(halfToFloat(q.scale[row]), 0, 32, out, [&](int c) { return byteAt(q.codes, row, c); });
-    }
-    case Format::Q4_K: {
-      const BlockQ4_K& q = super(static_cast<BlockQ4_K*>(nullptr));
-      const BlockQ4_K::Sub& sub = q.sub[b % 8];
-      return widen(halfToFloat(q.d[row]) * sub.scale[row],
-                   -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out,
-                   [&](int c) { return nibbleAt(sub.codes, row, c); });
-    }
-    case Format::Q5_K: {
-      const BlockQ5_K& q = super(static_cast<BlockQ5_K*>(nullptr));
-      const BlockQ5_K::Sub& sub = q.sub[b % 8];
-      return widen(halfToFloat(q.d[row]) * sub.scale[row],
-                   -(halfToFloat(q.dmin[row]) * static_cast<float>(-sub.min[row])), 0, 32, out, [&](int c) {
-                     return nibbleAt(sub.codes, row, c) | (((sub.high[4 * row + c % 4] >> (c / 4)) & 1) << 4);
-                   });
-    }
-    case Format::Q6_K: {
-      const BlockQ6_K& q = super(static_cast<BlockQ6_K*>(nullptr));
-      const BlockQ6_K::Sub& sub = q.sub[b % 8];
-      for (int h = 0; h < 2; h++) {
-        widen(halfToFloat(q.d[row]) * sub.scale[h][row], 16 * h, 16 * (h + 1), out, [&](int c) {
-          const int high = (sub.high[64 * h + 4 * row + c % 4] >> (c % 16 / 4 * 2)) & 3;
-          return (nibbleAt(sub.codes, row, c) | (high << 4)) - 32;
-        });
-      }
-      return;
-    }
-    case Format::General16:
-      return widenGeneral(block(static_cast<BlockGeneral16*>(nullptr)), 2, false, row, out);
-    case Format::General16Min:
-      return widenGeneral(block(static_cast<BlockGeneral16Min*>(nullptr)), 2, true, row, out);
-    case Format::General32:
-      return widenGeneral(block(static_cast<BlockGeneral32*>(nullptr)), 1, false, row, out);
-    case Format::General32Min:
-      return widenGeneral(block(static_cast<BlockGeneral32Min*>(nullptr)), 1, true, row, out);
-    case Format::F32:
-    case Format::F16:
-    case Format::BF16:
-    case Format::Count:
-      break;
   }
 }
 
@@ -134,7 +70,7 @@ void dequantizeRow(const Matrix& w, int expert, int n, float scale, float* out) 
       w.data + static_cast<size_t>(expert) * w.expertBytes + static_cast<size_t>(n / kGroupRows) * w.groupBytes;
   const int row = n % kGroupRows;
   if (readsInt8(w.format)) {
-    for (int b = 0; b < w.cols / kActBlock; b++) widenBlock(w.format, group, b, row, out + kActBlock * b);
+    withFormat(w.format, [&](auto format) { widenRow<decltype(format)>(group, w.cols / kActBlock, row, out); });
   } else if (w.format == Format::F32) {
     const float* values = reinterpret_cast<const float*>(group) + row;
     for (int k = 0; k < w.cols; k++) out[k] = values[kGroupRows * k];

@@ -1,14 +1,51 @@
-// One machine vector: 32-bit lanes (16 in AVX-512, 8 in AVX2, 4 in NEON and scalar) and the dot products of bytes that
-// isa/linear.cpp is written on. A lane is one of the 16 interleaved rows of a packed matrix, so that 16 / kLanes
-// vectors
-// ("parts") make a group. isa/lanes.h is its sister for the kernels that want sixteen floats whatever the machine.
+// The one vector vocabulary of the kernels, in two sizes:
+//
+//   vec     the machine's vector: kLanes 32-bit lanes (16 in AVX-512, 8 in AVX2, 4 in NEON and scalar), and dot
+//   products
+//           of bytes. A lane is one of the 16 interleaved rows of a packed matrix, so that kParts vectors ("parts")
+//           make a group. The linear kernels are written on it; one file an ISA (vec-avx512.h, …) makes it.
+//   lanes   sixteen floats whatever the machine: kParts machine vectors. Attention, elementwise and sampling kernels
+//   are
+//           written on it, so that their lanes, their order of adds and their trees are one and the same everywhere.
 //
 // All of it gives the same bits on every ISA: integers are exact, and fma is fused (the scalar one by way of double,
-// corrected where rounding twice would show).
+// corrected where rounding twice would show). But for mulAdd, fused only where that is one instruction (the inner loop
+// of attention). What is in vec (a, b: F32 or I32):
+//
+//   F32, I32, Mask             kLanes floats, 32-bit integers, truth values
+//   load, loadHalf, loadBrain, loadInt8    kLanes floats, widened from a small type; store, storeHalf
+//   add, sub, mul, div, fma, squareRoot    of floats; add, sub (which wrap), both, either, differ (by bits) of integers
+//   maximum(a, b), minimum(a, b)           b where either is not a number
+//   shiftLeft, shiftRight                  zeros come in; shiftRightSigned
+//   mulWide(a, m, high, low)               64-bit products of unsigned lanes with m, as high and low halves
+//   less, lessEqual, equal → Mask; select(mask, yes, no); maskBits: bit i is lane i
+//   Bytes                      four bytes a lane: four columns of kLanes rows; loadBytes, storeBytes,
+//                              join (by or)
+//   bits<S, M>(b)              every byte (b >> S) & M; to the left where S is negative
+//   signedCodes(b)             brings signed bytes into the form that dot<8, …> wants; its dot products then come out
+//   too
+//                              large by kSignedOffset · Σx, which the caller takes off by way of `init`
+//   dot<B, n, P, R>            sum[r][p] = Σ over 4·n columns of w[.][p] · x_r, exact; w: n × P vectors of codes of B
+//   bits
+//                              without a sign, or of signedCodes for B = 8; x_r: 4·n int8 other than −128, `stride`
+//                              apart, the same for all lanes; to which init[r · initStride] is added if HasInit
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+// Is the ISA that this is compiled for the one named so?
+#define MILLRACE_JOIN_(a, b) a##b
+#define MILLRACE_JOIN(a, b) MILLRACE_JOIN_(a, b)
+#define MILLRACE_IS_scalar 1
+#define MILLRACE_SCALAR MILLRACE_JOIN(MILLRACE_IS_, MILLRACE_ISA)
+
+#if defined(__ARM_FEATURE_DOTPROD) && !MILLRACE_SCALAR
+#define MILLRACE_NEON 1
+#include <arm_neon.h>
+#else
+#define MILLRACE_NEON 0
+#endif
 
 #if defined(__AVX2__)
 // GCC 12 takes the undefined operand within its own AVX-512 intrinsics for a mistake of ours (GCC bug 105593).
@@ -21,13 +58,11 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
-#elif defined(__ARM_FEATURE_DOTPROD)
-#include <arm_neon.h>
 #endif
 
-#define MILLRACE_VEC static inline __attribute__((always_inline))
+#define MILLRACE_INLINE static inline __attribute__((always_inline))
 // Before a loop whose count is a constant and whose arrays are to live in registers.
-#if !defined(__AVX2__) && !defined(__ARM_FEATURE_DOTPROD)
+#if !defined(__AVX2__) && !MILLRACE_NEON
 #define MILLRACE_UNROLL
 #elif defined(__clang__)
 #define MILLRACE_UNROLL _Pragma("unroll")
@@ -37,7 +72,7 @@
 
 namespace millrace::MILLRACE_ISA::vec {
 
-MILLRACE_VEC int32_t load32(const void* p) {
+MILLRACE_INLINE int32_t load32(const void* p) {
   int32_t v;
   std::memcpy(&v, p, sizeof v);
   return v;
@@ -45,333 +80,19 @@ MILLRACE_VEC int32_t load32(const void* p) {
 
 // What lies at p may have changed, for all that the compiler knows: it must not keep a table in registers that are
 // wanted for sums, and no sum in registers that lies in memory.
-MILLRACE_VEC void reload(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
+MILLRACE_INLINE void reload(const void* p) { asm volatile("" : : "r"(p) : "memory"); }
 
-// What follows, for each ISA:
-//   F32, I32       kLanes floats, kLanes 32-bit integers
-//   Bytes          four bytes a lane: four columns of kLanes rows
-//   loadHalf …     kLanes values of a small type, widened to float
-//   bits<S, M>(b)  every byte (b >> S) & M; to the left where S is negative
-//   signedCodes(b) brings signed bytes into the form that dot<8, …> wants; its dot products then come out too large
-//                  by kSignedOffset · Σx, which the caller takes off by way of `init`
-//   dot<B, n, P, R> sum[r][p] = Σ over 4·n columns of w[.][p] · x_r, exact; w: n × P vectors of codes of B bits without
-//   a
-//                  sign, or of signedCodes for B = 8; x_r: 4·n int8 other than −128, `stride` apart, the same for all
-//                  lanes; to which init[r · initStride] is added if HasInit
+}  // namespace millrace::MILLRACE_ISA::vec
 
 #if defined(__AVX512VNNI__)
-
-constexpr int kLanes = 16;
-constexpr int kSignedOffset = 128;  // the instruction takes unsigned × signed: codes are moved by 128
-using F32 = __m512;
-using I32 = __m512i;
-using Bytes = __m512i;
-
-MILLRACE_VEC F32 zero() { return _mm512_setzero_ps(); }
-MILLRACE_VEC F32 splat(float x) { return _mm512_set1_ps(x); }
-MILLRACE_VEC F32 load(const float* p) { return _mm512_loadu_ps(p); }
-MILLRACE_VEC void store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
-MILLRACE_VEC F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
-MILLRACE_VEC F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
-MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
-MILLRACE_VEC F32 toFloat(I32 a) { return _mm512_cvtepi32_ps(a); }
-MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
-  const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
-}
-MILLRACE_VEC F32 loadInt8(const int8_t* p) {
-  return toFloat(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-MILLRACE_VEC Bytes loadBytes(const void* p) { return _mm512_loadu_si512(p); }
-MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return _mm512_or_si512(a, b); }
-template <int Shift, int Mask>
-MILLRACE_VEC Bytes bits(Bytes b) {
-  const __m512i mask = _mm512_set1_epi8(static_cast<char>(Mask));
-  if constexpr (Shift >= 0) return _mm512_and_si512(_mm512_srli_epi16(b, Shift), mask);
-  else return _mm512_and_si512(_mm512_slli_epi16(b, -Shift), mask);
-}
-MILLRACE_VEC Bytes signedCodes(Bytes b) { return _mm512_xor_si512(b, _mm512_set1_epi8(static_cast<char>(0x80))); }
-template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
-MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
-                      I32 (*sum)[Parts]) {
-  MILLRACE_UNROLL
-  for (int r = 0; r < Rows; r++) {
-    const I32 start = HasInit ? _mm512_set1_epi32(init[static_cast<size_t>(r) * initStride]) : _mm512_setzero_si512();
-    MILLRACE_UNROLL
-    for (int p = 0; p < Parts; p++) sum[r][p] = start;
-  }
-  MILLRACE_UNROLL
-  for (int s = 0; s < Steps; s++) {
-    MILLRACE_UNROLL
-    for (int r = 0; r < Rows; r++) {
-      const __m512i xs = _mm512_set1_epi32(load32(x + static_cast<size_t>(r) * stride + 4 * s));
-      MILLRACE_UNROLL
-      for (int p = 0; p < Parts; p++) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], w[s][p], xs);
-    }
-  }
-}
-
+#include "vec-avx512.h"
 #elif defined(__AVX2__)
-
-constexpr int kLanes = 8;
-constexpr int kSignedOffset = 0;
-using F32 = __m256;
-using I32 = __m256i;
-using Bytes = __m256i;
-
-MILLRACE_VEC F32 zero() { return _mm256_setzero_ps(); }
-MILLRACE_VEC F32 splat(float x) { return _mm256_set1_ps(x); }
-MILLRACE_VEC F32 load(const float* p) { return _mm256_loadu_ps(p); }
-MILLRACE_VEC void store(float* p, F32 x) { _mm256_storeu_ps(p, x); }
-MILLRACE_VEC F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
-MILLRACE_VEC F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
-MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
-MILLRACE_VEC F32 toFloat(I32 a) { return _mm256_cvtepi32_ps(a); }
-MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
-  const __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
-}
-MILLRACE_VEC F32 loadInt8(const int8_t* p) {
-  return toFloat(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-MILLRACE_VEC Bytes loadBytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
-template <int Shift, int Mask>
-MILLRACE_VEC Bytes bits(Bytes b) {
-  const __m256i mask = _mm256_set1_epi8(static_cast<char>(Mask));
-  if constexpr (Shift > 0) b = _mm256_srli_epi16(b, Shift);
-  if constexpr (Shift < 0) b = _mm256_slli_epi16(b, -Shift);
-  return _mm256_and_si256(b, mask);
-}
-MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
-// The instruction multiplies unsigned by signed bytes and adds pairs, saturated to 16 bits: as many pairs are summed in
-// 16 bits as their bound allows (15 · 127 · 2 · 8 < 2^15, 31: 4, 63: 2, 128: 1), then widened.
-template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
-MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
-                      I32 (*sum)[Parts]) {
-  constexpr int bound = Bits == 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
-  constexpr int run = bound < Steps ? bound : Steps;
-  const __m256i ones = _mm256_set1_epi16(1);
-  MILLRACE_UNROLL
-  for (int s = 0; s < Steps; s += run) {
-    __m256i pairs[Rows][Parts];
-    MILLRACE_UNROLL
-    for (int i = 0; i < run; i++) {
-      MILLRACE_UNROLL
-      for (int r = 0; r < Rows; r++) {
-        const __m256i xs = _mm256_set1_epi32(load32(x + static_cast<size_t>(r) * stride + 4 * (s + i)));
-        MILLRACE_UNROLL
-        for (int p = 0; p < Parts; p++) {
-          const __m256i codes = w[s + i][p];
-          __m256i product;
-          if constexpr (Bits == 8) product = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(xs, codes));
-          else product = _mm256_maddubs_epi16(codes, xs);
-          pairs[r][p] = i == 0 ? product : _mm256_add_epi16(pairs[r][p], product);
-          // Or GCC makes a tree of the additions, which needs a register for every product.
-          asm("" : "+x"(pairs[r][p]));
-        }
-      }
-    }
-    MILLRACE_UNROLL
-    for (int r = 0; r < Rows; r++) {
-      MILLRACE_UNROLL
-      for (int p = 0; p < Parts; p++) {
-        const __m256i wide = _mm256_madd_epi16(pairs[r][p], ones);
-        sum[r][p] = s == 0 ? wide : _mm256_add_epi32(sum[r][p], wide);
-      }
-    }
-  }
-  if constexpr (HasInit) {
-    MILLRACE_UNROLL
-    for (int r = 0; r < Rows; r++) {
-      const __m256i start = _mm256_set1_epi32(init[static_cast<size_t>(r) * initStride]);
-      MILLRACE_UNROLL
-      for (int p = 0; p < Parts; p++) sum[r][p] = _mm256_add_epi32(sum[r][p], start);
-    }
-  }
-}
-
-#elif defined(__ARM_FEATURE_DOTPROD)
-
-constexpr int kLanes = 4;
-constexpr int kSignedOffset = 0;
-using F32 = float32x4_t;
-using I32 = int32x4_t;
-using Bytes = uint8x16_t;
-
-MILLRACE_VEC F32 zero() { return vdupq_n_f32(0); }
-MILLRACE_VEC F32 splat(float x) { return vdupq_n_f32(x); }
-MILLRACE_VEC F32 load(const float* p) { return vld1q_f32(p); }
-MILLRACE_VEC void store(float* p, F32 x) { vst1q_f32(p, x); }
-MILLRACE_VEC F32 add(F32 a, F32 b) { return vaddq_f32(a, b); }
-MILLRACE_VEC F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
-MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
-MILLRACE_VEC F32 toFloat(I32 a) { return vcvtq_f32_s32(a); }
-MILLRACE_VEC F32 loadHalf(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
-MILLRACE_VEC F32 loadBrain(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
-MILLRACE_VEC F32 loadInt8(const int8_t* p) {
-  const int8x8_t v = vreinterpret_s8_s32(vdup_n_s32(load32(p)));
-  return toFloat(vmovl_s16(vget_low_s16(vmovl_s8(v))));
-}
-MILLRACE_VEC Bytes loadBytes(const void* p) { return vld1q_u8(static_cast<const uint8_t*>(p)); }
-MILLRACE_VEC Bytes join(Bytes a, Bytes b) { return vorrq_u8(a, b); }
-template <int Shift, int Mask>
-MILLRACE_VEC Bytes bits(Bytes b) {
-  if constexpr (Shift > 0) b = vshrq_n_u8(b, Shift);
-  if constexpr (Shift < 0) b = vshlq_n_u8(b, -Shift);
-  return vandq_u8(b, vdupq_n_u8(Mask));
-}
-MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
-template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
-MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
-                      I32 (*sum)[Parts]) {
-  MILLRACE_UNROLL
-  for (int r = 0; r < Rows; r++) {
-    const I32 start = vdupq_n_s32(HasInit ? init[static_cast<size_t>(r) * initStride] : 0);
-    MILLRACE_UNROLL
-    for (int p = 0; p < Parts; p++) sum[r][p] = start;
-  }
-  MILLRACE_UNROLL
-  for (int s = 0; s < Steps; s += 4) {
-    MILLRACE_UNROLL
-    for (int r = 0; r < Rows; r++) {
-      const int8x16_t xs = vld1q_s8(x + static_cast<size_t>(r) * stride + 4 * s);
-      MILLRACE_UNROLL
-      for (int p = 0; p < Parts; p++) {
-        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s][p]), xs, 0);
-        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 1][p]), xs, 1);
-        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 2][p]), xs, 2);
-        sum[r][p] = vdotq_laneq_s32(sum[r][p], vreinterpretq_s8_u8(w[s + 3][p]), xs, 3);
-      }
-    }
-  }
-}
-
+#include "vec-avx2.h"
 #else
-
-constexpr int kLanes = 4;
-constexpr int kSignedOffset = 0;
-struct F32 {
-  float v[kLanes];
-};
-struct I32 {
-  int32_t v[kLanes];
-};
-struct Bytes {
-  uint8_t v[4 * kLanes];
-};
-
-template <typename F>
-MILLRACE_VEC F32 lanes(F f) {
-  return {{f(0), f(1), f(2), f(3)}};
-}
-// a · b is exact in double, and so is its sum with c but for one rounding; the second rounding, to float, goes wrong
-// only where that sum lies half-way between two floats without being exact.
-MILLRACE_VEC float fmaOne(float a, float b, float c) {
-  const double product = static_cast<double>(a) * static_cast<double>(b);
-  const double sum = product + static_cast<double>(c);
-  uint64_t pattern;
-  std::memcpy(&pattern, &sum, sizeof pattern);
-  if (__builtin_expect((pattern & 0x1fffffff) == 0x10000000 || !(__builtin_fabs(sum) > 0x1p-125), 0)) {
-    return sum == 0 ? static_cast<float>(sum) : __builtin_fmaf(a, b, c);
-  }
-  return static_cast<float>(sum);
-}
-MILLRACE_VEC float halfOne(uint16_t h) {
-  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fff) << 13;
-  uint32_t pattern = magnitude | 0x7f800000;
-  float value;
-  if ((h & 0x7c00) != 0x7c00) {
-    // The exponent is moved by a multiplication, which is exact for subnormal numbers, too.
-    std::memcpy(&value, &magnitude, sizeof value);
-    value *= 0x1p112f;
-    std::memcpy(&pattern, &value, sizeof value);
-  }
-  pattern |= static_cast<uint32_t>(h & 0x8000) << 16;
-  std::memcpy(&value, &pattern, sizeof value);
-  return value;
-}
-
-MILLRACE_VEC F32 zero() { return {}; }
-MILLRACE_VEC F32 splat(float x) { return {{x, x, x, x}}; }
-MILLRACE_VEC F32 load(const float* p) {
-  F32 r;
-  std::memcpy(&r, p, sizeof r);
-  return r;
-}
-MILLRACE_VEC void store(float* p, F32 x) { std::memcpy(p, &x, sizeof x); }
-MILLRACE_VEC F32 add(F32 a, F32 b) {
-  return lanes([&](int i) { return a.v[i] + b.v[i]; });
-}
-MILLRACE_VEC F32 mul(F32 a, F32 b) {
-  return lanes([&](int i) { return a.v[i] * b.v[i]; });
-}
-MILLRACE_VEC F32 fma(F32 a, F32 b, F32 c) {
-  return lanes([&](int i) { return fmaOne(a.v[i], b.v[i], c.v[i]); });
-}
-MILLRACE_VEC F32 toFloat(I32 a) {
-  return lanes([&](int i) { return static_cast<float>(a.v[i]); });
-}
-MILLRACE_VEC F32 loadHalf(const uint16_t* p) {
-  return lanes([&](int i) { return halfOne(p[i]); });
-}
-MILLRACE_VEC F32 loadBrain(const uint16_t* p) {
-  return lanes([&](int i) {
-    const uint32_t pattern = static_cast<uint32_t>(p[i]) << 16;
-    float value;
-    std::memcpy(&value, &pattern, sizeof value);
-    return value;
-  });
-}
-MILLRACE_VEC F32 loadInt8(const int8_t* p) {
-  return lanes([&](int i) { return static_cast<float>(p[i]); });
-}
-MILLRACE_VEC Bytes loadBytes(const void* p) {
-  Bytes r;
-  std::memcpy(&r, p, sizeof r);
-  return r;
-}
-MILLRACE_VEC Bytes join(Bytes a, Bytes b) {
-  for (int i = 0; i < 4 * kLanes; i++) a.v[i] = static_cast<uint8_t>(a.v[i] | b.v[i]);
-  return a;
-}
-template <int Shift, int Mask>
-MILLRACE_VEC Bytes bits(Bytes b) {
-  for (int i = 0; i < 4 * kLanes; i++) {
-    if constexpr (Shift >= 0) b.v[i] = static_cast<uint8_t>((b.v[i] >> Shift) & Mask);
-    else b.v[i] = static_cast<uint8_t>((b.v[i] << -Shift) & Mask);
-  }
-  return b;
-}
-MILLRACE_VEC Bytes signedCodes(Bytes b) { return b; }
-template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
-MILLRACE_VEC void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init, size_t initStride,
-                      I32 (*sum)[Parts]) {
-  MILLRACE_UNROLL
-  for (int r = 0; r < Rows; r++) {
-    const int8_t* xs = x + static_cast<size_t>(r) * stride;
-    MILLRACE_UNROLL
-    for (int p = 0; p < Parts; p++) {
-      const int32_t start = HasInit ? init[static_cast<size_t>(r) * initStride] : 0;
-      I32 total{{start, start, start, start}};
-      MILLRACE_UNROLL
-      for (int s = 0; s < Steps; s++) {
-        for (int lane = 0; lane < kLanes; lane++) {
-          for (int c = 0; c < 4; c++) total.v[lane] += static_cast<int8_t>(w[s][p].v[4 * lane + c]) * xs[4 * s + c];
-        }
-      }
-      sum[r][p] = total;
-    }
-  }
-}
-
+#include "vec-portable.h"
 #endif
+
+namespace millrace::MILLRACE_ISA::vec {
 
 constexpr int kParts = 16 / kLanes;
 
@@ -379,19 +100,19 @@ constexpr int kParts = 16 / kLanes;
 // above all); and x · inverse rounded half to even as bytes, with their sums of 16. |x · inverse| ≤ 127.5.
 #if defined(__AVX2__)
 
-MILLRACE_VEC uint32_t largestBits32(const float* x) {
+MILLRACE_INLINE uint32_t largestBits32(const float* x) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256i top = _mm256_setzero_si256();
   for (int i = 0; i < 32; i += 8) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
-    top = _mm256_max_epi32(top, _mm256_and_si256(bits, magnitude));
+    const __m256i pattern = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
+    top = _mm256_max_epi32(top, _mm256_and_si256(pattern, magnitude));
   }
   __m128i half = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
   half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
   half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
   return static_cast<uint32_t>(_mm_cvtsi128_si32(half));
 }
-MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
+MILLRACE_INLINE void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
   __m256i v[4];
   for (int i = 0; i < 4; i++) {
     v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse)));
@@ -408,15 +129,15 @@ MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t*
 
 #else
 
-MILLRACE_VEC uint32_t largestBits32(const float* x) {
+MILLRACE_INLINE uint32_t largestBits32(const float* x) {
   uint32_t top = 0;
   for (int i = 0; i < 32; i++) {
-    const uint32_t bits = static_cast<uint32_t>(load32(x + i)) & 0x7fffffff;
-    top = bits > top ? bits : top;
+    const uint32_t pattern = static_cast<uint32_t>(load32(x + i)) & 0x7fffffff;
+    top = pattern > top ? pattern : top;
   }
   return top;
 }
-MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
+MILLRACE_INLINE void round32(const float* x, float inverse, int8_t* codes, int32_t* sums) {
   for (int h = 0; h < 2; h++) {
     int32_t sum = 0;
     for (int i = 16 * h; i < 16 * (h + 1); i++) {
@@ -433,3 +154,203 @@ MILLRACE_VEC void round32(const float* x, float inverse, int8_t* codes, int32_t*
 #endif
 
 }  // namespace millrace::MILLRACE_ISA::vec
+
+namespace millrace::MILLRACE_ISA::lanes {
+
+constexpr int kLanes = 16;
+
+struct F32 {
+  vec::F32 v[vec::kParts];
+};
+struct I32 {
+  vec::I32 v[vec::kParts];
+};
+struct Mask {
+  vec::Mask v[vec::kParts];
+};
+
+// f(i) for every part.
+template <typename T, typename F>
+MILLRACE_INLINE T each(F f) {
+  if constexpr (vec::kParts == 1) return {{f(0)}};
+  else if constexpr (vec::kParts == 2) return {{f(0), f(1)}};
+  else return {{f(0), f(1), f(2), f(3)}};
+}
+
+MILLRACE_INLINE F32 splat(float x) {
+  return each<F32>([&](int) { return vec::splat(x); });
+}
+MILLRACE_INLINE I32 splatInt(int32_t x) {
+  return each<I32>([&](int) { return vec::splatInt(x); });
+}
+MILLRACE_INLINE F32 load(const float* p) {
+  return each<F32>([&](int i) { return vec::load(p + vec::kLanes * i); });
+}
+MILLRACE_INLINE I32 loadInt(const int32_t* p) {
+  return each<I32>([&](int i) { return vec::loadInt(p + vec::kLanes * i); });
+}
+MILLRACE_INLINE F32 loadHalf(const uint16_t* p) {
+  return each<F32>([&](int i) { return vec::loadHalf(p + vec::kLanes * i); });
+}
+MILLRACE_INLINE F32 loadBytes(const int8_t* p) {
+  return each<F32>([&](int i) { return vec::loadInt8(p + vec::kLanes * i); });
+}
+MILLRACE_INLINE void store(float* p, F32 x) {
+  for (int i = 0; i < vec::kParts; i++) vec::store(p + vec::kLanes * i, x.v[i]);
+}
+MILLRACE_INLINE void storeInt(int32_t* p, I32 x) {
+  for (int i = 0; i < vec::kParts; i++) vec::storeInt(p + vec::kLanes * i, x.v[i]);
+}
+MILLRACE_INLINE void storeHalf(uint16_t* p, F32 x) {
+  for (int i = 0; i < vec::kParts; i++) vec::storeHalf(p + vec::kLanes * i, x.v[i]);
+}
+MILLRACE_INLINE I32 iota() {
+  constexpr int32_t lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return loadInt(lanes);
+}
+
+MILLRACE_INLINE F32 operator+(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::add(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 operator-(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::sub(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 operator*(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::mul(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 operator/(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::div(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 fma(F32 a, F32 b, F32 c) {
+  return each<F32>([&](int i) { return vec::fma(a.v[i], b.v[i], c.v[i]); });
+}
+MILLRACE_INLINE F32 mulAdd(F32 a, F32 b, F32 c) {
+  return each<F32>([&](int i) { return vec::mulAdd(a.v[i], b.v[i], c.v[i]); });
+}
+MILLRACE_INLINE F32 maximum(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::maximum(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 minimum(F32 a, F32 b) {
+  return each<F32>([&](int i) { return vec::minimum(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 squareRoot(F32 a) {
+  return each<F32>([&](int i) { return vec::squareRoot(a.v[i]); });
+}
+MILLRACE_INLINE I32 bitsOf(F32 a) {
+  return each<I32>([&](int i) { return vec::bitsOf(a.v[i]); });
+}
+MILLRACE_INLINE F32 fromBits(I32 a) {
+  return each<F32>([&](int i) { return vec::fromBits(a.v[i]); });
+}
+MILLRACE_INLINE F32 toFloat(I32 a) {
+  return each<F32>([&](int i) { return vec::toFloat(a.v[i]); });
+}
+MILLRACE_INLINE I32 operator+(I32 a, I32 b) {
+  return each<I32>([&](int i) { return vec::add(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE I32 operator-(I32 a, I32 b) {
+  return each<I32>([&](int i) { return vec::sub(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE I32 operator&(I32 a, I32 b) {
+  return each<I32>([&](int i) { return vec::both(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE I32 operator|(I32 a, I32 b) {
+  return each<I32>([&](int i) { return vec::either(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE I32 operator^(I32 a, I32 b) {
+  return each<I32>([&](int i) { return vec::differ(a.v[i], b.v[i]); });
+}
+template <int N>
+MILLRACE_INLINE I32 shiftLeft(I32 a) {
+  return each<I32>([&](int i) { return vec::shiftLeft<N>(a.v[i]); });
+}
+template <int N>
+MILLRACE_INLINE I32 shiftRight(I32 a) {
+  return each<I32>([&](int i) { return vec::shiftRight<N>(a.v[i]); });
+}
+template <int N>
+MILLRACE_INLINE I32 shiftRightSigned(I32 a) {
+  return each<I32>([&](int i) { return vec::shiftRightSigned<N>(a.v[i]); });
+}
+MILLRACE_INLINE void mulWide(I32 a, uint32_t m, I32& high, I32& low) {
+  for (int i = 0; i < vec::kParts; i++) vec::mulWide(a.v[i], m, high.v[i], low.v[i]);
+}
+
+MILLRACE_INLINE Mask less(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vec::less(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE Mask lessEqual(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vec::lessEqual(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE Mask equal(F32 a, F32 b) {
+  return each<Mask>([&](int i) { return vec::equal(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE Mask lessInt(I32 a, I32 b) {
+  return each<Mask>([&](int i) { return vec::less(a.v[i], b.v[i]); });
+}
+MILLRACE_INLINE F32 select(Mask m, F32 yes, F32 no) {
+  return each<F32>([&](int i) { return vec::select(m.v[i], yes.v[i], no.v[i]); });
+}
+MILLRACE_INLINE uint32_t maskBits(Mask m) {
+  uint32_t all = 0;
+  for (int i = 0; i < vec::kParts; i++) all |= vec::maskBits(m.v[i]) << (vec::kLanes * i);
+  return all;
+}
+MILLRACE_INLINE Mask firstLanes(int n) { return lessInt(iota(), splatInt(n)); }
+
+// The first n lanes from memory, the others zero; n may be 0.
+MILLRACE_INLINE F32 loadFirst(const float* p, int n) {
+  float all[kLanes] = {};
+  std::memcpy(all, p, static_cast<size_t>(n) * sizeof(float));
+  return load(all);
+}
+MILLRACE_INLINE void storeFirst(float* p, F32 x, int n) {
+  float all[kLanes];
+  store(all, x);
+  std::memcpy(p, all, static_cast<size_t>(n) * sizeof(float));
+}
+MILLRACE_INLINE F32 absolute(F32 x) { return fromBits(bitsOf(x) & splatInt(0x7fffffff)); }
+MILLRACE_INLINE F32 operator-(F32 x) { return fromBits(bitsOf(x) ^ splatInt(static_cast<int32_t>(0x80000000))); }
+// |magnitude| with the sign of `sign`; magnitude ≥ 0.
+MILLRACE_INLINE F32 withSign(F32 magnitude, F32 sign) {
+  return fromBits(bitsOf(magnitude) | (bitsOf(sign) & splatInt(static_cast<int32_t>(0x80000000))));
+}
+
+// Trees over the lanes: i with i + 8, then i + 4, i + 2, i + 1; the same on every ISA. No lane of maxOf's may be other
+// than a number.
+#if defined(__AVX2__)
+#if defined(__AVX512VNNI__)
+MILLRACE_INLINE __m256 lowHalf(F32 x) { return _mm512_castps512_ps256(x.v[0]); }
+MILLRACE_INLINE __m256 highHalf(F32 x) { return _mm512_extractf32x8_ps(x.v[0], 1); }
+#else
+MILLRACE_INLINE __m256 lowHalf(F32 x) { return x.v[0]; }
+MILLRACE_INLINE __m256 highHalf(F32 x) { return x.v[1]; }
+#endif
+MILLRACE_INLINE float sumOf(F32 x) {
+  const __m256 eight = _mm256_add_ps(lowHalf(x), highHalf(x));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+MILLRACE_INLINE float maxOf(F32 x) {
+  const __m256 eight = _mm256_max_ps(lowHalf(x), highHalf(x));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+#else
+MILLRACE_INLINE float sumOf(F32 x) {
+  const vec::F32 four = vec::add(vec::add(x.v[0], x.v[2]), vec::add(x.v[1], x.v[3]));
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+MILLRACE_INLINE float maxOf(F32 x) {
+  float v[kLanes];
+  store(v, x);
+  for (int n = 8; n > 0; n /= 2) {
+    for (int i = 0; i < n; i++) v[i] = v[i] > v[i + n] ? v[i] : v[i + n];
+  }
+  return v[0];
+}
+#endif
+
+}  // namespace millrace::MILLRACE_ISA::lanes

@@ -218,7 +218,7 @@ PlainRow plainRow(const Matrix& w, int expert, int n) {
         const BlockQ4_K& q = reinterpret_cast<const BlockQ4_K*>(group)[b / 8];
         const BlockQ4_K::Sub& sub = q.sub[b % 8];
         out.hasMin = true;
-        push(halfValue(q.d[r]) * sub.scale[r], 0, halfValue(q.dmin[r]) * sub.min[r], 0);
+        push(halfValue(q.d[r]) * sub.scale[r], 0, halfValue(q.minusDmin[r]) * sub.min[r], 0);
         for (int c = 0; c < 32; c++) out.codes.push_back(nibble(sub.codes, r, c));
         break;
       }
@@ -226,7 +226,7 @@ PlainRow plainRow(const Matrix& w, int expert, int n) {
         const BlockQ5_K& q = reinterpret_cast<const BlockQ5_K*>(group)[b / 8];
         const BlockQ5_K::Sub& sub = q.sub[b % 8];
         out.hasMin = true;
-        push(halfValue(q.d[r]) * sub.scale[r], 0, halfValue(q.dmin[r]) * sub.min[r], 0);
+        push(halfValue(q.d[r]) * sub.scale[r], 0, halfValue(q.minusDmin[r]) * sub.min[r], 0);
         for (int c = 0; c < 32; c++) {
           out.codes.push_back(nibble(sub.codes, r, c) + 16 * (sub.high[4 * r + c % 4] >> (c / 4) & 1));
         }

@@ -32,7 +32,7 @@ import { tensorOf } from "./weight-plans.ts";
 import { CpuWeights, gib, uploadWeights } from "./weights.ts";
 
 /** Changes whenever the kernels' arithmetic does. */
-const KERNEL_VERSION = 1;
+const KERNEL_VERSION = 2;
 
 export interface CpuBackendOptions extends LoadAddonOptions {
   /** Default: the physical cores that this process may use. */

@@ -53,24 +53,43 @@ export const chat = defineCommand({
     }
     const lines = await createLineReader(terminal, join(millraceHome(), "chat-history"));
     let messages = system;
+    const counts = { answered: 0, failed: 0 };
     for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
       const message = line.trim();
       if (message === "") continue;
-      if (message === "/exit") return;
+      if (message === "/exit") break;
       if (message === "/new") messages = system;
       else if (message.startsWith("/") && !message.includes("\n")) explain(message, terminal);
-      else messages = await turn(llm, [...messages, { role: "user", content: message }], options, terminal);
+      else {
+        const { conversation, failed } = await turn(
+          llm,
+          [...messages, { role: "user", content: message }],
+          options,
+          terminal,
+        );
+        messages = conversation;
+        if (failed) counts.failed++;
+        else counts.answered++;
+      }
     }
+    // A person has seen it; a script looks at the exit code.
+    if (!terminal.inputIsTyped && counts.failed > 0 && counts.answered === 0)
+      throw new Error(`none of the ${counts.failed} messages was answered`);
   },
 });
 
-/** The conversation after the answer; without the question where it got none. */
+interface Turn {
+  /** After the answer; without the question where it got none. */
+  readonly conversation: readonly ChatMessage[];
+  readonly failed: boolean;
+}
+
 async function turn(
   llm: Llm,
   asked: readonly ChatMessage[],
   options: GenerateOptions,
   terminal: Terminal,
-): Promise<readonly ChatMessage[]> {
+): Promise<Turn> {
   const room = Math.min(options.maxTokens ?? DEFAULT_ROOM, Math.floor(llm.info.context / 4));
   const count = (messages: readonly ChatMessage[]): number => llm.tokenizeChat(messages).length;
   const stop = new AbortController();
@@ -89,18 +108,19 @@ async function turn(
       },
     );
     printer.end();
-    return [...messages, { role: "assistant", content: printer.text }];
+    return { conversation: [...messages, { role: "assistant", content: printer.text }], failed: false };
   } catch (error) {
     printer.end();
     terminal.signal.throwIfAborted();
     const { text } = printer;
     if (stop.signal.aborted) {
       terminal.note("(stopped)");
-      return text === "" ? asked.slice(0, -1) : [...asked, { role: "assistant", content: text }];
+      const conversation = text === "" ? asked.slice(0, -1) : [...asked, { role: "assistant", content: text } as const];
+      return { conversation, failed: false };
     }
     if (!(error instanceof MillraceError)) throw error;
     terminal.note(`millrace: ${error.message}`);
-    return asked.slice(0, -1);
+    return { conversation: asked.slice(0, -1), failed: true };
   }
 }
 

@@ -1,10 +1,11 @@
-/** `millrace inspect`: what a model's files say, and the network that Millrace makes of them. No weights are read. */
+/** `millrace inspect`: what a model's files say, and the network that Millrace makes of them. Weights are read by --check. */
 import type { MetaValue, ModelArtifact, Tensor } from "../../artifact/artifact.ts";
 import { printGraph } from "../../graph/printer.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
+import { checkLogits, checkWeights } from "../check-model.ts";
 import { formatBytes } from "../progress.ts";
 import { lowerModel, numericProfile, openFiles } from "../session.ts";
 import { printable } from "../terminal.ts";
@@ -15,6 +16,7 @@ const SHOW = {
   flags: {
     graph: switchFlag("the graph of one step, as the family builds it and as the backend runs it"),
     tensors: switchFlag("every tensor: format, shape, bytes"),
+    check: switchFlag("read all weights and compute a token: is everything a finite number?"),
     json: JSON_OUTPUT,
   },
 };
@@ -26,7 +28,8 @@ export const inspect = defineCommand({
   about:
     "Shows a model's architecture, size, formats, tokenizer and metadata; with --graph the network, one line an op, as " +
     "its family builds it and as the backend runs it (fused, and with what it rounds). Of the files only headers are " +
-    "read. The profile names what tokens depend on beside a request: backend, instruction set, KV type, kernel version.",
+    "read, but with --check, which fails where a weight or a result is not a finite number. The profile names what " +
+    "tokens depend on beside a request: backend, instruction set, KV type, kernel version.",
   groups: [SHOW, { title: "Model", flags: { model, offline, context, kv, backend } }],
   flags: { ...SHOW.flags, model, offline, context, kv, backend },
   examples: ["millrace inspect model.gguf", "millrace inspect model.gguf --graph"],
@@ -37,6 +40,7 @@ export const inspect = defineCommand({
     }
     const artifact = await openFiles({ ...values, model: word ?? values.model }, terminal);
     try {
+      if (values.check) await checkWeights(artifact, terminal);
       const facts = {
         ...describe(artifact),
         profile: values.graph ? undefined : await numericProfile(values, terminal),
@@ -58,6 +62,7 @@ export const inspect = defineCommand({
     } finally {
       await artifact.close();
     }
+    if (values.check) await checkLogits({ ...values, threads: undefined, model: word ?? values.model }, terminal);
   },
 });
 
@@ -140,20 +145,23 @@ function tensorLine({ name, dtype, shape, byteLength }: Tensor): string {
 }
 
 const LONGEST = 100;
+const MOST_ITEMS = 8;
+const DEEPEST = 4;
 
-/** Metadata on one line: long lists and texts are cut and say how long they are. */
-function shorten(value: MetaValue | undefined): string {
+/** Metadata on one line: what is long or deep is cut, and long lists and texts say how long they are. */
+function shorten(value: MetaValue | undefined, depth = 0): string {
   if (typeof value === "string") {
-    const line = JSON.stringify(value);
-    return line.length <= LONGEST ? line : `${line.slice(0, LONGEST)}… (${value.length} characters)`;
+    const line = JSON.stringify(value.slice(0, LONGEST));
+    return value.length <= LONGEST ? line : `${line.slice(0, -1)}… (${value.length} characters)`;
   }
-  if (typeof value === "object" && value !== null && "length" in value && typeof value.length === "number") {
-    const first = Array.prototype.slice.call(value, 0, 8) as MetaValue[];
-    return `[${first.map(shorten).join(", ")}${value.length > 8 ? `, … (${value.length} values)` : ""}]`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (depth === DEEPEST) return "…";
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) {
+    const first = Array.prototype.slice.call(value, 0, MOST_ITEMS) as MetaValue[];
+    const more = value.length > MOST_ITEMS ? `, … (${value.length} values)` : "";
+    return `[${first.map((item) => shorten(item, depth + 1)).join(", ")}${more}]`;
   }
-  if (typeof value === "object" && value !== null) {
-    const text = JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v));
-    return text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}… (${text.length} characters)`;
-  }
-  return String(value);
+  const entries = Object.entries(value);
+  const first = entries.slice(0, MOST_ITEMS).map(([key, item]) => `${shorten(key)}: ${shorten(item, depth + 1)}`);
+  return `{${first.join(", ")}${entries.length > MOST_ITEMS ? `, … (${entries.length} fields)` : ""}}`;
 }

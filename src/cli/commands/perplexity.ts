@@ -1,6 +1,5 @@
 /** `millrace perplexity`: how well a model predicts a text. */
-import { readFile } from "node:fs/promises";
-
+import { readSmallFile } from "../../artifact/node-file.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
@@ -8,6 +7,9 @@ import { textFlag, wholeFlag } from "../flags.ts";
 import { ProgressLine, formatSeconds } from "../progress.ts";
 import { loadModel } from "../session.ts";
 import { decodeUtf8 } from "../terminal.ts";
+
+/** Bytes; a JavaScript text can't be much longer. */
+const MAX_TEXT = 256 * 2 ** 20;
 
 const MEASURE = {
   title: "Measure",
@@ -35,7 +37,7 @@ export const perplexity = defineCommand({
   async run({ values, words, terminal }) {
     if (words.length > 0) throw new UsageError(`"${words[0]}" is one word too many; the file is named by --text`);
     if (values.text === undefined) throw new UsageError("--text FILE is needed");
-    const text = decodeUtf8(await readFile(values.text), values.text);
+    const text = decodeUtf8(await readSmallFile(values.text, MAX_TEXT), values.text);
     if (text === "") throw new Error(`${values.text} is empty`);
 
     await using llm = await loadModel(values, terminal);
