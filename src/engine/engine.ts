@@ -19,7 +19,7 @@ import {
   type WorkHandle,
 } from "./client.ts";
 import type { Policy } from "./policies/policy.ts";
-import { Request, type WorkKind } from "./request.ts";
+import { EngineRequest, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { Generate } from "./work/generate.ts";
@@ -75,7 +75,7 @@ export class Engine implements EngineClient {
         request.failure = asError(error);
       }
     };
-    const request: Request = new Request(work, tell, this.#kindsOf(work));
+    const request: EngineRequest = new EngineRequest(work, tell, this.#kindsOf(work));
     try {
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
@@ -196,14 +196,14 @@ export class Engine implements EngineClient {
     if (this.#scheduler.flights.isOldestDead) this.#inFlight[0]?.handle.cancel();
   }
 
-  #end(request: Request, error?: unknown): void {
+  #end(request: EngineRequest, error?: unknown): void {
     if (request.status === "ended") return;
     this.#scheduler.remove(request);
     this.#tellEnd(request, error);
     this.#cancelDead();
   }
 
-  #tellEnd({ listen, work, cachedTokens }: Request, error: unknown): void {
+  #tellEnd({ listen, work, cachedTokens }: EngineRequest, error: unknown): void {
     if (cachedTokens >= 0) {
       this.#promptTokens += work.prompt.length;
       this.#cachedTokens += cachedTokens;

@@ -2,7 +2,7 @@
 import { RequestError } from "../errors.ts";
 import type { GroupMemory } from "../state/block-pool.ts";
 import { blocksNeeded } from "../state/sequence-state.ts";
-import type { Request } from "./request.ts";
+import type { EngineRequest } from "./request.ts";
 
 export interface StepLimits {
   /** Rows of a step: the largest prefill chunk. */
@@ -21,7 +21,7 @@ export interface StepLimits {
 }
 
 /** The most blocks of each group that a request may need; throws RequestError where it could not even run alone. */
-export function needOf(request: Request, limits: StepLimits, groups: readonly GroupMemory[]): readonly number[] {
+export function needOf(request: EngineRequest, limits: StepLimits, groups: readonly GroupMemory[]): readonly number[] {
   const { stepTokens, maxSequences, context, depth, maxDraft } = limits;
   const answers = request.sequences.length;
   if (answers > maxSequences) {

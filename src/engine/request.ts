@@ -18,7 +18,7 @@ export interface SampleReference {
 }
 
 export class Sequence {
-  readonly request: Request;
+  readonly request: EngineRequest;
   /** Which of the request's answers. */
   readonly index: number;
   /** `[capacity]`, of which the first `length` are known. */
@@ -45,7 +45,7 @@ export class Sequence {
   isDrafted = false;
   finished = false;
 
-  constructor(request: Request, index: number) {
+  constructor(request: EngineRequest, index: number) {
     this.request = request;
     this.index = index;
     this.tokens = new Int32Array(request.capacity);
@@ -66,7 +66,7 @@ export class Sequence {
   }
 }
 
-export class Request {
+export class EngineRequest {
   readonly work: Work;
   readonly listen: (event: WorkEvent) => void;
   readonly kinds: readonly WorkKind[];

@@ -7,7 +7,7 @@ import { invariant } from "../errors.ts";
 import type { BlockPool } from "../state/block-pool.ts";
 import type { Flights } from "./flights.ts";
 import { PrefixCache } from "./prefix-cache.ts";
-import type { Request, Sequence } from "./request.ts";
+import type { EngineRequest, Sequence } from "./request.ts";
 import type { SchedulerOptions, Share } from "./share.ts";
 
 export class Residents {
@@ -22,7 +22,7 @@ export class Residents {
   }
 
   /** A slot for each answer, memory for the one that computes the prompt; false where there are too few slots. */
-  start(request: Request): boolean {
+  start(request: EngineRequest): boolean {
     const answers = request.unfinished;
     const [first] = answers;
     invariant(first !== undefined && request.status === "waiting", "a request is started that does not wait");
@@ -33,7 +33,7 @@ export class Residents {
   }
 
   /** Once the prompt is in memory, the other answers get theirs of it. `makeRoom`: false where no block can be had. */
-  fork(request: Request, makeRoom: (answer: Sequence) => boolean): void {
+  fork(request: EngineRequest, makeRoom: (answer: Sequence) => boolean): void {
     const prompt = request.work.prompt.length;
     const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
     if (parent?.state === undefined) return;

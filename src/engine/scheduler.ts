@@ -12,13 +12,13 @@ import { Flights } from "./flights.ts";
 import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
 import type { SchedulerView } from "./policies/policy.ts";
-import type { Request, Sequence } from "./request.ts";
+import type { EngineRequest, Sequence } from "./request.ts";
 import { Residents } from "./residents.ts";
 import { addShare, type Flight, isLive, rewindShare, type SchedulerOptions, settleShare, type Share } from "./share.ts";
 
 export class Scheduler implements SchedulerView {
-  readonly waiting: Request[] = [];
-  readonly running: Request[] = [];
+  readonly waiting: EngineRequest[] = [];
+  readonly running: EngineRequest[] = [];
   readonly flights = new Flights();
   readonly stepTokens: number;
   readonly #options: SchedulerOptions;
@@ -41,13 +41,13 @@ export class Scheduler implements SchedulerView {
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */
-  add(request: Request): void {
+  add(request: EngineRequest): void {
     request.need = needOf(request, this.#options.limits, this.#options.groups);
     this.waiting.push(request);
   }
 
   /** Takes a request out, whatever its status; its memory is free when no step in flight uses it. */
-  remove(request: Request): void {
+  remove(request: EngineRequest): void {
     for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
     request.status = "ended";
     for (const sequence of request.sequences) this.residents.drop(sequence);
@@ -85,7 +85,7 @@ export class Scheduler implements SchedulerView {
    * Takes in what became of the oldest step in flight; gives that step, and the requests that have ended by it. After an
    * error all steps in flight must be taken in before the next `schedule()`.
    */
-  update(outcome: StepResult | Error): { readonly flight: Flight; readonly ended: readonly Request[] } {
+  update(outcome: StepResult | Error): { readonly flight: Flight; readonly ended: readonly EngineRequest[] } {
     const flight = this.flights.shift();
     invariant(flight !== undefined, "no step is in flight");
     for (const share of flight.shares) {
@@ -105,7 +105,7 @@ export class Scheduler implements SchedulerView {
   }
 
   /** Takes a running request's memory; it waits again, and computes anew what it knows. */
-  preempt(request: Request): void {
+  preempt(request: EngineRequest): void {
     this.#preempted += 1;
     for (const sequence of request.sequences) this.residents.drop(sequence);
     this.running.splice(this.running.indexOf(request), 1);
@@ -115,7 +115,7 @@ export class Scheduler implements SchedulerView {
 
   #admit(): void {
     for (const chosen of Array.from(this.#options.policy.admit(this))) {
-      const request: Request = chosen;
+      const request: EngineRequest = chosen;
       if (!this.residents.start(request)) return;
       request.status = "running";
       this.waiting.splice(this.waiting.indexOf(request), 1);

@@ -1,7 +1,7 @@
 /** A policy and a drafter that do anything allowed: whatever they do, every answer must stay what it is alone. */
 import type { Drafter, DraftTree } from "../../src/decode/speculative/draft-tree.ts";
 import type { Policy, SchedulerView, Turn } from "../../src/engine/policies/policy.ts";
-import type { Request } from "../../src/engine/request.ts";
+import type { EngineRequest } from "../../src/engine/request.ts";
 import type { Random } from "./random.ts";
 
 /** Serves in any order, skips, cuts chunks, and preempts for no reason. */
@@ -13,7 +13,7 @@ export class Whimsical implements Policy {
     this.#random = random;
   }
 
-  *admit({ waiting, running, memory }: SchedulerView): Iterable<Readonly<Request>> {
+  *admit({ waiting, running, memory }: SchedulerView): Iterable<Readonly<EngineRequest>> {
     for (const request of waiting) {
       if (this.#random.below(3) === 0 && running.length > 0) continue;
       // Optimistic: an eighth of what it may come to need.
@@ -35,9 +35,9 @@ export class Whimsical implements Policy {
 
   victim(
     { running }: SchedulerView,
-    sequence: Readonly<{ request: Readonly<Request> }>,
-    candidates: readonly Readonly<Request>[],
-  ): Readonly<Request> | undefined {
+    sequence: Readonly<{ request: Readonly<EngineRequest> }>,
+    candidates: readonly Readonly<EngineRequest>[],
+  ): Readonly<EngineRequest> | undefined {
     const last = candidates.at(-1);
     // The oldest is never taken, so that somebody always gets on.
     if (last === undefined || last === running[0]) return undefined;

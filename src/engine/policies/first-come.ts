@@ -4,11 +4,11 @@
  * that a prompt slows others down, but never stops them; where there are more of them than a step holds, those that have
  * waited longest come first.
  */
-import type { Request, Sequence } from "../request.ts";
+import type { EngineRequest, Sequence } from "../request.ts";
 import type { Policy, SchedulerView, Turn } from "./policy.ts";
 
 export class FirstCome implements Policy {
-  *admit({ waiting, running, memory }: SchedulerView): Iterable<Readonly<Request>> {
+  *admit({ waiting, running, memory }: SchedulerView): Iterable<Readonly<EngineRequest>> {
     const taken = memory.map((_, g) => running.reduce((sum, { need }) => sum + (need[g] ?? 0), 0));
     for (const request of waiting.toSorted((a, b) => (b.work.priority ?? 0) - (a.work.priority ?? 0))) {
       const fits = memory.every(({ size }, g) => (taken[g] ?? 0) + (request.need[g] ?? 0) <= size);

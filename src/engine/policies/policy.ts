@@ -3,12 +3,12 @@
  * step, and whose memory is taken when somebody else needs it. Pure: no clock, randomness or I/O inside, and nothing that
  * it sees may be changed, so that a simulator and the tests drive the very code that serves.
  */
-import type { Request, Sequence } from "../request.ts";
+import type { EngineRequest, Sequence } from "../request.ts";
 
 export interface SchedulerView {
   /** In order of arrival; those that were preempted stand first. */
-  readonly waiting: readonly Readonly<Request>[];
-  readonly running: readonly Readonly<Request>[];
+  readonly waiting: readonly Readonly<EngineRequest>[];
+  readonly running: readonly Readonly<EngineRequest>[];
   /** Blocks of each state group, those that pins hold aside. */
   readonly memory: readonly { readonly size: number; readonly free: number }[];
   /** Rows of a step. */
@@ -23,7 +23,7 @@ export interface Turn {
 
 export interface Policy {
   /** Who starts now, in order. The scheduler starts them while it has sampler slots; not asked in a step that preempted. */
-  admit(view: SchedulerView): Iterable<Readonly<Request>>;
+  admit(view: SchedulerView): Iterable<Readonly<EngineRequest>>;
   /** Who computes in the next step, in order; the scheduler cuts what doesn't fit. Who isn't named sits it out. */
   turns(view: SchedulerView): Iterable<Turn>;
   /**
@@ -33,6 +33,6 @@ export interface Policy {
   victim(
     view: SchedulerView,
     sequence: Readonly<Sequence>,
-    candidates: readonly Readonly<Request>[],
-  ): Readonly<Request> | undefined;
+    candidates: readonly Readonly<EngineRequest>[],
+  ): Readonly<EngineRequest> | undefined;
 }
