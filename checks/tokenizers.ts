@@ -2,7 +2,8 @@
  * npm run check:tokenizers: our token ids against three witnesses.
  *  1. llama.cpp's own vectors, and transformers' ids of a whole text and of 16 prompts (../shared).
  *  2. Hugging Face `tokenizers` (Rust): 10,000 random Unicode strings for each vocabulary, recorded by
- *     recipes/tokenizers/record.py; from the GGUF file and from a tokenizer.json made of it.
+ *     recipes/tokenizers/record.py; from the GGUF file and from a tokenizer.json made of it. WordPiece, Unigram, RWKV and
+ *     Tekken (against tiktoken) likewise, by small vocabularies of recipes/tokenizers/record_pieces.py.
  *  3. llama.cpp itself (node-llama-cpp, vocabulary only) on the same strings. Where it disagrees with Hugging Face, the
  *     difference is counted under its cause, and the latter decides.
  * node-llama-cpp is looked for in bench/node_modules, or at MILLRACE_NODE_LLAMA_CPP (its package folder).
@@ -19,6 +20,7 @@ import { openGguf, writeGguf } from "../src/artifact/node-gguf.ts";
 import { byteAlphabet } from "../src/tokenizer/byte-alphabet.ts";
 import { createTokenizer, type Tokenizer } from "../src/tokenizer/tokenizer.ts";
 import { hashIds, randomText } from "../test/random-text.ts";
+import { forges, recordedPieces, sourceOf } from "../test/support/recorded-pieces.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SHARED = resolve(ROOT, "../shared");
@@ -286,6 +288,30 @@ async function compareWithLlama(
     process.stdout.write(`       ${count}: ${why}, e.g. ${JSON.stringify(example)}\n`);
 }
 
+/** Blocks of ten strings by the hash of their ids, but those in which plain text names a token that text can't give. */
+function checkPieces(): void {
+  const { made_with, seed, count, block, tokenizers } = recordedPieces();
+  const texts = Array.from({ length: count }, (_, i) => randomText(seed, i));
+  for (const recorded of tokenizers) {
+    const tokenizer = createTokenizer(sourceOf(recorded));
+    const expected = new DataView(new Uint8Array(Buffer.from(recorded.hashes, "base64")).buffer);
+    const parses = (i: number): boolean => i % 2 === 1 && recorded.tokenizer !== undefined;
+    let equal = 0;
+    let compared = 0;
+    for (let first = 0; first < count; first += block) {
+      const strings = texts.slice(first, first + block);
+      if (strings.some((text, i) => forges(text, tokenizer, parses(first + i)))) continue;
+      const ids = strings.flatMap((text, i) => [
+        ...tokenizer.encode(text, { addSpecial: false, parseSpecial: parses(first + i) }),
+      ]);
+      compared += block;
+      if (hashIds(Int32Array.from(ids)) === expected.getUint32((first / block) * 4, true)) equal += block;
+    }
+    report(equal === compared && compared > 0, `${recorded.name}: ${equal} of ${compared} strings as ${made_with}`);
+  }
+}
+
+checkPieces();
 if (existsSync(join(SHARED, "data/tokenizers")) && existsSync(pathOf(`${MODEL}.gguf`))) {
   await checkVectors();
   await checkModel();

@@ -309,4 +309,5 @@ def main():
     write(os.path.join(folder, "full.json.gz"), {"made_with": made_with, "seed": 1, "count": len(strings), "cases": full(strings)})
 
 
-main()
+if __name__ == "__main__":
+    main()

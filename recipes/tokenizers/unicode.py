@@ -101,4 +101,5 @@ def main():
     print('export const PUNCTUATION =\n  "%s";' % members(isolated(pre_tokenizers.Punctuation("isolated"))))
 
 
-main()
+if __name__ == "__main__":
+    main()

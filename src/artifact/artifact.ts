@@ -62,6 +62,8 @@ export interface ModelConfig {
 export type TokenizerSource = { readonly name?: string } & (
   | { readonly format: "gguf"; readonly metadata: MetaObject }
   | { readonly format: "hf"; readonly tokenizer: MetaObject; readonly config: MetaObject }
+  /** Mistral's own file, beside Hugging Face's weights. */
+  | { readonly format: "tekken"; readonly tekken: MetaObject }
 );
 
 /** Sampling defaults that the model's makers give (generation_config.json or GGUF's general.sampling.* keys). */

@@ -1,40 +1,33 @@
 /**
  * The model of a tokenizer: a piece of text → token ids, by byte-pair merging. Symbols are bytes (byte-level
- * vocabularies) or characters (SentencePiece ones, with bytes for what is unknown). Words are remembered, so that
- * running text costs one look-up a word.
+ * vocabularies) or characters (SentencePiece ones, with bytes for what is unknown).
  */
 import type { ByteAlphabet } from "./byte-alphabet.ts";
 import { toByteChars } from "./byte-alphabet.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { type MergeTable, mergeTableFromList, mergeTableFromScores } from "./merge-table.ts";
 import { Merger } from "./merger.ts";
+import { createPieceEncoder, type PieceEncoder } from "./piece-encoder.ts";
 import type { PreTokenizer } from "./pre-tokenizer.ts";
-import { fallbackByte, type TokenizerSpec } from "./spec.ts";
-import { WordCache } from "./word-cache.ts";
+import { type BpeSpec, fallbackByte, type TokenizerSpec } from "./spec.ts";
 
-export interface BpeModel {
-  /** Appends the ids of `text[start, end)`, one piece of the pre-tokenizer. */
-  encode(text: string, start: number, end: number, out: IdBuffer): void;
-}
-
-const MARK = "▁";
 /** Beyond this many symbols the scratch space is given back. */
 const LONG_WORD = 1 << 16;
 
 /** `idOf` knows the tokens that ordinary text may become, by their texts; `reserved` are the others. */
 export function createBpeModel(
-  spec: TokenizerSpec,
+  texts: TokenizerSpec["texts"],
+  model: BpeSpec,
   idOf: (text: string) => number | undefined,
   reserved: ReadonlySet<number>,
   alphabet: ByteAlphabet,
   preTokenizer: PreTokenizer,
-): BpeModel {
-  const { model, texts } = spec;
+): PieceEncoder {
   const { bytes, refine } = preTokenizer;
   const unknown = model.unknownId ?? -1;
   const symbolTexts = [...texts];
-  const chars = charIds(spec, idOf, symbolTexts);
-  const merger = new Merger(mergeTable(spec, idOf, reserved, symbolTexts));
+  const chars = charIds(texts, model, idOf, symbolTexts);
+  const merger = new Merger(mergeTable(model, idOf, reserved, symbolTexts));
   const byteIds = Int32Array.from(
     { length: 256 },
     (_, byte) => (bytes ? idOf(alphabet.chars[byte] ?? "") : undefined) ?? -1,
@@ -44,11 +37,7 @@ export function createBpeModel(
     (_, byte) => idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`) ?? -1,
   );
   const canFallBack = model.byteFallback;
-  const marksAreSafeAfter =
-    bytes || model.ignoreMerges || refine !== undefined ? undefined : safeBeforeMark(symbolTexts);
   const utf8 = new TextEncoder();
-  const words = new WordCache();
-  const refined = refine === undefined ? undefined : new WordCache();
   let scratch = new IdBuffer();
 
   /** A character that the vocabulary lacks, as its bytes or as the unknown token. */
@@ -116,61 +105,14 @@ export function createBpeModel(
     if (symbols.length > LONG_WORD) scratch = new IdBuffer();
   };
 
-  /** By the cache where it has the word, else by `encodeNew`, and into the cache. */
-  const cached = (
-    cache: WordCache,
-    encodeNew: (word: string, out: IdBuffer) => void,
-    text: string,
-    start: number,
-    end: number,
-    out: IdBuffer,
-  ): void => {
-    if (end - start > WordCache.maxLength) {
-      encodeNew(text.slice(start, end), out);
-      return;
-    }
-    const entry = cache.find(text, start, end);
-    if (entry >= 0) {
-      const first = cache.firstId(entry);
-      const count = cache.idCount(entry);
-      for (let i = first; i < first + count; i++) out.push(cache.id(i));
-      return;
-    }
-    const hash = cache.lastHash;
-    const before = out.length;
-    encodeNew(text.slice(start, end), out);
-    cache.add(hash, text, start, end, out.view().subarray(before));
-  };
-
-  const encodeRefined = (piece: string, out: IdBuffer): void => {
-    if (refine === undefined) return;
-    const { text, starts, ends } = refine(piece);
-    for (let i = 0; i < starts.length; i++) cached(words, encodeWord, text, starts[i] ?? 0, ends[i] ?? 0, out);
-  };
-
-  const encodeCached = (text: string, start: number, end: number, out: IdBuffer): void => {
-    if (refined === undefined) cached(words, encodeWord, text, start, end, out);
-    else cached(refined, encodeRefined, text, start, end, out);
-  };
-
-  return {
-    encode(text, start, end, out) {
-      let from = start;
-      if (marksAreSafeAfter !== undefined) {
-        for (let at = text.indexOf(MARK, start + 1); at >= 0 && at < end; at = text.indexOf(MARK, at + 1)) {
-          if (marksAreSafeAfter[text.charCodeAt(at - 1)] !== 1) continue;
-          encodeCached(text, from, at, out);
-          from = at;
-        }
-      }
-      if (from < end) encodeCached(text, from, end, out);
-    },
-  };
+  // A merge that crosses a piece's border, or a whole piece that is a token, forbids to cut.
+  return createPieceEncoder(encodeWord, refine, symbolTexts, !bytes && !model.ignoreMerges && refine === undefined);
 }
 
 /** Symbols of single characters; those that only longer tokens hold get ids beyond the vocabulary. */
 function charIds(
-  spec: TokenizerSpec,
+  texts: TokenizerSpec["texts"],
+  model: BpeSpec,
   idOf: (text: string) => number | undefined,
   symbolTexts: (string | undefined)[],
 ): { basic: Int32Array; beyond: Map<string, number> } {
@@ -182,13 +124,13 @@ function charIds(
   };
   const known = (char: string): boolean =>
     char.length === 1 ? (basic[char.charCodeAt(0)] ?? -1) >= 0 : beyond.has(char);
-  for (const text of spec.texts) {
+  for (const text of texts) {
     if (text === undefined || text.length > 2 || text.length === 0) continue;
     const id = idOf(text);
     if (id !== undefined && text.length === ((text.codePointAt(0) ?? 0) > 0xffff ? 2 : 1)) set(text, id);
   }
-  if (spec.model.merges.kind === "list") return { basic, beyond };
-  for (const text of spec.texts) {
+  if (model.merges.kind === "list") return { basic, beyond };
+  for (const text of texts) {
     for (const char of text ?? "") if (!known(char)) set(char, symbolTexts.push(char) - 1);
   }
   return { basic, beyond };
@@ -196,30 +138,13 @@ function charIds(
 
 /** No merge gives a reserved token: text can't forge one. */
 function mergeTable(
-  spec: TokenizerSpec,
+  model: BpeSpec,
   idOf: (text: string) => number | undefined,
   reserved: ReadonlySet<number>,
   symbolTexts: readonly (string | undefined)[],
 ): MergeTable {
-  const { merges } = spec.model;
+  const { merges } = model;
   if (merges.kind === "list") return mergeTableFromList(merges.triples, reserved);
   const mergeable = (text: string): number | undefined => (fallbackByte(text) >= 0 ? undefined : idOf(text));
   return mergeTableFromScores(symbolTexts, mergeable, merges.scores);
-}
-
-/**
- * Which code units (1) never stand before "▁" inside a token: there no merge can cross, and a text without spaces
- * of its own falls into words.
- */
-function safeBeforeMark(texts: readonly (string | undefined)[]): Uint8Array | undefined {
-  const safe = new Uint8Array(0x10000).fill(1);
-  let marks = false;
-  for (const text of texts) {
-    if (text === undefined) continue;
-    for (let at = text.indexOf(MARK); at >= 0; at = text.indexOf(MARK, at + 1)) {
-      marks = true;
-      if (at > 0) safe[text.charCodeAt(at - 1)] = 0;
-    }
-  }
-  return marks ? safe : undefined;
 }

@@ -87,6 +87,11 @@ function parseRuns(runs: string): Map<string, [number, number][]> {
   return classes;
 }
 
+/** The code points of the class Y. */
+export function fromRuns(runs: string): CodePoints {
+  return fromRanges(parseRuns(runs).get("Y") ?? []);
+}
+
 /** The classes that patterns and pre-tokenizers name. Building it costs about a millisecond. */
 export interface UnicodeClasses {
   /** By a general category ("Lu") or its first letter ("L"); undefined where there is no such category. */
@@ -114,14 +119,13 @@ export function unicodeClasses(): UnicodeClasses {
     byName.set(name, whole);
     return whole;
   };
-  const inside = (runs: string): CodePoints => fromRanges(parseRuns(runs).get("Y") ?? []);
   const plainWord = unite(["L", "M", "Nd", "Nl", "Pc"].map((name) => category(name) ?? []));
   return {
     category,
-    word: unite([plainWord, inside(WORD_MORE)]),
-    rustWord: unite([plainWord, inside(RUST_WORD_MORE)]),
-    digits: inside(DIGITS),
-    punctuation: inside(PUNCTUATION),
-    notNormalized: inside(NOT_NORMALIZED),
+    word: unite([plainWord, fromRuns(WORD_MORE)]),
+    rustWord: unite([plainWord, fromRuns(RUST_WORD_MORE)]),
+    digits: fromRuns(DIGITS),
+    punctuation: fromRuns(PUNCTUATION),
+    notNormalized: fromRuns(NOT_NORMALIZED),
   };
 }

@@ -3,7 +3,7 @@
  * never shows half a character.
  */
 import { type ByteAlphabet, fromByteChars } from "./byte-alphabet.ts";
-import { fallbackByte, type TokenizerSpec } from "./spec.ts";
+import { type DecoderSpec, fallbackByte, type TokenizerSpec } from "./spec.ts";
 
 export interface Detokenizer {
   /** The bytes that a token adds to a text; of a control token its name. */
@@ -24,6 +24,7 @@ export function createDetokenizer(
   const known: (Uint8Array | undefined)[] = [];
 
   const ordinary = (text: string): Uint8Array => {
+    if (decoder.wordPiece !== undefined) return utf8.encode(wordPieceText(text, decoder.wordPiece));
     if (decoder.byteLevel) return fromByteChars(text, alphabet) ?? utf8.encode(text);
     const byte = decoder.byteFallback ? fallbackByte(text) : -1;
     return byte >= 0 ? Uint8Array.of(byte) : utf8.encode(replaced(text));
@@ -45,13 +46,36 @@ export function createDetokenizer(
       let bytes = known[id];
       if (bytes === undefined) {
         const content = added.get(id);
-        if (content === undefined || isByte(content, id)) bytes = ordinary(texts[id] ?? "");
+        if (content === undefined || isByte(content, id) || decoder.wordPiece !== undefined)
+          bytes = ordinary(texts[id] ?? "");
         else bytes = utf8.encode(spec.special.has(id) || decoder.byteLevel ? content : replaced(content));
         if (id >= 0 && id < texts.length) known[id] = bytes;
       }
       return bytes;
     },
   };
+}
+
+/** What BERT's decoder leaves out before marks and in contractions. */
+const CLEANUPS: readonly (readonly [string, string])[] = [
+  [" .", "."],
+  [" ?", "?"],
+  [" !", "!"],
+  [" ,", ","],
+  [" ' ", "'"],
+  [" n't", "n't"],
+  [" 'm", "'m"],
+  [" do not", " don't"],
+  [" 's", "'s"],
+  [" 've", "'ve"],
+  [" 're", "'re"],
+];
+
+/** A token goes on with a word, or begins one; the space at the beginning of a text is dropped elsewhere. */
+function wordPieceText(text: string, { prefix, cleanup }: NonNullable<DecoderSpec["wordPiece"]>): string {
+  const spaced = prefix !== "" && text.startsWith(prefix) ? text.slice(prefix.length) : ` ${text}`;
+  if (!cleanup) return spaced;
+  return CLEANUPS.reduce((current, [from, to]) => current.replaceAll(from, () => to), spaced);
 }
 
 /** Puts the bytes of tokens together to text. */

@@ -1,20 +1,18 @@
 /**
- * tokenizer.json and tokenizer_config.json → TokenizerSpec. The model must be BPE; a component that Millrace doesn't
- * know is an UnsupportedError that names it, never ignored.
+ * tokenizer.json and tokenizer_config.json → TokenizerSpec. Models are read by hf-model.ts; a component that Millrace
+ * doesn't know is an UnsupportedError that names it, never ignored.
  */
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import { checkComponent } from "./component-limits.ts";
 import { flag, isObject, listField, objectField, shown, stringField, wrong } from "./json-fields.ts";
-import { parseMerges } from "./merges.ts";
+import { readId, readModel } from "./hf-model.ts";
 import { prependScheme } from "./pre-tokenizer.ts";
-import { type DecoderSpec, type ModelSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
+import { type DecoderSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
 
 const FILE = "tokenizer.json";
 const CONFIG = "tokenizer_config.json";
-/** Far above any published vocabulary: bounds the tables that an id indexes. */
-const MAX_ID = 1 << 22;
 /** Real ones put one or two. */
 const MAX_AFFIXES = 64;
 
@@ -87,46 +85,6 @@ function readAdded(tokenizer: MetaObject): AddedToken[] {
   });
 }
 
-function readId(id: MetaValue | undefined, where: string): number {
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < MAX_ID) return id;
-  throw new ArtifactError(`${where}: a token's id should be a whole number below ${MAX_ID}, found ${shown(id)}`);
-}
-
-function readModel(model: MetaObject): { texts: (string | undefined)[]; model: ModelSpec } {
-  const where = `${FILE}, model`;
-  const type = stringField(model, "type", where, "BPE");
-  if (type !== "BPE")
-    throw new UnsupportedError(`the tokenizer model ${JSON.stringify(type)} is not supported; Millrace reads BPE`);
-  for (const key of ["continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (typeof model[key] === "string" && model[key] !== "")
-      throw new UnsupportedError(`the tokenizer's ${key} is not supported`);
-  }
-  const vocab = objectField(model, "vocab", where);
-  const ids = new Map<string, number>();
-  const texts: (string | undefined)[] = [];
-  for (const [text, value] of Object.entries(vocab)) {
-    const id = readId(value, `${where}.vocab`);
-    ids.set(text, id);
-    texts[id] = text;
-  }
-  if (ids.size === 0) throw new ArtifactError(`${where}: vocab is empty`);
-  // Holes become plain undefined, so that the list is dense.
-  const dense = Array.from(texts, (text) => text);
-  const triples = parseMerges(listField(model, "merges", where), `${where}.merges`, (text) => ids.get(text));
-  const unknown = model["unk_token"];
-  const unknownId = typeof unknown === "string" ? ids.get(unknown) : undefined;
-  return {
-    texts: dense,
-    model: {
-      merges: { kind: "list", triples },
-      byteFallback: flag(model, "byte_fallback", where, false),
-      unknownId,
-      fuseUnknown: flag(model, "fuse_unk", where, false),
-      ignoreMerges: flag(model, "ignore_merges", where, false),
-    },
-  };
-}
-
 /** What a post-processor puts before and behind a single text. */
 function readPostProcessor(
   processor: MetaValue | undefined,
@@ -146,6 +104,9 @@ function readPostProcessor(
         suffix: parts.flatMap((part) => part.suffix),
       };
     }
+    case "BertProcessing":
+    case "RobertaProcessing":
+      return { prefix: [pairedId(processor, "cls", count)], suffix: [pairedId(processor, "sep", count)] };
     case "TemplateProcessing": {
       const tokens = objectField(processor, "special_tokens", where);
       const sides: { prefix: number[]; suffix: number[] } = { prefix: [], suffix: [] };
@@ -167,14 +128,22 @@ function readPostProcessor(
   }
 }
 
+/** `[text, id]`, as the older post-processors name a token. */
+function pairedId(processor: MetaObject, key: string, count: number): number {
+  const where = `${FILE}, post_processor`;
+  return knownId(listField(processor, key, where)[1], where, count);
+}
+
+function knownId(value: MetaValue | undefined, where: string, count: number): number {
+  const id = readId(value, where);
+  if (id >= count) throw new ArtifactError(`${where}: id ${id} is beyond the vocabulary of ${count} tokens`);
+  return id;
+}
+
 function templateIds(piece: MetaObject, tokens: MetaObject, count: number): number[] {
   const where = `${FILE}, post_processor`;
   const token = objectField(tokens, stringField(piece, "id", where), where);
-  return listField(token, "ids", where).map((value) => {
-    const id = readId(value, where);
-    if (id >= count) throw new ArtifactError(`${where}: id ${id} is beyond the vocabulary of ${count} tokens`);
-    return id;
-  });
+  return listField(token, "ids", where).map((value) => knownId(value, where, count));
 }
 
 function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
@@ -184,6 +153,7 @@ function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
     byteFallback: boolean;
     replacements: [string, string][];
     stripLeadingSpace: boolean;
+    wordPiece?: NonNullable<DecoderSpec["wordPiece"]>;
   } = {
     byteLevel: false,
     byteFallback: false,
@@ -214,6 +184,13 @@ function readDecoder(decoder: MetaValue | undefined): DecoderSpec {
       case "Metaspace":
         parts.replacements.push([stringField(part, "replacement", where, "▁"), " "]);
         parts.stripLeadingSpace = prependScheme(part) !== "never";
+        return;
+      case "WordPiece":
+        parts.wordPiece = {
+          prefix: stringField(part, "prefix", where, "##"),
+          cleanup: flag(part, "cleanup", where, true),
+        };
+        parts.stripLeadingSpace = true;
         return;
       case "Strip":
         if (part["content"] !== " " || part["stop"] !== 0 || (part["start"] !== 0 && part["start"] !== 1)) {

@@ -5,10 +5,14 @@
  */
 import type { MetaObject, MetaValue } from "../artifact/artifact.ts";
 import { UnsupportedError } from "../errors.ts";
-import { type CodePoints, has, type UnicodeClasses } from "./code-points.ts";
+import { bertNormalizer } from "./bert-normalizer.ts";
+import { ACCENTS } from "./bert-table.ts";
+import { charsmapNormalizer } from "./charsmap.ts";
+import { fromRuns, type UnicodeClasses } from "./code-points.ts";
 import { isObject, listField, objectField, stringField, wrong } from "./json-fields.ts";
 import { MarkedText } from "./marked-text.ts";
 import { compilePattern } from "./pattern.ts";
+import { lowercase, normalizeKnown, without } from "./unicode-forms.ts";
 
 export interface Normalizer {
   readonly plain: (text: string) => string;
@@ -32,13 +36,22 @@ export function createNormalizer(description: MetaValue | undefined, classes: Un
     case "NFC":
     case "NFD":
     case "NFKC":
-    case "NFKD": {
-      const plain = (text: string): string => normalizeKnown(text, type, classes.notNormalized);
-      // Run by run: a message that begins with a combining mark must not change the template's last character.
-      return { plain, marked: (text) => text.map(plain) };
-    }
+    case "NFKD":
+      return byRuns((text) => normalizeKnown(text, type, classes.notNormalized));
     case "Lowercase":
-      return { plain: (text) => text.toLowerCase(), marked: (text) => text.map((run) => run.toLowerCase()) };
+      return byRuns(lowercase);
+    case "StripAccents": {
+      const accents = fromRuns(ACCENTS);
+      return byRuns((text) => without(text, accents));
+    }
+    case "BertNormalizer":
+      return byRuns(bertNormalizer(description, classes));
+    case "Precompiled": {
+      const map = description["precompiled_charsmap"];
+      // An empty table is written as null.
+      if (map === undefined || map === null) return byRuns((text) => text);
+      return byRuns(charsmapNormalizer(charsmapBytes(map), WHERE));
+    }
     case "Prepend": {
       const prefix = stringField(description, "prepend", WHERE);
       return {
@@ -59,6 +72,20 @@ export function createNormalizer(description: MetaValue | undefined, classes: Un
     default:
       throw new UnsupportedError(`the tokenizer's normalizer ${JSON.stringify(type)} is not supported`);
   }
+}
+
+/** Run by run: a message that begins with a combining mark must not change the template's last character. */
+function byRuns(plain: (text: string) => string): Normalizer {
+  return { plain, marked: (text) => text.map(plain) };
+}
+
+/** Base64 in tokenizer.json, bytes in GGUF. */
+function charsmapBytes(map: MetaValue): Uint8Array {
+  if (map instanceof Uint8Array || map instanceof Int8Array)
+    return new Uint8Array(map.buffer, map.byteOffset, map.length);
+  if (typeof map !== "string" || !/^[A-Za-z0-9+/]*={0,2}$/.test(map))
+    return wrong(WHERE, "precompiled_charsmap", "a text in base64", map);
+  return Uint8Array.from(atob(map), (char) => char.charCodeAt(0));
 }
 
 /** `{pattern: {String | Regex}, content}`, in normalizers and decoders alike. */
@@ -107,26 +134,6 @@ function replaceMarked(
     last = to;
   });
   return MarkedText.join([...parts, text.slice(last)]);
-}
-
-/**
- * Unicode normalisation, except that it leaves alone the characters of `untouched` (those too new for Hugging Face's
- * tables): what lies between them is normalised by itself.
- */
-function normalizeKnown(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD", untouched: CodePoints): string {
-  const first = untouched[0] ?? 0x110000;
-  let result = "";
-  let last = 0;
-  for (let at = 0; at < text.length;) {
-    const unit = text.charCodeAt(at);
-    const length = (unit & 0xfc00) === 0xd800 ? 2 : 1;
-    if (unit >= first && has(untouched, text.codePointAt(at) ?? 0)) {
-      result += text.slice(last, at).normalize(form) + text.slice(at, at + length);
-      last = at + length;
-    }
-    at += length;
-  }
-  return last === 0 ? text.normalize(form) : result + text.slice(last).normalize(form);
 }
 
 /** What is left of Unicode's white space at the ends, of which JavaScript's `trim` has another idea (U+0085, U+FEFF). */

@@ -117,6 +117,11 @@ function createStages(
     }
     case "WhitespaceSplit":
       return [cut(classFinder(WHITE_SPACE, true), "Removed", false)];
+    case "BertPreTokenizer":
+      return [
+        { ...cut(classFinder(WHITE_SPACE, true), "Removed", false), cutsWords: true },
+        cut(classFinder(classes.punctuation, true), "Isolated", false),
+      ];
     case "Metaspace":
       return metaspace(description);
     default:

@@ -23,7 +23,11 @@ export interface TokenizerSpec {
   readonly stopIds: ReadonlySet<number>;
 }
 
-export interface ModelSpec {
+/** How a piece of text becomes tokens. */
+export type ModelSpec = BpeSpec | WordPieceSpec | UnigramSpec | GreedySpec;
+
+export interface BpeSpec {
+  readonly kind: "bpe";
   /** Left, right and result ids in order of rank; or the score of each token (SentencePiece). */
   readonly merges:
     | { readonly kind: "list"; readonly triples: Int32Array }
@@ -37,6 +41,31 @@ export interface ModelSpec {
   readonly ignoreMerges: boolean;
 }
 
+/** BERT's: the longest token that fits, again and again; a word that can't be put together is unknown as a whole. */
+export interface WordPieceSpec {
+  readonly kind: "wordPiece";
+  /** What stands before a token that goes on with a word ("##"). */
+  readonly prefix: string;
+  readonly unknownId: number | undefined;
+  /** Longer words, in characters, are unknown. */
+  readonly longestWord: number;
+}
+
+/** SentencePiece's: the tokens whose scores (logarithms of probabilities) sum up to the most (Kudo 2018). */
+export interface UnigramSpec {
+  readonly kind: "unigram";
+  /** By id. */
+  readonly scores: ArrayLike<number>;
+  readonly unknownId: number | undefined;
+  /** Unknown characters become the tokens <0x00> … <0xFF> of their UTF-8 bytes. */
+  readonly byteFallback: boolean;
+}
+
+/** RWKV's: the longest token that fits, byte by byte; tokens are written in GPT-2's byte alphabet. */
+export interface GreedySpec {
+  readonly kind: "greedy";
+}
+
 export interface DecoderSpec {
   /** Tokens are written in GPT-2's byte alphabet. */
   readonly byteLevel: boolean;
@@ -46,6 +75,8 @@ export interface DecoderSpec {
   readonly replacements: readonly (readonly [string, string])[];
   /** Drop one space at the beginning of a decoded text: it stands for the one that encoding put there. */
   readonly stripLeadingSpace: boolean;
+  /** Tokens with this prefix go on with a word, the others begin one behind a space; `cleanup` puts marks to the word before. */
+  readonly wordPiece?: { readonly prefix: string; readonly cleanup: boolean };
 }
 
 /** The control tokens by which published models end a turn or a text, beside the one that the metadata names. */

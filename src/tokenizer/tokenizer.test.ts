@@ -292,8 +292,8 @@ test("malformed GGUF vocabularies are ArtifactErrors that name the field", () =>
     (error) => error instanceof UnsupportedError && error.message.includes("unheard-of"),
   );
   assert.throws(
-    () => gguf(byteLevel("gpt-2", { "tokenizer.ggml.model": "bert" })),
-    (error) => error instanceof UnsupportedError && error.message.includes("bert"),
+    () => gguf(byteLevel("gpt-2", { "tokenizer.ggml.model": "plamo2" })),
+    (error) => error instanceof UnsupportedError && error.message.includes("plamo2"),
   );
 });
 
@@ -322,7 +322,12 @@ test("tokenizer.json: what is unknown or malformed is named", () => {
   const model = { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] };
   const cases: readonly (readonly [MetaObject, new (...args: never[]) => MillraceError, RegExp])[] = [
     [{ model: null }, ArtifactError, /model/],
-    [{ model: { ...model, type: "Unigram" } }, UnsupportedError, /Unigram/],
+    [{ model: { ...model, type: "WordLevel" } }, UnsupportedError, /WordLevel/],
+    [{ model: { ...model, type: "Unigram" } }, ArtifactError, /vocab should be a list/],
+    [{ model: { type: "Unigram", vocab: [] } }, ArtifactError, /vocab is empty/],
+    [{ model: { type: "Unigram", vocab: [["a", "0"]] } }, ArtifactError, /vocab\[0\]/],
+    [{ model: { type: "Unigram", vocab: [["a", 0]], unk_id: 1 } }, ArtifactError, /unk_id 1/],
+    [{ model: { ...model, type: "WordPiece", max_input_chars_per_word: "x" } }, ArtifactError, /max_input_chars/],
     [{ model: { ...model, vocab: {} } }, ArtifactError, /vocab/],
     [{ model: { ...model, vocab: { a: -1 } } }, ArtifactError, /id/],
     [{ model: { ...model, vocab: { a: 1e9 } } }, ArtifactError, /id/],
@@ -331,7 +336,10 @@ test("tokenizer.json: what is unknown or malformed is named", () => {
     [{ model: { ...model, merges: ["a b"] } }, ArtifactError, /"ab"/],
     [{ model: { ...model, merges: "a b" } }, ArtifactError, /merges/],
     [{ model: { ...model, end_of_word_suffix: "</w>" } }, UnsupportedError, /end_of_word_suffix/],
-    [{ normalizer: { type: "Precompiled" } }, UnsupportedError, /Precompiled/],
+    [{ normalizer: { type: "Nmt" } }, UnsupportedError, /Nmt/],
+    [{ normalizer: { type: "Precompiled", precompiled_charsmap: "?" } }, ArtifactError, /base64/],
+    [{ normalizer: { type: "Precompiled", precompiled_charsmap: "AAAA" } }, ArtifactError, /shorter than its header/],
+    [{ normalizer: { type: "Precompiled", precompiled_charsmap: "/wAAAAAA" } }, ArtifactError, /trie of 255 bytes/],
     [{ pre_tokenizer: { type: "UnicodeScripts" } }, UnsupportedError, /UnicodeScripts/],
     [
       { pre_tokenizer: { type: "Split", pattern: { Regex: "(?<=x)y" }, behavior: "Isolated" } },
@@ -343,8 +351,8 @@ test("tokenizer.json: what is unknown or malformed is named", () => {
       UnsupportedError,
       /Sideways/,
     ],
-    [{ decoder: { type: "WordPiece" } }, UnsupportedError, /WordPiece/],
-    [{ post_processor: { type: "RobertaProcessing" } }, UnsupportedError, /RobertaProcessing/],
+    [{ decoder: { type: "CTC" } }, UnsupportedError, /CTC/],
+    [{ post_processor: { type: "RobertaProcessing" } }, ArtifactError, /cls should be a list/],
     [{ added_tokens: [{ id: 0.5, content: "x" }] }, ArtifactError, /added_tokens/],
     [{ added_tokens: [{ id: 7, content: "x".repeat(100_000) }] }, ArtifactError, /long/],
   ];

@@ -1,23 +1,28 @@
 /**
- * Text ↔ token ids. `createTokenizer` reads what a GGUF file or a Hugging Face folder says about its tokenizer
- * (gguf-spec.ts, hf-spec.ts) and puts the parts together: added tokens → normalizer → pre-tokenizer → byte-pair
- * merging, and back. Chat templates are chat/'s; files are read by artifact/.
+ * Text ↔ token ids. `createTokenizer` reads what a GGUF file, a Hugging Face folder or tekken.json says about its
+ * tokenizer (gguf-spec.ts, hf-spec.ts, tekken-spec.ts) and puts the parts together: added tokens → normalizer →
+ * pre-tokenizer → model, and back. Chat templates are chat/'s; files are read by artifact/.
  */
 import type { TokenizerSource } from "../artifact/artifact.ts";
 import { ArtifactError, MillraceError, UnsupportedError } from "../errors.ts";
 import { type AddedToken, createAddedTokenMatcher } from "./added-tokens.ts";
 import { createBpeModel } from "./bpe-model.ts";
-import { byteAlphabet } from "./byte-alphabet.ts";
+import { type ByteAlphabet, byteAlphabet } from "./byte-alphabet.ts";
 import { unicodeClasses } from "./code-points.ts";
 import { createDetokenizer, TextAssembler } from "./detokenizer.ts";
+import { createGreedyModel } from "./greedy-model.ts";
 import { ggufSpec } from "./gguf-spec.ts";
 import { hfSpec } from "./hf-spec.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import type { MarkedText } from "./marked-text.ts";
 import { createNormalizer } from "./normalizer.ts";
-import { createPreTokenizer } from "./pre-tokenizer.ts";
+import type { PieceEncoder } from "./piece-encoder.ts";
+import { createPreTokenizer, type PreTokenizer } from "./pre-tokenizer.ts";
 import type { TokenizerSpec } from "./spec.ts";
+import { tekkenSpec } from "./tekken-spec.ts";
 import { isMarker, mayName } from "./token-trust.ts";
+import { createUnigramModel } from "./unigram-model.ts";
+import { createWordPieceModel } from "./word-piece-model.ts";
 
 export interface EncodeOptions {
   /** Add BOS/EOS as the model's metadata says. Default true. */
@@ -72,11 +77,45 @@ export interface DetokenizerStream {
 /** Throws ArtifactError where the vocabulary is malformed, UnsupportedError where it is of an unknown kind. */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
   try {
-    return fromSpec(source.format === "gguf" ? ggufSpec(source.metadata) : hfSpec(source.tokenizer, source.config));
+    return fromSpec(specOf(source));
   } catch (error) {
     if (source.name === undefined || !(error instanceof MillraceError)) throw error;
     const Kind = error instanceof UnsupportedError ? UnsupportedError : ArtifactError;
     throw new Kind(`${source.name}: ${error.message}`, { cause: error });
+  }
+}
+
+function specOf(source: TokenizerSource): TokenizerSpec {
+  switch (source.format) {
+    case "gguf":
+      return ggufSpec(source.metadata);
+    case "hf":
+      return hfSpec(source.tokenizer, source.config);
+    case "tekken":
+      return tekkenSpec(source.tekken);
+    default:
+      return source satisfies never;
+  }
+}
+
+function createModel(
+  { texts, model }: TokenizerSpec,
+  ordinaryId: (text: string) => number | undefined,
+  reserved: ReadonlySet<number>,
+  alphabet: ByteAlphabet,
+  preTokenizer: PreTokenizer,
+): PieceEncoder {
+  switch (model.kind) {
+    case "bpe":
+      return createBpeModel(texts, model, ordinaryId, reserved, alphabet, preTokenizer);
+    case "wordPiece":
+      return createWordPieceModel(model, ordinaryId, preTokenizer);
+    case "unigram":
+      return createUnigramModel(texts, model, ordinaryId, preTokenizer);
+    case "greedy":
+      return createGreedyModel(texts, ordinaryId, alphabet);
+    default:
+      return model satisfies never;
   }
 }
 
@@ -97,7 +136,7 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
     const id = ids.get(text);
     return id === undefined || reserved.has(id) ? undefined : id;
   };
-  const model = createBpeModel(spec, ordinaryId, reserved, alphabet, preTokenizer);
+  const model = createModel(spec, ordinaryId, reserved, alphabet, preTokenizer);
   const before = createAddedTokenMatcher(
     spec.added.filter((token) => !token.normalized),
     (content) => content,

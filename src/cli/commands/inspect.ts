@@ -108,7 +108,7 @@ function describe(artifact: ModelArtifact): Facts {
 }
 
 function tokenizerName({ tokenizer }: ModelArtifact): string {
-  if (tokenizer.format === "hf") return "tokenizer.json";
+  if (tokenizer.format !== "gguf") return tokenizer.format === "hf" ? "tokenizer.json" : "tekken.json";
   const { "tokenizer.ggml.model": kind, "tokenizer.ggml.pre": pre } = tokenizer.metadata;
   return [kind, pre].filter((part) => typeof part === "string").join(", ");
 }
