@@ -27,6 +27,22 @@ export class UnsupportedError extends MillraceError {
   }
 }
 
+/**
+ * A grammar asks for something that can't be enforced exactly, or that would cost too much. It is refused as a whole, since
+ * an answer that breaks it would be worse than none.
+ */
+export class UnsupportedGrammarError extends MillraceError {
+  /** What isn't supported: a keyword of JSON Schema ("uniqueItems"), a construct ("look-ahead"), or "complexity". */
+  readonly keyword: string;
+  /** Where it stands: a JSON Pointer into the schema ("/properties/a"), or a position in the grammar's text. */
+  readonly path: string;
+  constructor(message: string, keyword: string, path: string, options?: ErrorOptions) {
+    super("ERR_UNSUPPORTED_GRAMMAR", message, options);
+    this.keyword = keyword;
+    this.path = path;
+  }
+}
+
 /** A request's parameters are wrong, or it can never fit: nobody else is harmed by it. */
 export class RequestError extends MillraceError {
   constructor(message: string, options?: ErrorOptions) {

@@ -1,0 +1,336 @@
+/**
+ * What a grammar is made of: extended regular expressions over UTF-8 bytes, whose leaves may call rules. Equal expressions
+ * are one object (hash-consing), so that a derivative met again is known again. This file has the kinds and their building
+ * with the simplifications that keep derivatives finite; derivative.ts reads them byte by byte, parser.ts follows calls.
+ */
+import type { CodePoints } from "../../tokenizer/code-points.ts";
+import { invert, unite } from "../../tokenizer/code-points.ts";
+import type { Fuel } from "./fuel.ts";
+import type { Partition } from "./partition.ts";
+import { type ByteString, utf8Bytes } from "./byte-string.ts";
+
+/** What is computed lazily about an expression; forgotten when the pool's generation changes. */
+export interface Memo {
+  generation: number;
+  partition: Partition | undefined;
+  /** Next expression by class of byte. */
+  next: (Expression | undefined)[];
+  /** Does it match any string at all? Undefined: not known yet. */
+  live: boolean | undefined;
+  calls: readonly RuleCall[] | undefined;
+  /** Of a lazy expression. */
+  expansion: Expression | undefined;
+}
+
+interface Common {
+  readonly id: number;
+  /** Matches the empty string, calls counting as non-empty. */
+  readonly nullable: boolean;
+  /** No rule is called inside, now or later: a derivative is all there is to follow. */
+  readonly callFree: boolean;
+  /** No intersection or complement inside: it is live because the builder drops what isn't. */
+  readonly positive: boolean;
+  readonly memo: Memo;
+}
+
+export type Expression = Common &
+  (
+    | { readonly kind: "none" | "empty" }
+    /** One code point of `set`; after its lead byte: the offsets in `set` with `tail` continuation bytes to come. */
+    | { readonly kind: "char"; readonly set: CodePoints; readonly tail: number }
+    /** One of some byte strings: sorted, distinct. */
+    | { readonly kind: "words"; readonly words: readonly ByteString[] }
+    | { readonly kind: "concat"; readonly left: Expression; readonly right: Expression }
+    | { readonly kind: "alternatives" | "both"; readonly list: readonly Expression[] }
+    | { readonly kind: "repeat"; readonly of: Expression; readonly min: number; readonly max: number }
+    | { readonly kind: "complement"; readonly of: Expression }
+    | { readonly kind: "call"; readonly rule: Rule }
+    /** A state of a hand-written automaton. */
+    | { readonly kind: "machine"; readonly machine: Machine; readonly state: string }
+    /** Inside a JSON string whose decoded content is `content` (json-text.ts). */
+    | { readonly kind: "text"; readonly content: Expression; readonly escape: string; readonly sink: TextSink | undefined }
+    /** Built when it is first read. */
+    | { readonly kind: "lazy"; readonly expand: () => Expression }
+  );
+
+export type ExpressionKind = Expression["kind"];
+
+export interface RuleCall {
+  readonly rule: Rule;
+  readonly then: Expression;
+}
+
+export interface Rule {
+  readonly id: number;
+  readonly name: string;
+  /** Does the empty string match, calls followed? Set before a parse. */
+  nullable: boolean;
+  body(): Expression;
+}
+
+/** An automaton over bytes whose states are strings; a state that leads nowhere is undefined. */
+export interface Machine {
+  readonly id: number;
+  readonly partition: Partition;
+  step(state: string, byte: number): string | undefined;
+  accepts(state: string): boolean;
+}
+
+/** Takes the content of a JSON string when it closes, and says what follows. */
+export interface TextSink {
+  /** The bytes so far, decoded. */
+  readonly bytes: ByteString;
+  readonly owner: { readonly id: number; finish(bytes: ByteString): Expression };
+}
+
+const UNICODE: CodePoints = [0, 0xd800, 0xe000, 0x110000];
+
+type Shape = Expression extends infer E ? (E extends Common ? Omit<E, keyof Common> : never) : never;
+
+export class ExpressionPool {
+  readonly fuel: Fuel;
+  readonly none: Expression;
+  readonly empty: Expression;
+  readonly anyChar: Expression;
+  /** Any well-formed text. */
+  readonly anyText: Expression;
+  #table = new Map<string, Expression>();
+  #ids = 0;
+  #generation = 0;
+  readonly #limit: number;
+
+  /** `limit`: how many expressions are kept at a time; beyond it all memos are dropped and built again as needed. */
+  constructor(fuel: Fuel, limit = 200_000) {
+    this.fuel = fuel;
+    this.#limit = limit;
+    this.none = this.#intern("none", { kind: "none" }, false, true, true);
+    this.empty = this.#intern("empty", { kind: "empty" }, true, true, true);
+    this.anyChar = this.char(UNICODE);
+    this.anyText = this.repeat(this.anyChar, 0, Infinity);
+  }
+
+  nextId(): number {
+    return this.#ids++;
+  }
+
+  /** The memo of an expression, fresh where it is of an older generation. */
+  memo(expression: Expression): Memo {
+    const { memo } = expression;
+    if (memo.generation !== this.#generation) {
+      memo.generation = this.#generation;
+      memo.next = [];
+      memo.calls = undefined;
+      memo.expansion = undefined;
+    }
+    return memo;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Drops what was learnt lazily, when there is too much of it. Call it between operations, never inside one. */
+  tidy(force: boolean): void {
+    if (this.#table.size < this.#limit && !force) return;
+    this.#generation++;
+    this.#table = new Map();
+    for (const expression of [this.none, this.empty, this.anyChar]) this.#table.set(keyOf(expression), expression);
+    this.#table.set(`repeat ${this.anyChar.id} 0 Infinity`, this.anyText);
+  }
+
+  /** A code point of the set (surrogates excluded). */
+  char(set: CodePoints): Expression {
+    const inside = withoutSurrogates(set);
+    return inside.length === 0 ? this.none : this.#char(inside, 0);
+  }
+
+  /** Offsets in `set`, written in `tail` continuation bytes. */
+  tail(set: CodePoints, tail: number): Expression {
+    if (set.length === 0) return this.none;
+    return tail === 0 ? this.empty : this.#char(set, tail);
+  }
+
+  #char(set: CodePoints, tail: number): Expression {
+    return this.#intern(`char ${tail} ${set.join(" ")}`, { kind: "char", set, tail }, false, true, true);
+  }
+
+  text(text: string): Expression {
+    return this.words([utf8Bytes(text)]);
+  }
+
+  words(list: readonly ByteString[]): Expression {
+    if (list.length === 0) return this.none;
+    const words = list.length === 1 ? list : [...new Set(list)].sort();
+    if (words.length === 1 && words[0] === "") return this.empty;
+    this.fuel.spend(words.length);
+    return this.#intern(`words ${words.join("\u0100")}`, { kind: "words", words }, words[0] === "", true, true);
+  }
+
+  concat(...parts: readonly Expression[]): Expression {
+    return parts.reduceRight((right, left) => this.#concat(left, right), this.empty);
+  }
+
+  #concat(left: Expression, right: Expression): Expression {
+    if (left === this.empty || right === this.none) return right;
+    if (right === this.empty || left === this.none) return left;
+    if (left.kind === "concat") return this.#concat(left.left, this.#concat(left.right, right));
+    if (isLiteral(left)) {
+      if (isLiteral(right)) return this.words([left.words[0] + right.words[0]]);
+      if (right.kind === "concat" && isLiteral(right.left)) {
+        return this.#concat(this.words([left.words[0] + right.left.words[0]]), right.right);
+      }
+    }
+    return this.#intern(
+      `concat ${left.id} ${right.id}`,
+      { kind: "concat", left, right },
+      left.nullable && right.nullable,
+      left.callFree && right.callFree,
+      left.positive && right.positive,
+    );
+  }
+
+  alternatives(list: readonly Expression[]): Expression {
+    const members = new Set<Expression>();
+    const words: ByteString[] = [];
+    const chars = new Map<number, CodePoints[]>();
+    const add = (one: Expression): void => {
+      if (one.kind === "alternatives") one.list.forEach(add);
+      else if (one.kind === "words") words.push(...one.words);
+      else if (one.kind === "char") chars.set(one.tail, [...(chars.get(one.tail) ?? []), one.set]);
+      else if (one !== this.none) members.add(one);
+    };
+    list.forEach(add);
+    this.fuel.spend(members.size + words.length);
+    for (const [tail, sets] of chars) members.add(this.#char(sets.length === 1 ? (sets[0] ?? []) : unite(sets), tail));
+    if (words.length > 0) members.add(this.words(words));
+    if (members.has(this.empty) && [...members].some((one) => one !== this.empty && one.nullable)) {
+      members.delete(this.empty);
+    }
+    const [first, ...more] = members;
+    if (first === undefined) return this.none;
+    if (more.length === 0) return first;
+    const sorted = [...members].sort((a, b) => a.id - b.id);
+    return this.#intern(
+      `alternatives ${sorted.map((one) => one.id).join(" ")}`,
+      { kind: "alternatives", list: sorted },
+      sorted.some((one) => one.nullable),
+      sorted.every((one) => one.callFree),
+      sorted.every((one) => one.positive),
+    );
+  }
+
+  repeat(of: Expression, min: number, max: number): Expression {
+    if (max === 0 || of === this.empty) return this.empty;
+    if (of === this.none) return min === 0 ? this.empty : this.none;
+    if (min === 1 && max === 1) return of;
+    if (of.kind === "repeat" && of.min <= 1 && of.max === Infinity && (of.min === 0 || min <= 1)) {
+      return this.repeat(of.of, of.min * min, Infinity);
+    }
+    const least = of.nullable ? 0 : min;
+    return this.#intern(
+      `repeat ${of.id} ${least} ${max}`,
+      { kind: "repeat", of, min: least, max },
+      least === 0,
+      of.callFree,
+      of.positive,
+    );
+  }
+
+  optional(of: Expression): Expression {
+    return this.repeat(of, 0, 1);
+  }
+
+  /** The intersection, of call-free expressions. */
+  both(list: readonly Expression[]): Expression {
+    const members = new Set<Expression>();
+    const add = (one: Expression): void => {
+      if (one.kind === "both") one.list.forEach(add);
+      else if (!(one.kind === "complement" && one.of === this.none)) members.add(one);
+    };
+    list.forEach(add);
+    this.fuel.spend(members.size);
+    if (members.has(this.none)) return this.none;
+    // Whatever is made of characters and isn't a complement is a text already.
+    if (members.has(this.anyText) && [...members].some((one) => one !== this.anyText && one.positive)) {
+      members.delete(this.anyText);
+    }
+    if (members.has(this.empty)) return [...members].every((one) => one.nullable) ? this.empty : this.none;
+    const [first, ...more] = members;
+    if (first === undefined) return list[0] ?? this.anyText;
+    if (more.length === 0) return first;
+    const sorted = [...members].sort((a, b) => a.id - b.id);
+    return this.#intern(
+      `both ${sorted.map((one) => one.id).join(" ")}`,
+      { kind: "both", list: sorted },
+      sorted.every((one) => one.nullable),
+      true,
+      false,
+    );
+  }
+
+  /** Every byte string that doesn't match; meant for use inside `both`. */
+  complement(of: Expression): Expression {
+    if (of.kind === "complement") return of.of;
+    return this.#intern(`complement ${of.id}`, { kind: "complement", of }, !of.nullable, true, false);
+  }
+
+  /** a without b. */
+  without(a: Expression, b: Expression): Expression {
+    return b === this.none ? a : this.both([a, this.complement(b)]);
+  }
+
+  call(rule: Rule): Expression {
+    return this.#intern(`call ${rule.id}`, { kind: "call", rule }, false, false, true);
+  }
+
+  machine(machine: Machine, state: string): Expression {
+    return this.#intern(
+      `machine ${machine.id} ${state}`,
+      { kind: "machine", machine, state },
+      machine.accepts(state),
+      true,
+      true,
+    );
+  }
+
+  jsonText(content: Expression, escape: string, sink: TextSink | undefined): Expression {
+    const key = `text ${content.id} ${escape} ${sink === undefined ? "" : `${sink.owner.id} ${sink.bytes}`}`;
+    // With a sink, what follows the closing quote may call rules.
+    return this.#intern(key, { kind: "text", content, escape, sink }, false, sink === undefined, true);
+  }
+
+  /** Not nullable; `key` names it among all lazy ones of the pool. */
+  lazy(key: string, expand: () => Expression): Expression {
+    return this.#intern(`lazy ${key}`, { kind: "lazy", expand }, false, false, true);
+  }
+
+  #intern(key: string, shape: Shape, nullable: boolean, callFree: boolean, positive: boolean): Expression {
+    const known = this.#table.get(key);
+    if (known !== undefined) return known;
+    this.fuel.spend(1);
+    const memo: Memo = {
+      generation: this.#generation,
+      partition: undefined,
+      next: [],
+      live: undefined,
+      calls: undefined,
+      expansion: undefined,
+    };
+    const made = { ...shape, id: this.#ids++, nullable, callFree, positive, memo } as Expression;
+    this.#table.set(key, made);
+    return made;
+  }
+}
+
+function isLiteral(one: Expression): one is Expression & { kind: "words"; words: readonly [ByteString] } {
+  return one.kind === "words" && one.words.length === 1;
+}
+
+function keyOf(expression: Expression): string {
+  return expression.kind === "char" ? `char ${expression.tail} ${expression.set.join(" ")}` : expression.kind;
+}
+
+function withoutSurrogates(set: CodePoints): CodePoints {
+  const touches = set.some((border, i) => i % 2 === 0 && border < 0xe000 && (set[i + 1] ?? 0) > 0xd800);
+  return touches ? invert(unite([invert(set), [0xd800, 0xe000]])) : set;
+}

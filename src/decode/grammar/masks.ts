@@ -1,0 +1,119 @@
+/**
+ * The mask of a parse state: one bit a token, set where some continuation of the text exists. Items inside JSON
+ * strings take their slice and go on only at its exits; the others walk the trie. Masks are kept by
+ * state, so that requests with the same grammar share them.
+ */
+import type { Derivatives } from "./derivative.ts";
+import type { Expression } from "./expression.ts";
+import type { Item, Parser, ParseState } from "./parser.ts";
+import { type Slice, Slices } from "./slices.ts";
+import type { Vocabulary } from "./vocabulary.ts";
+
+/** Bytes of masks kept for a grammar; the oldest go first. */
+const KEPT = 8 * 2 ** 20;
+
+export class Masks {
+  readonly #vocabulary: Vocabulary;
+  readonly #slices: Slices;
+  readonly #parser: Parser;
+  readonly #derivatives: Derivatives;
+  readonly #known = new Map<ParseState, Uint32Array>();
+  readonly #states: ParseState[] = [];
+
+  constructor(parser: Parser, vocabulary: Vocabulary, slices: Slices) {
+    this.#parser = parser;
+    this.#derivatives = parser.derivatives;
+    this.#vocabulary = vocabulary;
+    this.#slices = slices;
+  }
+
+  of(state: ParseState): Uint32Array {
+    let mask = this.#known.get(state);
+    if (mask === undefined) {
+      mask = this.#compute(state);
+      const [oldest] = this.#known.keys();
+      if (oldest !== undefined && this.#known.size * mask.byteLength >= KEPT) this.#known.delete(oldest);
+      this.#known.set(state, mask);
+    }
+    return mask;
+  }
+
+  #compute(state: ParseState): Uint32Array {
+    const mask = new Uint32Array(this.#vocabulary.words);
+    const rest: Item[] = [];
+    for (const item of state.items) {
+      if (item.expression.kind !== "text") {
+        rest.push(item);
+        continue;
+      }
+      const inside = this.#withoutSink(item.expression);
+      const slice = this.#slices.of(this.#derivatives, inside);
+      unite(mask, slice.mask);
+      this.#goOn(mask, item, state, slice);
+    }
+    const { size } = this.#vocabulary.trie;
+    if (rest.length === state.items.length) this.#walk(mask, state, 0, size, 0);
+    else if (rest.length > 0) this.#walk(mask, this.#parser.part(rest, state), 0, size, 0);
+    if (state.accepting) for (const id of this.#vocabulary.stopIds) this.#vocabulary.allow(mask, id);
+    return mask;
+  }
+
+  /** A key that is noted has the slice of one that isn't. */
+  #withoutSink(expression: Expression): Expression {
+    if (expression.kind !== "text" || expression.sink === undefined) return expression;
+    return this.#derivatives.pool.jsonText(expression.content, expression.escape, undefined);
+  }
+
+  /** Tokens that go on after an exit of the slice. */
+  #goOn(mask: Uint32Array, item: Item, state: ParseState, slice: Slice): void {
+    const { trie } = this.#vocabulary;
+    const origin = item.origin ?? state;
+    const sink = item.expression.kind === "text" ? item.expression.sink : undefined;
+    const after = sink === undefined ? this.#parser.complete(item.rule, origin) : undefined;
+    slice.exits.forEach((node, i) => {
+      const end = trie.end[node] ?? 0;
+      if (end === node + 1) return;
+      const depth = (trie.depth[node] ?? 0) + 1;
+      if (after !== undefined) {
+        this.#walk(mask, after, node + 1, end, depth);
+      } else if (sink !== undefined && this.#mayFollowKey(node)) {
+        const then = sink.owner.finish(sink.bytes + (slice.contents[i] ?? ""));
+        this.#walk(mask, this.#parser.part([{ rule: item.rule, expression: then, origin }], state), node + 1, end, depth);
+      }
+    });
+  }
+
+  /** After a key stands a colon, or white space before it. */
+  #mayFollowKey(exit: number): boolean {
+    const { byte, end } = this.#vocabulary.trie;
+    for (let node = exit + 1; node < (end[exit] ?? 0); node = end[node] ?? Infinity) {
+      const next = byte[node] ?? 0;
+      if (next === 0x3a || next <= 0x20) return true;
+    }
+    return false;
+  }
+
+  /** Allows the tokens that end in a range of the trie and are matched from `start`, whose depth is `base`. */
+  #walk(mask: Uint32Array, start: ParseState, from: number, to: number, base: number): void {
+    const parser = this.#parser;
+    const states = this.#states;
+    const { byte, depth, end, token } = this.#vocabulary.trie;
+    states[base] = start;
+    for (let node = from; node < to;) {
+      const at = depth[node] ?? 0;
+      const next = parser.step(states[at] ?? start, byte[node] ?? 0);
+      if (next === null) {
+        node = end[node] ?? to;
+        continue;
+      }
+      const id = token[node] ?? -1;
+      if (id >= 0) this.#vocabulary.allow(mask, id);
+      states[at + 1] = next;
+      node++;
+    }
+  }
+}
+
+function unite(mask: Uint32Array, more: Uint32Array): void {
+  for (let i = 0; i < mask.length; i++) mask[i] = (mask[i] ?? 0) | (more[i] ?? 0);
+}
