@@ -101,37 +101,36 @@ function serialisations(value: JsonValue): readonly string[] {
   return [...texts];
 }
 
-/** Not what it was: no text here is the JSON of any value. */
+/** Texts that are no JSON of any value that the language of JSON Schema knows. */
 function corruptions(value: JsonValue): readonly string[] {
   const text = JSON.stringify(value);
-  const broken = [`${text},`, `${text}x`, text.slice(0, -1) + (/\d$/.test(text) ? "." : "")];
+  const broken = [`${text},`, `${text}x`, ...(/\d$/.test(text) ? [`${text}.`] : [])];
   if (text.startsWith("{") && text.length > 2) {
-    const [first = ""] = Object.keys(value as object);
-    const member = `${JSON.stringify(first)}:${JSON.stringify((value as Record<string, JsonValue>)[first])}`;
-    broken.push(`${text.slice(0, -1)},${member}}`, `${text.slice(0, -1)},${escapeAll(first)}${member.slice(JSON.stringify(first).length)}}`);
+    const [[name, first] = ["", null]] = Object.entries(value as Readonly<Record<string, JsonValue>>);
+    for (const key of [JSON.stringify(name), escapeAll(name)]) broken.push(`${text.slice(0, -1)},${key}:${JSON.stringify(first)}}`);
   }
-  if (/[\d]/.test(text)) broken.push(text.replace(/-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?=[,\]}]|$)/, "1e999"));
-  broken.push(text.replace(/"(?=[:,\]}]|$)/, '\\ud800"'), text.replace(/"(?=[:,\]}]|$)/, '\\udc00\\ud800"'));
-  return broken.filter((one) => !isJson(one));
+  const swaps = [
+    spell(value, JSON.stringify, (string) => JSON.stringify(string).replace(/"$/, '\\ud800"')),
+    spell(value, JSON.stringify, (string) => JSON.stringify(string).replace(/^"/, '"\\udc00\\ud800')),
+    spell(value, JSON.stringify, JSON.stringify, () => "1e999"),
+    spell(value, JSON.stringify, JSON.stringify, () => "1".repeat(400)),
+    spell(value, JSON.stringify, JSON.stringify, (number) => `0${number}`),
+  ];
+  return [...broken, ...swaps.filter((one) => one !== text)];
 }
 
-function isJson(text: string): boolean {
-  try {
-    const value: unknown = JSON.parse(text);
-    const canonical = JSON.stringify(value);
-    // A number that isn't finite becomes null, a repeated key vanishes, a lone surrogate stays an escape.
-    return !/\\ud[89a-f]/.test(canonical) && !text.includes("1e999") && JSON.stringify(JSON.parse(text)).length >= text.replace(/\\u..../g, "x").length;
-  } catch {
-    return false;
-  }
-}
-
-function spell(value: JsonValue, key: (text: string) => string, string: (text: string) => string): string {
+function spell(
+  value: JsonValue,
+  key: (text: string) => string,
+  string: (text: string) => string,
+  number: (value: number) => string = JSON.stringify,
+): string {
   if (typeof value === "string") return string(value);
-  if (Array.isArray(value)) return `[${value.map((one: JsonValue) => spell(one, key, string)).join(",")}]`;
+  if (typeof value === "number") return number(value);
+  if (Array.isArray(value)) return `[${value.map((one: JsonValue) => spell(one, key, string, number)).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
   const members = Object.entries(value as Readonly<Record<string, JsonValue>>);
-  return `{${members.map(([name, one]) => `${key(name)}:${spell(one, key, string)}`).join(",")}}`;
+  return `{${members.map(([name, one]) => `${key(name)}:${spell(one, key, string, number)}`).join(",")}}`;
 }
 
 function escapeAll(text: string): string {

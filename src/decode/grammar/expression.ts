@@ -203,6 +203,8 @@ export class ExpressionPool {
     this.fuel.spend(members.size + words.length);
     for (const [tail, sets] of chars) members.add(this.#char(sets.length === 1 ? (sets[0] ?? []) : unite(sets), tail));
     if (words.length > 0) members.add(this.words(words));
+    // All alternatives have read the same bytes, so that what is left of each is a text where one may be any text.
+    if (members.has(this.anyText)) for (const one of members) if (one !== this.anyText && one.callFree) members.delete(one);
     if (members.has(this.empty) && [...members].some((one) => one !== this.empty && one.nullable)) {
       members.delete(this.empty);
     }
@@ -255,6 +257,7 @@ export class ExpressionPool {
       members.delete(this.anyText);
     }
     if (members.has(this.empty)) return [...members].every((one) => one.nullable) ? this.empty : this.none;
+    if ([...members].some((one) => one.kind === "complement" && this.#takesAnyText(one.of))) return this.none;
     const [first, ...more] = members;
     if (first === undefined) return list[0] ?? this.anyText;
     if (more.length === 0) return first;
@@ -266,6 +269,10 @@ export class ExpressionPool {
       true,
       false,
     );
+  }
+
+  #takesAnyText(one: Expression): boolean {
+    return one === this.anyText || (one.kind === "alternatives" && one.list.includes(this.anyText));
   }
 
   /** Every byte string that doesn't match; meant for use inside `both`. */
