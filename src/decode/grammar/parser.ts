@@ -226,6 +226,11 @@ class Gather {
   }
 
   add(rule: Rule, expression: Expression, origin: ParseState | undefined): void {
+    // Apart, so that a mask can take the slice of a string among them.
+    if (expression.kind === "alternatives" && expression.list.some((one) => one.kind === "text" || !one.callFree)) {
+      for (const one of expression.list) this.add(rule, one, origin);
+      return;
+    }
     const key = keyOf(rule, expression, origin);
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
