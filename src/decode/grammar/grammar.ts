@@ -149,6 +149,11 @@ export class GrammarCursor {
     return this.#states.at(-1) ?? this.#tokens.start;
   }
 
+  /** Tokens taken. */
+  get length(): number {
+    return this.#states.length - 1;
+  }
+
   /** The text may end here. */
   get accepting(): boolean {
     return this.state.accepting;
