@@ -44,8 +44,12 @@ export const HOSTILE: Readonly<Record<string, () => GrammarSpec>> = {
   "pattern nested 200 stars": () => ({ regex: "(".repeat(200) + "a" + ")*".repeat(200) }),
   "pattern with a large class": () => ({ regex: "[\\p{L}\\p{N}\\p{P}\\p{S}]{1000}" }),
   "pattern with 1e15 repetitions": () => ({ regex: "a{1000000000000000}" }),
-  "pattern .{0,100000}": () => ({ schema: { type: "string", pattern: "^.{0,100000}x.{0,100000}$", maxLength: 150_000 } }),
-  "pattern and maxLength that exclude each other": () => ({ schema: { type: "string", pattern: "^(ab){5000}$", maxLength: 9999 } }),
+  "pattern .{0,100000}": () => ({
+    schema: { type: "string", pattern: "^.{0,100000}x.{0,100000}$", maxLength: 150_000 },
+  }),
+  "pattern and maxLength that exclude each other": () => ({
+    schema: { type: "string", pattern: "^(ab){5000}$", maxLength: 9999 },
+  }),
   "two patterns that exclude each other": () => ({
     schema: { allOf: [{ type: "string", pattern: "^(a{97})+$" }, { pattern: "^(a{89})+$" }, { maxLength: 8000 }] },
   }),
@@ -54,50 +58,73 @@ export const HOSTILE: Readonly<Record<string, () => GrammarSpec>> = {
   }),
   "not of an exponential pattern": () => ({ schema: { type: "string", not: { pattern: "^(a|b)*a(a|b){40}$" } } }),
   "reference to itself": () => ({ schema: { $ref: "#" } }),
-  "cycle of references": () => ({ schema: { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } } }),
+  "cycle of references": () => ({
+    schema: { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } },
+  }),
   "cycle through allOf": () => ({ schema: { allOf: [{ $ref: "#" }] } }),
   "cycle through anyOf": () => ({ schema: { anyOf: [{ type: "null" }, { $ref: "#" }] } }),
   "cycle through not": () => ({ schema: { not: { $ref: "#" } } }),
-  "object that requires itself": () => ({ schema: { type: "object", properties: { a: { $ref: "#" } }, required: ["a"] } }),
+  "object that requires itself": () => ({
+    schema: { type: "object", properties: { a: { $ref: "#" } }, required: ["a"] },
+  }),
   "allOf nested 10,000 deep": () => ({ schema: deep(10_000, (inner) => ({ allOf: [inner] })) }),
   "allOf nested 300 deep": () => ({ schema: deep(300, (inner) => ({ allOf: [inner, { minLength: 1 }] })) }),
   "not nested 300 deep": () => ({ schema: deep(300, (inner) => ({ not: inner })) }),
   "arrays nested 350 deep": () => ({ schema: deep(350, (inner) => ({ type: "array", items: inner, minItems: 1 })) }),
   "a chain of 390 references": () => ({
-    schema: { $ref: "#/$defs/d0", $defs: Object.fromEntries(many(391, (i) => [`d${i}`, i === 390 ? { type: "null" } : { $ref: `#/$defs/d${i + 1}` }])) },
+    schema: {
+      $ref: "#/$defs/d0",
+      $defs: Object.fromEntries(
+        many(391, (i) => [`d${i}`, i === 390 ? { type: "null" } : { $ref: `#/$defs/d${i + 1}` }]),
+      ),
+    },
   }),
   "anyOf of anyOf, 2^20 ways": () => ({
     schema: { allOf: many(20, (i) => ({ anyOf: [{ required: [`a${i}`] }, { required: [`b${i}`] }] })) },
   }),
-  "if-then 30 times": () => ({
-    schema: { allOf: many(30, (i) => ({ if: { required: [`a${i}`] }, then: { required: [`b${i}`] } })) },
+  "if-else 30 times": () => ({
+    schema: { allOf: many(30, (i) => ({ if: { required: [`a${i}`] }, else: { required: [`b${i}`] } })) },
   }),
   "dependentRequired of 60 keys": () => ({
     schema: { dependentRequired: Object.fromEntries(many(60, (i) => [`a${i}`, [`b${i}`]])) },
   }),
-  "oneOf of 300 objects": () => ({ schema: { oneOf: many(300, (i) => object(3, () => ({ type: "integer" }), { required: [`key${i}`] })) } }),
+  "oneOf of 300 objects": () => ({
+    schema: { oneOf: many(300, (i) => object(3, () => ({ type: "integer" }), { required: [`key${i}`] })) },
+  }),
   "oneOf of 60 patterns": () => ({ schema: { oneOf: many(60, (i) => ({ type: "string", pattern: `a{${i}}` })) } }),
   "anyOf of 5,000 constants": () => ({ schema: { anyOf: many(5000, (i) => ({ const: `value ${i}` })) } }),
   "enum of 200,000 strings": () => ({ schema: { enum: many(200_000, (i) => `value ${i}`) } }),
-  "10 MB of schema": () => ({ schema: object(100_000, (i) => ({ type: "string", description: "x".repeat(60), maxLength: i })) }),
+  "10 MB of schema": () => ({
+    schema: object(100_000, (i) => ({ type: "string", description: "x".repeat(60), maxLength: i })),
+  }),
   "5,000 properties": () => ({ schema: object(5000, () => ({ type: "string" }), { additionalProperties: false }) }),
   "2,000 properties in any order": () => ({ schema: object(2000, () => ({ type: "string" })), keyOrder: "any" }),
   "5,000 required properties": () => ({ schema: object(5000, () => ({}), { required: many(5000, (i) => `key${i}`) }) }),
-  "40 patternProperties": () => ({ schema: { patternProperties: Object.fromEntries(many(40, (i) => [`a.{${i}}b`, { minimum: i }])) } }),
+  "40 patternProperties": () => ({
+    schema: { patternProperties: Object.fromEntries(many(40, (i) => [`a.{${i}}b`, { minimum: i }])) },
+  }),
   "8 exponential patternProperties": () => ({
     schema: { patternProperties: Object.fromEntries(many(8, (i) => [`^(a|b)*a(a|b){${i + 8}}$`, { minimum: i }])) },
   }),
   "minItems 1e9": () => ({ schema: { type: "array", items: { type: "null" }, minItems: 1e9 } }),
   "minItems 1e12": () => ({ schema: { type: "array", minItems: 1e12 } }),
   "minProperties 1e6": () => ({ schema: { type: "object", minProperties: 1e6 } }),
-  "contains of 10,000": () => ({ schema: { type: "array", contains: { type: "null" }, minContains: 10_000, maxContains: 20_000 } }),
-  "unique items of 64 values": () => ({ schema: { type: "array", items: { type: "integer", minimum: 1, maximum: 60 }, uniqueItems: true, minItems: 60 } }),
+  "contains of 10,000": () => ({
+    schema: { type: "array", contains: { type: "null" }, minContains: 10_000, maxContains: 20_000 },
+  }),
+  "unique items of 64 values": () => ({
+    schema: { type: "array", items: { type: "integer", minimum: 1, maximum: 60 }, uniqueItems: true, minItems: 60 },
+  }),
   "multipleOf 1e-300": () => ({ schema: { type: "number", multipleOf: 1e-300 } }),
-  "multipleOf two large primes": () => ({ schema: { allOf: [{ type: "integer", multipleOf: 999_983 }, { multipleOf: 999_979 }] } }),
+  "multipleOf two large primes": () => ({
+    schema: { allOf: [{ type: "integer", multipleOf: 999_983 }, { multipleOf: 999_979 }] },
+  }),
   "bounds of 308 digits": () => ({ schema: { type: "number", minimum: 1e-300, maximum: 1e300, multipleOf: 7 } }),
   "GBNF: hidden left recursion": () => ({ gbnf: 'root ::= e root "a" | e\ne ::= "" | e e' }),
   "GBNF: ambiguous without end": () => ({ gbnf: 'root ::= root root root | root root | "a" | ""' }),
-  "GBNF: 20,000 rules": () => ({ gbnf: `root ::= r0\n${many(20_000, (i) => `r${i} ::= "x" r${(i * 7 + 1) % 20_000} | "y"`).join("\n")}` }),
+  "GBNF: 20,000 rules": () => ({
+    gbnf: `root ::= r0\n${many(20_000, (i) => `r${i} ::= "x" r${(i * 7 + 1) % 20_000} | "y"`).join("\n")}`,
+  }),
   "GBNF: nested repetitions": () => ({ gbnf: 'root ::= ((("a"{0,1000}){0,1000}){0,1000}){0,1000}' }),
   "Lark: terminals that double": () => ({
     lark: `start: T30\nT0: "a"\n${many(30, (i) => `T${i + 1}: T${i} T${i}`).join("\n")}`,

@@ -10,6 +10,8 @@ import { allows } from "../src/decode/grammar/vocabulary.ts";
 import { NaiveRecogniser, randomGrammar, randomLetters, toGbnf } from "../test/support/naive-grammar.ts";
 import { Random } from "../test/support/random.ts";
 
+const LETTERS = ["a", "b", "c"];
+
 export interface RandomReport {
   grammars: number;
   pairs: number;
@@ -85,7 +87,9 @@ function followOne(
         : /^[abc]+$/.test(bytes) && oracle.isPrefix(text + bytes);
       report.tokens++;
       if (allows(mask, id) !== expected) {
-        report.faults.push(`${source}\nafter ${JSON.stringify(text)} token ${id} ${JSON.stringify(bytes)}: ${expected}`);
+        report.faults.push(
+          `${source}\nafter ${JSON.stringify(text)} token ${id} ${JSON.stringify(bytes)}: ${expected}`,
+        );
       }
       if (expected && bytes !== "") allowed.push(id);
     }
@@ -93,28 +97,37 @@ function followOne(
     const [first, ...more] = allowed;
     if (first === undefined) break;
     const token = random.pick([first, ...more]);
-    if (!cursor.advance(token)) report.faults.push(`${source}\nafter ${JSON.stringify(text)}: token ${token} is refused`);
+    if (!cursor.advance(token))
+      report.faults.push(`${source}\nafter ${JSON.stringify(text)}: token ${token} is refused`);
     text += vocabulary.bytes(token);
   }
   // Back to the beginning, step by step: the same masks again.
   for (; cursor.length > 0; cursor.rollback(1)) {
     const mask = masks[cursor.length];
-    if (mask !== undefined && !sameMask(cursor.mask(), mask)) report.faults.push(`${source}\nanother mask after going back`);
+    if (mask !== undefined && !sameMask(cursor.mask(), mask))
+      report.faults.push(`${source}\nanother mask after going back`);
   }
 }
 
-function checkForced(cursor: GrammarCursor, oracle: NaiveRecogniser, source: string, text: string, report: RandomReport): void {
+function checkForced(
+  cursor: GrammarCursor,
+  oracle: NaiveRecogniser,
+  source: string,
+  text: string,
+  report: RandomReport,
+): void {
   const forced = String.fromCharCode(...cursor.forced());
   for (let i = 0; i < Math.min(forced.length, 10); i++) {
     const before = text + forced.slice(0, i);
-    const ways = [..."abc"].filter((letter) => oracle.isPrefix(before + letter));
+    const ways = LETTERS.filter((letter) => oracle.isPrefix(before + letter));
     if (oracle.accepts(before) || ways.length !== 1 || ways[0] !== forced[i]) {
       report.faults.push(`${source}\nafter ${JSON.stringify(before)} ${JSON.stringify(forced[i])} isn't forced`);
     }
   }
   if (forced.length > 0) return;
-  const ways = [..."abc"].filter((letter) => oracle.isPrefix(text + letter));
-  if (!oracle.accepts(text) && ways.length === 1) report.faults.push(`${source}\nafter ${JSON.stringify(text)} ${ways[0]} is forced`);
+  const ways = LETTERS.filter((letter) => oracle.isPrefix(text + letter));
+  if (!oracle.accepts(text) && ways.length === 1)
+    report.faults.push(`${source}\nafter ${JSON.stringify(text)} ${ways[0]} is forced`);
 }
 
 function sameMask(a: Uint32Array, b: Uint32Array): boolean {

@@ -32,7 +32,11 @@ export interface SuiteReport {
 const MODES: readonly SchemaOptions[] = [{}, { whitespace: "flexible", keyOrder: "any" }];
 
 /** `folder`: one draft of the suite. `formats.json` and the like of `optional/` are run with `options`. */
-export function runSuite(folder: string, draft: "2020-12" | "7", options: SchemaOptions & { only?: string } = {}): SuiteReport {
+export function runSuite(
+  folder: string,
+  draft: "2020-12" | "7",
+  options: SchemaOptions & { only?: string } = {},
+): SuiteReport {
   const report: SuiteReport = {
     draft,
     groups: 0,
@@ -44,10 +48,13 @@ export function runSuite(folder: string, draft: "2020-12" | "7", options: Schema
     under: [],
   };
   const { only, ...schemaOptions } = options;
-  for (const file of readdirSync(folder).filter((name) => name.endsWith(".json") && (only === undefined || name === only))) {
+  for (const file of readdirSync(folder).filter(
+    (name) => name.endsWith(".json") && (only === undefined || name === only),
+  )) {
     const groups = JSON.parse(readFileSync(path.join(folder, file), "utf8")) as readonly Group[];
     const formats = file === "format.json" ? ({ formats: "annotate" } as const) : {};
-    for (const group of groups) runGroup(report, `${file}: ${group.description}`, group, { draft, ...formats, ...schemaOptions });
+    for (const group of groups)
+      runGroup(report, `${file}: ${group.description}`, group, { draft, ...formats, ...schemaOptions });
   }
   return report;
 }
@@ -69,7 +76,8 @@ function runGroup(report: SuiteReport, name: string, group: Group, options: Sche
   if (grammars.length < MODES.length) {
     report.unsatisfiable++;
     report.compiled++;
-    for (const test of group.tests) if (test.valid) report.under.push(`${name}: ${test.description}: said to be unsatisfiable`);
+    for (const test of group.tests)
+      if (test.valid) report.under.push(`${name}: ${test.description}: said to be unsatisfiable`);
     return;
   }
   report.compiled++;
@@ -107,7 +115,8 @@ function corruptions(value: JsonValue): readonly string[] {
   const broken = [`${text},`, `${text}x`, ...(/\d$/.test(text) ? [`${text}.`] : [])];
   if (text.startsWith("{") && text.length > 2) {
     const [[name, first] = ["", null]] = Object.entries(value as Readonly<Record<string, JsonValue>>);
-    for (const key of [JSON.stringify(name), escapeAll(name)]) broken.push(`${text.slice(0, -1)},${key}:${JSON.stringify(first)}}`);
+    for (const key of [JSON.stringify(name), escapeAll(name)])
+      broken.push(`${text.slice(0, -1)},${key}:${JSON.stringify(first)}}`);
   }
   const swaps = [
     spell(value, JSON.stringify, (string) => JSON.stringify(string).replace(/"$/, '\\ud800"')),
@@ -140,7 +149,9 @@ function escapeAll(text: string): string {
 
 function escapeFirst(text: string): string {
   const rest = JSON.stringify(text.slice(1));
-  return text === "" || /^[\ud800-\udbff]/.test(text) ? JSON.stringify(text) : escapeAll(text[0] ?? "").slice(0, -1) + rest.slice(1);
+  return text === "" || /^[\ud800-\udbff]/.test(text)
+    ? JSON.stringify(text)
+    : escapeAll(text[0] ?? "").slice(0, -1) + rest.slice(1);
 }
 
 /** The value with its keys in other orders: all orders of up to four keys, some of more. */
@@ -151,7 +162,9 @@ function orders(value: JsonValue): readonly JsonValue[] {
     return Array.from({ length: Math.max(count, 1) }, (_, i) => items.map((list) => list[i % list.length] ?? null));
   }
   if (typeof value !== "object" || value === null) return [value];
-  const entries = Object.entries(value as Readonly<Record<string, JsonValue>>).map(([key, one]) => [key, orders(one)] as const);
+  const entries = Object.entries(value as Readonly<Record<string, JsonValue>>).map(
+    ([key, one]) => [key, orders(one)] as const,
+  );
   const out: JsonValue[] = [];
   for (const order of permutations(entries)) {
     const count = Math.max(1, ...order.map(([, list]) => list.length));

@@ -1,4 +1,4 @@
-/** npm test's share of check:exact and check:model: the same programs, fewer cases. */
+/** npm test's share of check:exact, check:model and check:grammar: the same programs, fewer cases. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
@@ -28,4 +28,8 @@ test("check:exact finds a planted fault", () => {
 
 test("check:model agrees with transformers' records", { skip: missing(MODEL, GREEDY) }, () => {
   assert.match(check("model.ts", "--quick"), /\nPASS\n$/);
+});
+
+test("check:grammar finds no fault in its share", () => {
+  assert.match(check("grammar.ts", "--quick"), /\nPASS\n$/);
 });

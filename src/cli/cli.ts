@@ -5,6 +5,7 @@ import process from "node:process";
 import { type Command, commandHelp, overview } from "./command.ts";
 import { chat } from "./commands/chat.ts";
 import { detokenize } from "./commands/detokenize.ts";
+import { grammar } from "./commands/grammar.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
 import { perplexity } from "./commands/perplexity.ts";
@@ -16,14 +17,15 @@ import { parseFlags } from "./flags.ts";
 import { nearest } from "../nearest.ts";
 import { Terminal } from "./terminal.ts";
 
-const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, pull, list, inspect];
+const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, grammar, pull, list, inspect];
 
 /** Runs a command line and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {
   const terminal = new Terminal();
   try {
     await dispatch(args, terminal);
-    process.exitCode = terminal.signal.aborted ? EXIT.interrupted : EXIT.success;
+    // A command may have set a code of its own.
+    process.exitCode = terminal.signal.aborted ? EXIT.interrupted : (process.exitCode ?? EXIT.success);
   } catch (error) {
     process.exitCode = report(error, terminal);
   }

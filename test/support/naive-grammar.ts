@@ -40,7 +40,12 @@ function randomNode(random: Random, rules: number, depth: number): Node {
       return { kind: "choice", list: list() };
     default: {
       const min = random.below(3);
-      return { kind: "repeat", of: randomNode(random, rules, depth - 1), min, max: random.pick([min, min + 1, Infinity]) };
+      return {
+        kind: "repeat",
+        of: randomNode(random, rules, depth - 1),
+        min,
+        max: random.pick([min, min + 1, Infinity]),
+      };
     }
   }
 }
@@ -187,7 +192,12 @@ export class NaiveRecogniser {
     return ends;
   }
 
-  #endsOf(node: Node, from: number, text: string, ends: readonly (readonly ReadonlySet<number>[])[]): ReadonlySet<number> {
+  #endsOf(
+    node: Node,
+    from: number,
+    text: string,
+    ends: readonly (readonly ReadonlySet<number>[])[],
+  ): ReadonlySet<number> {
     switch (node.kind) {
       case "text":
         return new Set(text.startsWith(node.text, from) ? [from + node.text.length] : []);

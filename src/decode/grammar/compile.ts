@@ -13,7 +13,7 @@ import { compileSchema } from "./schema/compile-schema.ts";
 import type { GrammarSpec, JsonValue } from "./spec.ts";
 
 /** Units of work (fuel.ts) that compiling may take. */
-const COMPILE_FUEL = 2_000_000;
+const COMPILE_FUEL = 1_000_000;
 
 /**
  * Compiles a grammar.
@@ -65,7 +65,9 @@ function lower(builder: GrammarBuilder, spec: GrammarSpec, path: string): Expres
   if ("repeat" in spec) {
     return pool.repeat(lower(builder, spec.repeat, `${path}/repeat`), spec.min ?? 0, spec.max ?? Infinity);
   }
-  throw new RequestError(`a grammar has one of the fields schema, json, regex, gbnf, lark, choice, …; got ${Object.keys(spec).join(", ")}`);
+  throw new RequestError(
+    `a grammar has one of the fields schema, json, regex, gbnf, lark, choice, …; got ${Object.keys(spec).join(", ")}`,
+  );
 }
 
 function parseJson(text: string, path: string): JsonValue {

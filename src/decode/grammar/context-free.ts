@@ -20,7 +20,9 @@ export function lowerRules(builder: GrammarBuilder, rules: ReadonlyMap<string, S
       if (!rules.has(name)) throw new RequestError(`the grammar has no rule "${name}"`);
     }
   }
-  const productive = fixpoint(rules, (syntax, known) => derives(syntax, known, (expression) => builder.derivatives.live(expression)));
+  const productive = fixpoint(rules, (syntax, known) =>
+    derives(syntax, known, (expression) => builder.derivatives.live(expression)),
+  );
   const nullable = fixpoint(rules, (syntax, known) => derives(syntax, known, (expression) => expression.nullable));
   const lowered = new Map<string, Rule>();
   const lower = (syntax: Syntax): Expression => {
@@ -41,7 +43,11 @@ export function lowerRules(builder: GrammarBuilder, rules: ReadonlyMap<string, S
         return syntax satisfies never;
     }
   };
-  for (const [name, syntax] of rules) lowered.set(name, builder.rule(name, nullable.has(name), () => lower(syntax)));
+  for (const [name, syntax] of rules)
+    lowered.set(
+      name,
+      builder.rule(name, nullable.has(name), () => lower(syntax)),
+    );
   return lower({ kind: "reference", name: root });
 }
 

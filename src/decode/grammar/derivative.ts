@@ -200,16 +200,16 @@ export class Derivatives implements ContentReader {
     const { pool } = this;
     switch (e.kind) {
       case "call":
-        return [{ rule: e.rule, then: pool.empty }];
+        return [{ rule: e.rule, after: pool.empty }];
       case "concat": {
-        const inLeft = this.calls(e.left).map(({ rule, then }) => ({ rule, then: pool.concat(then, e.right) }));
+        const inLeft = this.calls(e.left).map(({ rule, after }) => ({ rule, after: pool.concat(after, e.right) }));
         return e.left.nullable ? [...inLeft, ...this.calls(e.right)] : inLeft;
       }
       case "alternatives":
         return e.list.flatMap((one) => this.calls(one));
       case "repeat": {
         const rest = pool.repeat(e.of, Math.max(e.min - 1, 0), e.max - 1);
-        return this.calls(e.of).map(({ rule, then }) => ({ rule, then: pool.concat(then, rest) }));
+        return this.calls(e.of).map(({ rule, after }) => ({ rule, after: pool.concat(after, rest) }));
       }
       case "lazy":
         return this.calls(this.#expand(e));

@@ -48,7 +48,12 @@ export type Expression = Common &
     /** A state of a hand-written automaton. */
     | { readonly kind: "machine"; readonly machine: Machine; readonly state: string }
     /** Inside a JSON string whose decoded content is `content` (json-text.ts). */
-    | { readonly kind: "text"; readonly content: Expression; readonly escape: string; readonly sink: TextSink | undefined }
+    | {
+        readonly kind: "text";
+        readonly content: Expression;
+        readonly escape: string;
+        readonly sink: TextSink | undefined;
+      }
     /** Built when it is first read. */
     | { readonly kind: "lazy"; readonly expand: () => Expression }
   );
@@ -57,7 +62,7 @@ export type ExpressionKind = Expression["kind"];
 
 export interface RuleCall {
   readonly rule: Rule;
-  readonly then: Expression;
+  readonly after: Expression;
 }
 
 export interface Rule {
@@ -162,7 +167,7 @@ export class ExpressionPool {
     if (list.length === 0) return this.none;
     const words = list.length === 1 ? list : [...new Set(list)].sort();
     if (words.length === 1 && words[0] === "") return this.empty;
-    this.fuel.spend(words.length);
+    this.fuel.spend(words.reduce((sum, word) => sum + 1 + word.length / 32, 0));
     return this.#intern(`words ${words.join("\u0100")}`, { kind: "words", words }, words[0] === "", true, true);
   }
 
@@ -175,7 +180,10 @@ export class ExpressionPool {
     if (right === this.empty || left === this.none) return left;
     if (left.kind === "concat") return this.#concat(left.left, this.#concat(left.right, right));
     if (isLiteral(left)) {
-      if (isLiteral(right)) return this.words([left.words[0] + right.words[0]]);
+      if (isLiteral(right)) {
+        this.fuel.spend((left.words[0].length + right.words[0].length) / 32);
+        return this.words([left.words[0] + right.words[0]]);
+      }
       if (right.kind === "concat" && isLiteral(right.left)) {
         return this.#concat(this.words([left.words[0] + right.left.words[0]]), right.right);
       }
@@ -204,7 +212,8 @@ export class ExpressionPool {
     for (const [tail, sets] of chars) members.add(this.#char(sets.length === 1 ? (sets[0] ?? []) : unite(sets), tail));
     if (words.length > 0) members.add(this.words(words));
     // All alternatives have read the same bytes, so that what is left of each is a text where one may be any text.
-    if (members.has(this.anyText)) for (const one of members) if (one !== this.anyText && one.callFree) members.delete(one);
+    if (members.has(this.anyText))
+      for (const one of members) if (one !== this.anyText && one.callFree) members.delete(one);
     if (members.has(this.empty) && [...members].some((one) => one !== this.empty && one.nullable)) {
       members.delete(this.empty);
     }

@@ -158,7 +158,8 @@ class GbnfReader {
     const digits = { x: 2, u: 4, U: 8 }[escape] ?? scanner.fail(`\\${escape} is no escape`);
     const hex = scanner.match(new RegExp(`[0-9a-fA-F]{${digits}}`, "y"))?.[0];
     const code = Number.parseInt(hex ?? "", 16);
-    if (!(code <= 0x10ffff) || (code >= 0xd800 && code < 0xe000)) scanner.fail(`\\${escape} needs ${digits} digits of a character`);
+    if (!(code <= 0x10ffff) || (code >= 0xd800 && code < 0xe000))
+      scanner.fail(`\\${escape} needs ${digits} digits of a character`);
     return String.fromCodePoint(code);
   }
 }

@@ -180,4 +180,3 @@ export class GrammarCursor {
     this.#states.length = Math.max(1, this.#states.length - count);
   }
 }
-

@@ -89,7 +89,8 @@ class LarkReader {
 
   #endOfLine(): void {
     this.#space(false);
-    if (!this.#scanner.done && this.#scanner.match(/\r?\n/y) === undefined) this.#scanner.fail("a definition ends where its line does");
+    if (!this.#scanner.done && this.#scanner.match(/\r?\n/y) === undefined)
+      this.#scanner.fail("a definition ends where its line does");
   }
 
   #space(lines: boolean): void {
@@ -182,7 +183,15 @@ class LarkReader {
     return (match[1] ?? "").replace(/\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))/gs, (_, byte, unit, char) => {
       const hex: unknown = byte ?? unit;
       if (typeof hex === "string") return String.fromCharCode(Number.parseInt(hex, 16));
-      const simple: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t", f: "\f", v: "\v", b: "\b", "0": "\0" };
+      const simple: Readonly<Record<string, string>> = {
+        n: "\n",
+        r: "\r",
+        t: "\t",
+        f: "\f",
+        v: "\v",
+        b: "\b",
+        "0": "\0",
+      };
       return simple[String(char)] ?? String(char);
     });
   }
@@ -190,7 +199,8 @@ class LarkReader {
   #regex(): Syntax {
     const scanner: TextScanner = this.#scanner;
     const match =
-      scanner.match(/\/((?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)\/([a-z]*)/y) ?? scanner.fail("a regular expression isn't closed");
+      scanner.match(/\/((?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)\/([a-z]*)/y) ??
+      scanner.fail("a regular expression isn't closed");
     const { position } = scanner;
     const options = { flags: match[2] ?? "", path: `character ${position}` };
     return this.#leaf(wholeRegex(this.#builder.pool, match[1] ?? "", options));

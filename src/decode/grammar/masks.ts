@@ -6,7 +6,7 @@
 import type { Derivatives } from "./derivative.ts";
 import type { Expression } from "./expression.ts";
 import type { Item, Parser, ParseState } from "./parser.ts";
-import { type Slice, Slices } from "./slices.ts";
+import type { Slice, Slices } from "./slices.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** Bytes of masks kept for a grammar; the oldest go first. */
@@ -78,7 +78,13 @@ export class Masks {
         this.#walk(mask, after, node + 1, end, depth);
       } else if (sink !== undefined && this.#mayFollowKey(node)) {
         const then = sink.owner.finish(sink.bytes + (slice.contents[i] ?? ""));
-        this.#walk(mask, this.#parser.part([{ rule: item.rule, expression: then, origin }], state), node + 1, end, depth);
+        this.#walk(
+          mask,
+          this.#parser.part([{ rule: item.rule, expression: then, origin }], state),
+          node + 1,
+          end,
+          depth,
+        );
       }
     });
   }

@@ -6,7 +6,7 @@
  * right recursion flat.
  */
 import type { Derivatives } from "./derivative.ts";
-import type { Expression, Rule, RuleCall } from "./expression.ts";
+import type { Expression, Rule } from "./expression.ts";
 import type { Partition } from "./partition.ts";
 
 /** "This much of `rule`, begun at `origin`, remains to be matched." */
@@ -17,10 +17,10 @@ export interface Item {
   readonly origin: ParseState | undefined;
 }
 
-/** An item that goes on with `then` when the rule it waits for is complete. */
+/** An item that goes on with `after` when the rule it waits for is complete. */
 interface Waiter {
   readonly rule: Rule;
-  readonly then: Expression;
+  readonly after: Expression;
   readonly origin: ParseState | undefined;
 }
 
@@ -110,7 +110,13 @@ export class Parser {
 
   /** A state with some of another's items only: for masks, which are made item by item. */
   part(items: readonly Item[], of: ParseState): ParseState {
-    return new ParseState(this.#ids++, items.map((item) => within(item, of)), of.waiting, false, of.generation);
+    return new ParseState(
+      this.#ids++,
+      items.map((item) => within(item, of)),
+      of.waiting,
+      false,
+      of.generation,
+    );
   }
 
   #partition(state: ParseState): Partition {
@@ -144,7 +150,7 @@ export class Parser {
   /** Lets the items that wait for a rule begun at `origin` go on. Says whether the whole text is complete. */
   #resume(gather: Gather, rule: Rule, origin: ParseState): boolean {
     for (const waiter of origin.waiting.get(rule) ?? []) {
-      gather.add(waiter.rule, waiter.then, waiter.origin ?? origin);
+      gather.add(waiter.rule, waiter.after, waiter.origin ?? origin);
     }
     return rule === this.#root && origin === this.start;
   }
@@ -185,14 +191,16 @@ export class Parser {
     for (let i = 0; i < gather.kernel.length; i++) {
       const item = gather.kernel[i];
       if (item === undefined) continue;
-      for (const { rule, then } of derivatives.calls(item.expression)) {
-        if (isTail(then)) continue;
+      for (const { rule, after } of derivatives.calls(item.expression)) {
+        if (isTail(after)) continue;
         const list = waiting.get(rule);
-        const waiter = { rule: item.rule, then, origin: item.origin };
+        const waiter = { rule: item.rule, after, origin: item.origin };
         if (list === undefined) {
           waiting.set(rule, [waiter]);
           gather.add(rule, rule.body(), undefined);
-        } else if (!list.some((one) => one.rule === waiter.rule && one.then === then && one.origin === waiter.origin)) {
+        } else if (
+          !list.some((one) => one.rule === waiter.rule && one.after === after && one.origin === waiter.origin)
+        ) {
           list.push(waiter);
         }
       }
@@ -237,8 +245,8 @@ class Gather {
     this.kernel.push({ rule, expression, origin });
     if (expression.callFree) return;
     for (const call of this.#derivatives.calls(expression)) {
-      if (isTail(call.then)) this.add(rule, call.rule.body(), origin);
-      else if (call.rule.nullable) this.add(rule, call.then, origin);
+      if (isTail(call.after)) this.add(rule, call.rule.body(), origin);
+      else if (call.rule.nullable) this.add(rule, call.after, origin);
     }
   }
 }
@@ -247,8 +255,8 @@ function keyOf(rule: Rule, expression: Expression, origin: ParseState | undefine
   return `${rule.id} ${expression.id} ${origin?.id}`;
 }
 
-function isTail(then: RuleCall["then"]): boolean {
-  return then.kind === "empty";
+function isTail(after: Expression): boolean {
+  return after.kind === "empty";
 }
 
 function within(item: Item, state: ParseState): Item {

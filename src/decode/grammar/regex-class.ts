@@ -188,7 +188,9 @@ export class RegexClasses {
     const match =
       kind === "x"
         ? scanner.match(/([0-9a-fA-F]{2})/y)
-        : scanner.match(/\{([0-9a-fA-F]+)\}|([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|([0-9a-fA-F]{4})/y);
+        : scanner.match(
+            /\{([0-9a-fA-F]+)\}|([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|([0-9a-fA-F]{4})/y,
+          );
     if (match === undefined) scanner.fail(`\\${kind} needs hexadecimal digits`);
     const [, single, high, low, unit] = match;
     const code =

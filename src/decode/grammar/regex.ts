@@ -47,7 +47,8 @@ class RegexParser {
 
   constructor(pool: ExpressionPool, source: string, options: RegexOptions) {
     const { flags = "", path = "" } = options;
-    if (/[^isuvgyd]/.test(flags)) throw new UnsupportedGrammarError(`the flags "${flags}" aren't supported`, "flags", path);
+    if (/[^isuvgyd]/.test(flags))
+      throw new UnsupportedGrammarError(`the flags "${flags}" aren't supported`, "flags", path);
     this.#pool = pool;
     this.#path = path;
     this.#scanner = new TextScanner(source, `the regular expression ${JSON.stringify(source.slice(0, 200))}`, path);
@@ -72,7 +73,8 @@ class RegexParser {
 
   #sequence(): readonly Way[] {
     const parts: (readonly Way[])[] = [];
-    while (!this.#scanner.done && this.#scanner.peek() !== "|" && this.#scanner.peek() !== ")") parts.push(this.#term());
+    while (!this.#scanner.done && this.#scanner.peek() !== "|" && this.#scanner.peek() !== ")")
+      parts.push(this.#term());
     // From the right, so that a long sequence is built in linear time.
     let ways: readonly Way[] = [this.#plain(this.#pool.empty)];
     for (const part of parts.reverse()) {
@@ -92,6 +94,7 @@ class RegexParser {
   }
 
   #term(): readonly Way[] {
+    this.#pool.fuel.spend(4);
     const scanner = this.#scanner;
     const anchored = scanner.peek() === "^" || scanner.peek() === "$";
     const atom = anchored ? this.#anchor() : this.#atom();
@@ -119,7 +122,8 @@ class RegexParser {
     if (scanner.skip(".")) return this.#set(this.#classes.dot());
     if (scanner.peek() === "\\") {
       if (/^\\[bB]/.test(scanner.rest(2))) this.#refuse("a word boundary", "\\b");
-      if (/^\\[1-9]/.test(scanner.rest(2)) || scanner.rest(2) === "\\k") this.#refuse("a back-reference", "back-reference");
+      if (/^\\[1-9]/.test(scanner.rest(2)) || scanner.rest(2) === "\\k")
+        this.#refuse("a back-reference", "back-reference");
       return this.#set(this.#classes.escape());
     }
     if (/[*+?]/.test(scanner.peek())) scanner.fail(`"${scanner.peek()}" has nothing to repeat`);

@@ -9,7 +9,14 @@ import type { Expression } from "../expression.ts";
 import type { JsonValue } from "../spec.ts";
 import type { Location } from "./document.ts";
 import { ArrayStates } from "./array-states.ts";
-import { ALL_NUMBERS, complementNumbers, intersectNumbers, type NumberPiece, NumberWriter, pointOf } from "./numbers.ts";
+import {
+  ALL_NUMBERS,
+  complementNumbers,
+  intersectNumbers,
+  type NumberPiece,
+  NumberWriter,
+  pointOf,
+} from "./numbers.ts";
 import { ShapeAlgebra, type WrittenObject } from "./shape-algebra.ts";
 import {
   anyArray,
@@ -117,7 +124,8 @@ export class SchemaAlgebra {
   #someForms(list: readonly Term[]): Forms {
     const single = list.map((one) => this.forms(one));
     if (!this.#tracks) return this.unite(single);
-    if (list.length > 5) throw new UnsupportedGrammarError("too many alternatives beside unevaluated keywords", "anyOf", "");
+    if (list.length > 5)
+      throw new UnsupportedGrammarError("too many alternatives beside unevaluated keywords", "anyOf", "");
     const all: Forms[] = [];
     for (const one of single) all.push(...all.map((before) => this.intersect(before, one)), one);
     return this.unite(all);
@@ -125,6 +133,7 @@ export class SchemaAlgebra {
 
   valueForms(value: JsonValue): Forms {
     const { pool } = this.builder;
+    pool.fuel.spend(5);
     if (value === null) return { ...this.nothing, literals: NULL };
     if (typeof value === "boolean") return { ...this.nothing, literals: value ? TRUE : FALSE };
     if (typeof value === "number") return { ...this.nothing, numbers: [pointOf(value)] };
@@ -161,29 +170,51 @@ export class SchemaAlgebra {
       literals: a.literals & b.literals,
       numbers: intersectNumbers(a.numbers, b.numbers),
       strings: this.builder.derivatives.intersect(a.strings, b.strings),
-      arrays: distinct(pairs(a.arrays, b.arrays, (x, y) => this.shapes.intersectArrays(x, y)).filter(hasRoom), arrayKey),
-      objects: distinct(pairs(a.objects, b.objects, (x, y) => this.shapes.intersectObjects(x, y)).filter(hasRoom), objectKey),
+      arrays: distinct(
+        pairs(a.arrays, b.arrays, (x, y) => this.shapes.intersectArrays(x, y)).filter(hasRoom),
+        arrayKey,
+      ),
+      objects: distinct(
+        pairs(a.objects, b.objects, (x, y) => this.shapes.intersectObjects(x, y)).filter(hasRoom),
+        objectKey,
+      ),
     };
   }
 
   unite(list: readonly Forms[]): Forms {
-    const numbers = new Map(list.flatMap((one) => one.numbers).map((piece) => [JSON.stringify(piece, infinite), piece]));
+    const numbers = new Map(
+      list.flatMap((one) => one.numbers).map((piece) => [JSON.stringify(piece, infinite), piece]),
+    );
     return {
       literals: list.reduce((bits, one) => bits | one.literals, 0),
       numbers: [...numbers.values()],
       strings: this.builder.pool.alternatives(list.map((one) => one.strings)),
-      arrays: distinct(list.flatMap((one) => one.arrays), arrayKey),
-      objects: distinct(list.flatMap((one) => one.objects), objectKey),
+      arrays: distinct(
+        list.flatMap((one) => one.arrays),
+        arrayKey,
+      ),
+      objects: distinct(
+        list.flatMap((one) => one.objects),
+        objectKey,
+      ),
     };
   }
 
   complement(forms: Forms): Forms {
     const { pool, derivatives } = this.builder;
-    const without = <T>(list: readonly T[], any: T, complementOf: (one: T) => readonly T[], both: (a: T, b: T) => T): T[] =>
-      list.map(complementOf).reduce<T[]>((left, next) => {
-        if (left.length * next.length > MAX_SHAPES) throw tooMany("combinations");
-        return left.flatMap((a) => next.map((b) => both(a, b)));
-      }, [any]);
+    const without = <T>(
+      list: readonly T[],
+      any: T,
+      complementOf: (one: T) => readonly T[],
+      both: (a: T, b: T) => T,
+    ): T[] =>
+      list.map(complementOf).reduce<T[]>(
+        (left, next) => {
+          if (left.length * next.length > MAX_SHAPES) throw tooMany("combinations");
+          return left.flatMap((a) => next.map((b) => both(a, b)));
+        },
+        [any],
+      );
     const strings = pool.without(pool.anyText, forms.strings);
     return {
       literals: this.all.literals & ~forms.literals,
@@ -297,7 +328,8 @@ export class SchemaAlgebra {
   }
 
   #points(piece: NumberPiece, limit: number): readonly string[] | undefined {
-    if (piece.min === piece.max) return this.numbers.write(piece) === this.builder.pool.none ? [] : [JSON.stringify(piece.min || 0)];
+    if (piece.min === piece.max)
+      return this.numbers.write(piece) === this.builder.pool.none ? [] : [JSON.stringify(piece.min || 0)];
     if (!piece.multipleOf.some(Number.isInteger) || !(piece.max - piece.min <= limit)) return undefined;
     const points: string[] = [];
     for (let value = Math.ceil(piece.min); value <= piece.max; value++) {

@@ -108,7 +108,10 @@ export class ArrayStates {
         next: { ...state, count, used: [...state.used, value].sort() },
       }));
     }
-    return this.#items(state.count, state).map(({ term, matches }) => ({ item: term, next: { ...state, count, matches } }));
+    return this.#items(state.count, state).map(({ term, matches }) => ({
+      item: term,
+      next: { ...state, count, matches },
+    }));
   }
 
   /** What the item at an index may be, by which `contains` it is counted for. */
@@ -133,7 +136,8 @@ export class ArrayStates {
   #unusedValues(state: ArrayState): readonly string[] {
     if (this.#shape.contains.length > 0) this.#refuse("uniqueItems", "beside contains");
     const values = this.#reader.finiteValues(itemAt(this.#shape, state.count), MAX_VALUES);
-    if (values === undefined) return this.#refuse("uniqueItems", `of items with more than ${MAX_VALUES} possible values`);
+    if (values === undefined)
+      return this.#refuse("uniqueItems", `of items with more than ${MAX_VALUES} possible values`);
     return values.filter((value) => !state.used.includes(value));
   }
 

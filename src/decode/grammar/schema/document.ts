@@ -62,17 +62,17 @@ export class SchemaDocument {
 
   /** A place below another. */
   child(at: Location, ...keys: readonly string[]): Location {
-    let { schema, path, resource } = at;
+    let { schema, path } = at;
     for (const key of keys) {
       path += `/${escapePointer(key)}`;
       schema = member(schema, key) ?? null;
     }
-    return this.#enter(resource, schema, path);
+    return this.#enter(at.resource, schema, path);
   }
 
   /** Where a reference leads. */
   resolve(at: Location, ref: string): Location {
-    const [address = "", fragment] = splitFragment(ref);
+    const [address, fragment] = splitFragment(ref);
     const uri = address === "" ? at.resource.uri : resolveUri(address, at.resource.uri);
     const pointer = fragment ?? "";
     const inOwn = uri === at.resource.uri;
@@ -120,8 +120,7 @@ export class SchemaDocument {
     const { schema, resource } = at;
     if (!isObject(schema)) return;
     if (resource.path === at.path && !index.has(resource.uri)) index.set(resource.uri, at);
-    const anchors =
-      this.draft === "7" ? [/^#(.+)/.exec(String(schema["$id"]))?.[1]] : [schema["$anchor"], schema["$dynamicAnchor"]];
+    const anchors = this.draft === "7" ? [anchorOfId(schema["$id"])] : [schema["$anchor"], schema["$dynamicAnchor"]];
     for (const anchor of anchors) if (typeof anchor === "string") index.set(`${resource.uri}#${anchor}`, at);
     for (const key of MAPS) {
       const map = schema[key];
@@ -144,12 +143,18 @@ export function isSchema(value: JsonValue | undefined): value is boolean | Schem
 }
 
 function member(value: JsonValue, key: string): JsonValue | undefined {
-  if (Array.isArray(value)) return /^(?:0|[1-9]\d*)$/.test(key) ? (value[Number(key)] as JsonValue | undefined) : undefined;
+  if (Array.isArray(value))
+    return /^(?:0|[1-9]\d*)$/.test(key) ? (value[Number(key)] as JsonValue | undefined) : undefined;
   return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
 export function escapePointer(key: string): string {
   return key.replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+/** Draft 7: `$id: "#name"` is an anchor. */
+function anchorOfId(id: JsonValue | undefined): string | undefined {
+  return typeof id === "string" && id.length > 1 && id.startsWith("#") ? id.slice(1) : undefined;
 }
 
 function splitFragment(uri: string): [address: string, fragment: string | undefined] {
@@ -170,7 +175,9 @@ function resolveUri(uri: string, base: string): string {
 function draftOf(schema: JsonValue): Draft {
   const declared = isObject(schema) ? schema["$schema"] : undefined;
   if (declared === undefined) return "2020-12";
-  const known = /^https?:\/\/json-schema\.org\/(draft-0[67]|draft\/2019-09|draft\/2020-12)\/schema#?$/.exec(String(declared))?.[1];
+  const known = /^https?:\/\/json-schema\.org\/(draft-0[67]|draft\/2019-09|draft\/2020-12)\/schema#?$/.exec(
+    typeof declared === "string" ? declared : "",
+  )?.[1];
   if (known === undefined || known === "draft/2019-09") {
     throw new UnsupportedGrammarError(`the dialect ${JSON.stringify(declared)} isn't supported`, "$schema", "/$schema");
   }
@@ -181,12 +188,13 @@ function draftOf(schema: JsonValue): Draft {
 function measure(schema: JsonValue, fuel: Fuel): void {
   let level: JsonValue[] = [schema];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > DEPTH) throw new UnsupportedGrammarError(`the schema is nested more than ${DEPTH} deep`, "complexity", "");
+    if (depth > DEPTH)
+      throw new UnsupportedGrammarError(`the schema is nested more than ${DEPTH} deep`, "complexity", "");
     fuel.spend(level.length);
     const below: JsonValue[] = [];
     for (const value of level) {
       if (typeof value === "string") fuel.spend(value.length / 32);
-      if (typeof value === "object" && value !== null) for (const one of Object.values(value)) below.push(one as JsonValue);
+      if (typeof value === "object" && value !== null) for (const one of Object.values(value)) below.push(one);
     }
     level = below;
   }

@@ -73,7 +73,9 @@ function classes(
   const { pool, derivatives } = algebra.builder;
   const { terms, shapes } = algebra;
   if (patterns.length > MAX_PATTERNS) unsupported(at, "patternProperties", `has more than ${MAX_PATTERNS} patterns`);
-  let cut: { keys: Expression; term: Term; matched: boolean }[] = [{ keys: pool.anyText, term: terms.any, matched: false }];
+  let cut: { keys: Expression; term: Term; matched: boolean }[] = [
+    { keys: pool.anyText, term: terms.any, matched: false },
+  ];
   for (const { keys, term } of patterns) {
     cut = cut.flatMap((one) => [
       { keys: derivatives.intersect(one.keys, keys), term: terms.all(one.term, term), matched: true },

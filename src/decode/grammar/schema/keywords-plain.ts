@@ -16,7 +16,7 @@ export function readNumberKeywords(at: Location, schema: SchemaObject, integer: 
   const numberOf = (key: string): number | undefined => {
     const value = schema[key];
     if (value !== undefined && typeof value !== "number") malformed(at, key, "must be a number");
-    return value as number | undefined;
+    return value;
   };
   const multiple = numberOf("multipleOf");
   if (multiple !== undefined && !(multiple > 0)) malformed(at, "multipleOf", "must be greater than 0");
@@ -42,7 +42,11 @@ export function readStringKeywords(reading: SchemaReading, at: Location, schema:
   if (format !== undefined && reading.options.formats !== "annotate") {
     const regex = typeof format === "string" && Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
     if (regex === undefined) {
-      unsupported(at, "format", `is ${JSON.stringify(format)}, which isn't known; the option formats: "annotate" ignores it`);
+      unsupported(
+        at,
+        "format",
+        `is ${JSON.stringify(format)}, which isn't known; the option formats: "annotate" ignores it`,
+      );
     } else {
       strings = derivatives.intersect(strings, wholeRegex(pool, regex.pattern));
       if (regex.longest !== undefined) strings = pool.both([strings, pool.repeat(pool.anyChar, 0, regex.longest)]);
@@ -95,10 +99,15 @@ export function readArrayKeywords(reading: SchemaReading, at: Location, schema: 
 export function countOf(at: Location, schema: SchemaObject, keyword: string): number | undefined {
   const value = schema[keyword];
   if (value === undefined) return undefined;
-  if (typeof value !== "number" || value < 0 || !Number.isInteger(value)) malformed(at, keyword, "must be a whole number from 0 on");
+  if (typeof value !== "number" || value < 0 || !Number.isInteger(value))
+    malformed(at, keyword, "must be a whole number from 0 on");
   if (typeof value === "number" && value > LARGE) {
     if (keyword.startsWith("max")) return undefined;
-    throw new UnsupportedGrammarError(`"${keyword}" at ${at.path || "/"} is too large`, "complexity", `${at.path}/${keyword}`);
+    throw new UnsupportedGrammarError(
+      `"${keyword}" at ${at.path || "/"} is too large`,
+      "complexity",
+      `${at.path}/${keyword}`,
+    );
   }
-  return value as number;
+  return value;
 }

@@ -18,7 +18,8 @@ export function readSchema(reading: SchemaReading, at: Location): Forms {
   const { schema } = at;
   if (!isObject(schema)) return malformed(at, "", "a schema is an object or a boolean");
   const ref = schema["$ref"];
-  if (typeof ref === "string" && document.draft === "7") return algebra.forms(termAt(reading, document.resolve(at, ref)));
+  if (typeof ref === "string" && document.draft === "7")
+    return algebra.forms(termAt(reading, document.resolve(at, ref)));
   for (const key of DYNAMIC) if (schema[key] !== undefined) unsupported(at, key);
   const parts: Forms[] = [ownKeywords(reading, at, schema)];
   const both = (term: Term): void => {
@@ -63,7 +64,8 @@ function typesOf(at: Location, schema: SchemaObject): ReadonlySet<string> | unde
   const { type } = schema;
   if (type === undefined) return undefined;
   const types = Array.isArray(type) ? type : [type];
-  for (const one of types) if (typeof one !== "string" || !TYPES.includes(one)) malformed(at, "type", "has no such type");
+  for (const one of types)
+    if (typeof one !== "string" || !TYPES.includes(one)) malformed(at, "type", "has no such type");
   return new Set(types as readonly string[]);
 }
 
@@ -107,7 +109,10 @@ function dependencies(reading: SchemaReading, at: Location): readonly Term[] {
     if (map === undefined) continue;
     if (!isObject(map)) malformed(at, keyword, "must be an object");
     for (const [name, what] of Object.entries(map as SchemaObject)) {
-      const lacks = terms.forms({ ...algebra.all, objects: algebra.all.objects.map((any) => ({ ...any, names: new Map([[name, terms.none]]) })) });
+      const lacks = terms.forms({
+        ...algebra.all,
+        objects: algebra.all.objects.map((any) => ({ ...any, names: new Map([[name, terms.none]]) })),
+      });
       const names = Array.isArray(what) ? [name, ...what.map(String)] : [name];
       const then = Array.isArray(what) ? terms.any : childTerm(reading, at, keyword, name);
       if (then === terms.any && names.length === 1) continue;

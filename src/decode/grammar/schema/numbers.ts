@@ -48,7 +48,10 @@ export function intersectNumbers(a: readonly NumberPiece[], b: readonly NumberPi
 }
 
 export function complementNumbers(pieces: readonly NumberPiece[]): readonly NumberPiece[] {
-  return pieces.reduce<readonly NumberPiece[]>((left, piece) => intersectNumbers(left, complement(piece)), [ALL_NUMBERS]);
+  return pieces.reduce<readonly NumberPiece[]>(
+    (left, piece) => intersectNumbers(left, complement(piece)),
+    [ALL_NUMBERS],
+  );
 }
 
 function isAll(pieces: readonly NumberPiece[]): boolean {

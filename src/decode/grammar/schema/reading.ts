@@ -2,7 +2,14 @@
 import { UnsupportedGrammarError } from "../../../errors.ts";
 import type { SchemaOptions } from "../spec.ts";
 import type { SchemaAlgebra } from "./algebra.ts";
-import { escapePointer, isObject, isSchema, type Location, type SchemaDocument, type SchemaObject } from "./document.ts";
+import {
+  escapePointer,
+  isObject,
+  isSchema,
+  type Location,
+  type SchemaDocument,
+  type SchemaObject,
+} from "./document.ts";
 import type { Term } from "./terms.ts";
 
 export interface SchemaReading {

@@ -71,14 +71,16 @@ export class SchemaWriter {
       pool.lazy(`${id} ${first} ${states.keyOf(state)}`, () =>
         pool.alternatives([
           states.mayClose(state) ? pool.text("]") : pool.none,
-          ...states.moves(state).map((move) =>
-            pool.concat(
-              first ? pool.empty : pool.concat(pool.text(","), this.space),
-              item(move.item),
-              this.space,
-              after(move.next, false),
+          ...states
+            .moves(state)
+            .map((move) =>
+              pool.concat(
+                first ? pool.empty : pool.concat(pool.text(","), this.space),
+                item(move.item),
+                this.space,
+                after(move.next, false),
+              ),
             ),
-          ),
         ]),
       );
     return pool.concat(pool.text("["), this.space, after(states.start, true));
