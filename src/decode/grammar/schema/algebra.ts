@@ -30,8 +30,9 @@ import {
   objectKey,
   type ObjectShape,
   TRUE,
+  type Term,
 } from "./shapes.ts";
-import { type Term, Terms } from "./terms.ts";
+import { Terms } from "./terms.ts";
 
 /** Shapes of one type that a union may have. */
 const MAX_SHAPES = 200;

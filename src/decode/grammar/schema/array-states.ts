@@ -4,8 +4,8 @@
  * set.
  */
 import { UnsupportedGrammarError } from "../../../errors.ts";
-import { type ArrayShape, type Contains, itemAt } from "./shapes.ts";
-import type { Term, Terms } from "./terms.ts";
+import { type ArrayShape, type Contains, itemAt, type Term } from "./shapes.ts";
+import type { Terms } from "./terms.ts";
 
 /** What this file needs of algebra.ts. */
 export interface TermReader {

@@ -10,7 +10,7 @@ import { ArrayStates } from "./array-states.ts";
 import { type Location, SchemaDocument } from "./document.ts";
 import { readSchema } from "./keywords.ts";
 import { located, type SchemaReading, termAt } from "./reading.ts";
-import type { Term } from "./terms.ts";
+import type { Term } from "./shapes.ts";
 import { SchemaWriter } from "./writer.ts";
 
 export function compileSchema(builder: GrammarBuilder, schema: JsonValue, options: SchemaOptions): Expression {

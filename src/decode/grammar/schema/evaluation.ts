@@ -2,8 +2,7 @@
 import { utf8Bytes } from "../byte-string.ts";
 import type { Location, SchemaObject } from "./document.ts";
 import { childTerm, type SchemaReading } from "./reading.ts";
-import { type ArrayShape, type Forms, itemAt, type ObjectShape } from "./shapes.ts";
-import type { Term } from "./terms.ts";
+import { type ArrayShape, type Forms, itemAt, type ObjectShape, type Term } from "./shapes.ts";
 
 export function unevaluated(reading: SchemaReading, at: Location, forms: Forms): Forms {
   const schema = at.schema as SchemaObject;

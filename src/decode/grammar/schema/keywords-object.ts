@@ -5,8 +5,7 @@ import { foundRegex } from "../regex.ts";
 import { escapePointer, isObject, type Location, type SchemaObject } from "./document.ts";
 import { childTerm, malformed, type SchemaReading, unsupported } from "./reading.ts";
 import { countOf } from "./keywords-plain.ts";
-import type { EvaluatedKeys, KeyClass, ObjectShape } from "./shapes.ts";
-import type { Term } from "./terms.ts";
+import type { EvaluatedKeys, KeyClass, ObjectShape, Term } from "./shapes.ts";
 
 /** Patterns of one object that say something: each may double the classes of keys. */
 const MAX_PATTERNS = 8;

@@ -7,8 +7,7 @@ import { unevaluated } from "./evaluation.ts";
 import { readObjectKeywords } from "./keywords-object.ts";
 import { readArrayKeywords, readNumberKeywords, readStringKeywords } from "./keywords-plain.ts";
 import { childTerm, childTerms, located, malformed, type SchemaReading, termAt, unsupported } from "./reading.ts";
-import { FALSE, type Forms, NULL, TRUE } from "./shapes.ts";
-import type { Term } from "./terms.ts";
+import { FALSE, type Forms, NULL, TRUE, type Term } from "./shapes.ts";
 
 const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"];
 const DYNAMIC = ["$dynamicRef", "$recursiveRef"];

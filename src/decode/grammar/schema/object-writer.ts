@@ -7,8 +7,7 @@ import { type ByteString, toText, utf8Bytes } from "../byte-string.ts";
 import type { Derivatives } from "../derivative.ts";
 import type { Expression, ExpressionPool, TextSink } from "../expression.ts";
 import type { WrittenObject } from "./shape-algebra.ts";
-import type { KeyClass } from "./shapes.ts";
-import type { Term } from "./terms.ts";
+import type { KeyClass, Term } from "./shapes.ts";
 
 /** What this file needs of writer.ts. */
 export interface ValueWriter {

@@ -10,7 +10,7 @@ import {
   type SchemaDocument,
   type SchemaObject,
 } from "./document.ts";
-import type { Term } from "./terms.ts";
+import type { Term } from "./shapes.ts";
 
 export interface SchemaReading {
   readonly algebra: SchemaAlgebra;

@@ -11,8 +11,9 @@ import {
   NO_ITEMS,
   NO_KEYS,
   type ObjectShape,
+  type Term,
 } from "./shapes.ts";
-import type { Term, Terms } from "./terms.ts";
+import type { Terms } from "./terms.ts";
 
 /** Finite classes of keys up to this size are written out as names. */
 const SMALL_CLASS = 64;

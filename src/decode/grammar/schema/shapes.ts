@@ -3,8 +3,22 @@
  * Members and items stay terms (terms.ts), which are brought to their own normal form when they are reached.
  */
 import type { Expression } from "../expression.ts";
+import type { JsonValue } from "../spec.ts";
+import type { Location } from "./document.ts";
 import type { NumberPiece } from "./numbers.ts";
-import type { Term } from "./terms.ts";
+
+/** A schema, or a combination of schemas; equal ones are one object (terms.ts). */
+export type TermKind =
+  | { readonly kind: "any" | "none" }
+  | { readonly kind: "schema"; readonly at: Location }
+  /** Equal to a value (`const`). */
+  | { readonly kind: "value"; readonly value: JsonValue }
+  | { readonly kind: "all" | "some"; readonly list: readonly Term[] }
+  | { readonly kind: "not"; readonly of: Term }
+  /** Given by its normal form. */
+  | { readonly kind: "forms"; readonly forms: Forms };
+
+export type Term = { readonly id: number } & TermKind;
 
 /** Bits of `Forms.literals`. */
 export const NULL = 1;

@@ -4,19 +4,7 @@
  */
 import type { JsonValue } from "../spec.ts";
 import type { Location } from "./document.ts";
-import type { Forms } from "./shapes.ts";
-
-type TermKind =
-  | { readonly kind: "any" | "none" }
-  | { readonly kind: "schema"; readonly at: Location }
-  /** Equal to a value (`const`). */
-  | { readonly kind: "value"; readonly value: JsonValue }
-  | { readonly kind: "all" | "some"; readonly list: readonly Term[] }
-  | { readonly kind: "not"; readonly of: Term }
-  /** Given by its normal form. */
-  | { readonly kind: "forms"; readonly forms: Forms };
-
-export type Term = { readonly id: number } & TermKind;
+import type { Forms, Term, TermKind } from "./shapes.ts";
 
 export class Terms {
   readonly any: Term = { id: 0, kind: "any" };

@@ -8,8 +8,7 @@ import type { SchemaOptions } from "../spec.ts";
 import type { SchemaAlgebra } from "./algebra.ts";
 import { type ArrayState, ArrayStates } from "./array-states.ts";
 import { ObjectWriter } from "./object-writer.ts";
-import { type ArrayShape, FALSE, NULL, TRUE } from "./shapes.ts";
-import type { Term } from "./terms.ts";
+import { type ArrayShape, FALSE, NULL, TRUE, type Term } from "./shapes.ts";
 
 export class SchemaWriter {
   readonly algebra: SchemaAlgebra;
