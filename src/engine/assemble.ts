@@ -2,16 +2,18 @@
  * From an open artifact and a backend to a model that answers: graph, memory, weights, program, engine, in that
  * order, and back in the opposite order when something on the way fails.
  */
-import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { GenerationDefaults, ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
+import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { compileOptions, Engine } from "./engine.ts";
+import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
@@ -80,7 +82,8 @@ export async function assemble(
     };
     const ahead = depth * limits.stepTokens + 2 * maxDraft;
     const groups = groupStates([graph], kv);
-    const memory = planMemory(backend, groups, { context, ahead, kvBytes: options.kvBytes });
+    const positions = context + 2 * maxDraft;
+    const memory = planMemory(backend, groups, { context: positions, ahead, kvBytes: options.kvBytes });
     const tokenizer = createTokenizer(artifact.tokenizer);
     const template =
       artifact.chatTemplate === undefined ? undefined : createChatTemplate(artifact.chatTemplate, special(tokenizer));
@@ -125,6 +128,7 @@ export async function assemble(
         vocabSize: graph.vocabSize,
         policy: options.policy ?? new FirstCome(),
         drafter,
+        grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
         prefixCache: options.prefixCache ?? true,
       }),
       release,
@@ -152,5 +156,15 @@ function special(tokenizer: Tokenizer): { bos?: string; eos?: string } {
   return {
     ...(bosId === undefined ? {} : { bos: tokenizer.tokenText(bosId) }),
     ...(eosId === undefined ? {} : { eos: tokenizer.tokenText(eosId) }),
+  };
+}
+
+/** What grammars must know of the vocabulary. The model may have rows for tokens that the tokenizer lacks: they are no text. */
+function tokenTable(tokenizer: Tokenizer, { eosTokenIds = [] }: GenerationDefaults, vocabSize: number): TokenTable {
+  return {
+    vocabSize,
+    stopIds: new Set([...tokenizer.stopIds, ...eosTokenIds].filter((id) => id < vocabSize)),
+    tokenBytes: (id) => (id < tokenizer.vocabSize ? tokenizer.tokenBytes(id) : new Uint8Array()),
+    isSpecial: (id) => id >= tokenizer.vocabSize || tokenizer.isSpecial(id),
   };
 }

@@ -3,6 +3,7 @@
  * another Millrace over HTTP can stand behind it just as well, so work and events are plain data.
  */
 import type { SamplerParams } from "../backend/contract.ts";
+import type { GrammarSpec } from "../decode/grammar/spec.ts";
 
 /** What is wanted of token ids: answers to them, what the model makes of them, or both. */
 export interface Work {
@@ -23,6 +24,8 @@ export interface GenerateWish {
   readonly maxTokens: number;
   readonly samplers: readonly SamplerParams[];
   readonly stopIds: Int32Array;
+  /** What the answers' text must satisfy. */
+  readonly grammar?: GrammarSpec;
   /** Alternatives to report with each token. */
   readonly topLogprobs: number;
 }

@@ -18,10 +18,12 @@ import {
   type WorkEvent,
   type WorkHandle,
 } from "./client.ts";
+import type { Grammars } from "./grammars.ts";
 import type { Policy } from "./policies/policy.ts";
 import { EngineRequest, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
+import { isLive } from "./share.ts";
 import { Generate } from "./work/generate.ts";
 import { Prefill } from "./work/prefill.ts";
 import { Score } from "./work/score.ts";
@@ -33,6 +35,8 @@ export interface EngineParts {
   readonly policy: Policy;
   readonly drafter?: Drafter | undefined;
   readonly prefixCache: boolean;
+  /** Absent: no request can have a grammar. */
+  readonly grammars?: Grammars | undefined;
 }
 
 interface InFlight {
@@ -47,6 +51,7 @@ export class Engine implements EngineClient {
   readonly #memory: readonly GroupMemory[];
   readonly #depth: number;
   readonly #vocabSize: number;
+  readonly #grammars: Grammars | undefined;
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
   readonly #pins = new Set<() => void>();
@@ -56,11 +61,12 @@ export class Engine implements EngineClient {
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, vocabSize, policy, drafter, prefixCache }: EngineParts) {
+  constructor({ program, limits, vocabSize, policy, drafter, prefixCache, grammars }: EngineParts) {
     const { groups, blocks } = program.pool;
     this.#program = program;
     this.#depth = limits.depth;
     this.#vocabSize = vocabSize;
+    this.#grammars = grammars;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + 2 * limits.maxDraft;
     const plan = new StepPlanBuffer({ ...compileOptions(limits, groups.length), groups: groups.length, context });
@@ -75,8 +81,9 @@ export class Engine implements EngineClient {
         request.failure = asError(error);
       }
     };
-    const request: EngineRequest = new EngineRequest(work, tell, this.#kindsOf(work));
+    let request = new EngineRequest(work, tell, []);
     try {
+      request = new EngineRequest(work, tell, this.#kindsOf(work));
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
       this.#scheduler.add(request);
@@ -139,7 +146,13 @@ export class Engine implements EngineClient {
   #kindsOf({ generate, score, prefill }: Work): WorkKind[] {
     const kinds: WorkKind[] = [];
     if (score !== undefined) kinds.push(new Score(score, OUTPUTS.indexOf("logits"), this.#vocabSize));
-    if (generate !== undefined) kinds.push(new Generate(generate));
+    if (generate !== undefined) {
+      const { grammar } = generate;
+      if (grammar !== undefined && this.#grammars === undefined) {
+        throw new RequestError("this engine has no vocabulary to apply a grammar to");
+      }
+      kinds.push(new Generate(generate, grammar && this.#grammars?.get(grammar)));
+    }
     if (prefill !== undefined) kinds.push(new Prefill());
     return kinds;
   }
@@ -165,6 +178,7 @@ export class Engine implements EngineClient {
       const record = { ...oldest.record, preempted: flight.preempted, ms: performance.now() - oldest.began };
       for (const watcher of this.#watchers) queueMicrotask(() => watcher(record));
       this.#cancelDead();
+      this.#deliverMasks();
     }
     this.#loop = undefined;
   }
@@ -180,7 +194,28 @@ export class Engine implements EngineClient {
     // Met in #run when its turn comes; until then nobody waits for it.
     handle.result.catch(() => undefined);
     this.#inFlight.push({ handle, record: { id, sequences, tokens, samples }, began });
+    this.#deliverMasks();
     return true;
+  }
+
+  /** Makes the masks of the oldest step in flight: all that they depend on has been taken in. */
+  #deliverMasks(): void {
+    const flight = this.#scheduler.flights.oldest;
+    const handle = this.#inFlight[0]?.handle;
+    if (flight === undefined || handle === undefined || flight.isMasked) return;
+    flight.isMasked = true;
+    for (const share of flight.shares) {
+      const { request } = share.sequence;
+      for (const wish of share.asked.flatMap(({ masks = [] }) => masks)) {
+        let mask: Uint32Array | "drop" = "drop";
+        try {
+          if (isLive(share) && request.failure === undefined) mask = wish.make();
+        } catch (error) {
+          request.failure = asError(error);
+        }
+        handle.mask(wish.sample, mask);
+      }
+    }
   }
 
   /** There is work, none of it can go on, and nothing is in flight that could change that: the first one is refused. */

@@ -8,6 +8,10 @@ export class Flights {
   readonly #steps: Flight[] = [];
   #leaving: { readonly until: number; readonly release: () => void }[] = [];
 
+  get oldest(): Flight | undefined {
+    return this.#steps[0];
+  }
+
   /** Whether nobody waits for the oldest step any more. */
   get isOldestDead(): boolean {
     return this.#steps[0]?.shares.every((share) => !isLive(share)) ?? false;

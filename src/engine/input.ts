@@ -4,6 +4,7 @@
  */
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
+import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
 import { RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
 import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
@@ -24,6 +25,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly logprobs?: number;
   /** Report the log-probability of each token of the prompt but the first, and this many alternatives (0 to 20). */
   readonly promptLogprobs?: number;
+  /** What the answer's text must satisfy, from its first token on. */
+  readonly grammar?: GrammarSpec;
+  /** A JSON Schema (2020-12, or draft 7): short for `grammar: { schema }`. */
+  readonly schema?: JsonValue;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -134,6 +139,10 @@ export class InputProcessor {
       ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
       : this.#stopIds;
     const sampling = resolveSampling(options, this.#parts.defaults, stopIds, this.#parts.vocabSize);
+    if (options.grammar !== undefined && options.schema !== undefined) {
+      throw new RequestError("schema is short for grammar: { schema }; give one of them");
+    }
+    const grammar = options.schema === undefined ? options.grammar : { schema: options.schema };
     const topLogprobs = checkTopLogprobs("logprobs", options.logprobs ?? 0);
     return {
       work: {
@@ -143,6 +152,7 @@ export class InputProcessor {
           samplers: Array.from({ length: n }, (_, sampleIndex) => ({ ...sampling, sampleIndex })),
           stopIds: Int32Array.from(stopIds),
           topLogprobs,
+          ...(grammar && { grammar }),
         },
         ...(options.promptLogprobs !== undefined && {
           score: { want: "logprobs", topLogprobs: checkTopLogprobs("promptLogprobs", options.promptLogprobs) },

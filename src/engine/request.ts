@@ -125,8 +125,22 @@ export interface WorkKind {
   outputs(sequence: Sequence, count: number): number;
   /** Rows from the beginning that need not be computed, where the prefix tree has them. */
   skippable(sequence: Sequence): number;
-  /** Asks for outputs; gives what takes them in, or undefined where it wants nothing of these rows. */
-  ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined;
+  /** Asks for outputs; undefined where it wants nothing of these rows. */
+  ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined;
+}
+
+/** What a kind of work has asked of a step. */
+export interface Asked {
+  /** Takes in the outputs. */
+  take(result: StepResult): Taken;
+  /** Masks of its samples: made when every earlier step has been taken in, while this one runs. */
+  readonly masks?: readonly MaskWish[];
+}
+
+export interface MaskWish {
+  readonly sample: number;
+  /** The allowed tokens, one bit each; "drop": nobody wants the sample any more. */
+  make(): Uint32Array | "drop";
 }
 
 /** Which nodes of the draft, from the root down, turned out to be the sequence's next tokens. */

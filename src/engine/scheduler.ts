@@ -77,7 +77,7 @@ export class Scheduler implements SchedulerView {
     if (shares.length === 0) return undefined;
     for (const slot of this.residents.takeClosing()) this.#plan.addClose(slot);
     this.#lastStep = this.#plan.id = id;
-    this.flights.push({ id, shares, preempted: this.#preempted });
+    this.flights.push({ id, shares, preempted: this.#preempted, isMasked: false });
     return this.#plan;
   }
 

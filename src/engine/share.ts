@@ -10,7 +10,7 @@ import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
 import type { Policy } from "./policies/policy.ts";
-import type { Sequence, Taken } from "./request.ts";
+import type { Asked, Sequence, Taken } from "./request.ts";
 
 export interface SchedulerOptions {
   readonly policy: Policy;
@@ -30,8 +30,8 @@ export interface Share {
   readonly first: number;
   readonly count: number;
   readonly draft: PlacedDraft | undefined;
-  /** What takes in the outputs, one for each kind of work that asked for some. */
-  readonly takers: readonly ((result: StepResult) => Taken)[];
+  /** What each kind of work has asked for. */
+  readonly asked: readonly Asked[];
   readonly ops: MemoryOps;
 }
 
@@ -40,6 +40,8 @@ export interface Flight {
   readonly id: number;
   readonly shares: Share[];
   readonly preempted: number;
+  /** Its masks have been delivered. */
+  isMasked: boolean;
 }
 
 /** Whether somebody still waits for a share's result. */
@@ -67,23 +69,23 @@ export function addShare(
   const ops = state.takeOps();
   for (const copy of ops.copies) plan.addCopy(...copy);
   for (const move of ops.moves) plan.addMove(...move);
-  const takers: Share["takers"][number][] = [];
+  const asked: Asked[] = [];
   for (const kind of request.kinds) {
-    const take = kind.ask({ step, sequence, first, count, row, draft: draft?.tree }, plan);
-    if (take !== undefined) takers.push(take);
+    const asks = kind.ask({ step, sequence, first, count, row, draft: draft?.tree }, plan);
+    if (asks !== undefined) asked.push(asks);
   }
   sequence.planned = first + count;
   sequence.lastStep = step;
   sequence.isDrafted = draft !== undefined;
-  return { sequence, state, first, count, draft, takers, ops };
+  return { sequence, state, first, count, draft, asked, ops };
 }
 
 /** Takes in what a step gave; true where the sequence has ended, and nobody needs its memory any more. */
-export function settleShare({ sequence, state, first, count, draft, takers }: Share, result: StepResult): boolean {
+export function settleShare({ sequence, state, first, count, draft, asked }: Share, result: StepResult): boolean {
   sequence.computed = sequence.stored = first + count;
   let taken: Taken = [];
-  for (const take of takers) {
-    const nodes = take(result);
+  for (const one of asked) {
+    const nodes = one.take(result);
     if (nodes.length > 0) taken = nodes;
   }
   // Whoever was told may have left.

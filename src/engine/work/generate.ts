@@ -1,23 +1,28 @@
 /**
  * Answers to a prompt. At an answer's last token, and at each node of a draft that may follow it, a sample is drawn; the
  * answer goes on along the nodes that equal the samples, so a plain step is a draft without nodes. The prompt's last row
- * is sampled once for each of the n answers.
+ * is sampled once for each of the n answers. Under a grammar every sample has a mask, a node's by the path to it.
  */
 import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
+import type { GrammarState, TokenGrammar } from "../../decode/grammar/grammar.ts";
 import { pathTo, verify } from "../../decode/speculative/draft-tree.ts";
 import { ModelError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
-import type { Rows, Sequence, Taken, WorkKind } from "../request.ts";
+import type { Asked, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
 const NONE: Taken = [];
 
 export class Generate implements WorkKind {
   readonly #wish: GenerateWish;
   readonly #stopIds: ReadonlySet<number>;
+  readonly #grammar: TokenGrammar | undefined;
+  /** For each answer. */
+  readonly #states: (GrammarState | undefined)[] = [];
 
-  constructor(wish: GenerateWish) {
+  constructor(wish: GenerateWish, grammar: TokenGrammar | undefined) {
     this.#wish = wish;
+    this.#grammar = grammar;
     this.#stopIds = new Set(wish.stopIds);
   }
 
@@ -29,15 +34,16 @@ export class Generate implements WorkKind {
     return length - 1;
   }
 
-  ask(rows: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
+  ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined {
     const { sequence, step, draft } = rows;
     const end = rows.first + rows.count;
     const answers = answersAt(sequence, end);
     if (answers.length === 0) return undefined;
     const row = rows.row + rows.count - 1;
+    const masks: MaskWish[] = [];
     const samples = answers.map((answer) => {
       this.#count(answer, plan);
-      const sample = plan.addSample(row, answer.slot, this.#wish.topLogprobs);
+      const sample = this.#sample(answer, row, [], plan, masks);
       answer.coming.push({ step, sample });
       return { answer, sample };
     });
@@ -45,19 +51,47 @@ export class Generate implements WorkKind {
       const [root] = samples;
       invariant(root !== undefined && samples.length === 1, "a draft where answers still share a prompt");
       for (const node of draft.tokens.keys()) {
-        plan.addSample(row + 1 + node, sequence.slot, this.#wish.topLogprobs);
-        for (const before of pathTo(draft, node)) plan.addCounted(row + 1 + before);
+        const path = pathTo(draft, node);
+        this.#sample(
+          sequence,
+          row + 1 + node,
+          path.map((before) => draft.tokens[before] ?? -1),
+          plan,
+          masks,
+        );
+        for (const before of path) plan.addCounted(row + 1 + before);
       }
-      return (result) => {
+      const take = (result: StepResult): Taken => {
         const path = verify(draft, (node) => result.sampleIds[root.sample + 1 + node] ?? NOT_FINITE);
         const taken = this.#take(sequence, [root.sample, ...path.map((node) => root.sample + 1 + node)], result);
-        return path.slice(0, taken - 1);
+        return path.slice(0, Math.max(0, taken - 1));
       };
+      return { take, masks };
     }
-    return (result) => {
+    const take = (result: StepResult): Taken => {
       for (const { answer, sample } of samples) if (!answer.finished) this.#take(answer, [sample], result);
       return NONE;
     };
+    return { take, masks };
+  }
+
+  /** A sample of an answer, behind some drafted tokens, and the wish for its mask. */
+  #sample(answer: Sequence, row: number, drafted: readonly number[], plan: StepPlanBuffer, masks: MaskWish[]): number {
+    const grammar = this.#grammar;
+    const sample = plan.addSample(row, answer.slot, this.#wish.topLogprobs, grammar !== undefined);
+    if (grammar === undefined) return sample;
+    const make = (): Uint32Array | "drop" => {
+      let state: GrammarState | undefined = this.#stateOf(answer, grammar);
+      for (const token of drafted) state &&= grammar.advance(state, token);
+      return answer.finished || state === undefined ? "drop" : grammar.mask(state);
+    };
+    masks.push({ sample, make });
+    return sample;
+  }
+
+  /** Where the answer's known tokens stand in the grammar. */
+  #stateOf(answer: Sequence, grammar: TokenGrammar): GrammarState {
+    return this.#states[answer.index] ?? grammar.start;
   }
 
   /** Sees to it that the answer's sampler slot is open and counts its tokens, the last one included. */
@@ -101,6 +135,9 @@ export class Generate implements WorkKind {
       answer.tokens[answer.length] = id;
       answer.length += 1;
       tokens.push(scored(id, result.sampleLogprobs, result.topIds, result.topLogprobs, sample, this.#wish.topLogprobs));
+      if (this.#grammar !== undefined) {
+        this.#states[answer.index] = this.#grammar.advance(this.#stateOf(answer, this.#grammar), id);
+      }
       if (this.#stopIds.has(id)) finish = "stop";
       else if (answer.length === request.capacity) finish = "length";
       if (finish !== undefined) break;

@@ -5,7 +5,7 @@
 import type { StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
 import type { ScoreWish } from "../client.ts";
-import type { Rows, Sequence, Taken, WorkKind } from "../request.ts";
+import type { Asked, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 import { scored } from "./generate.ts";
 
 const NONE: Taken = [];
@@ -31,7 +31,7 @@ export class Score implements WorkKind {
     return request.scored;
   }
 
-  ask({ sequence, first, count, row }: Rows, plan: StepPlanBuffer): ((result: StepResult) => Taken) | undefined {
+  ask({ sequence, first, count, row }: Rows, plan: StepPlanBuffer): Asked | undefined {
     const { request, tokens } = sequence;
     const { begin, end } = this.#wanted(sequence, first, count);
     if (begin >= end) return undefined;
@@ -44,7 +44,7 @@ export class Score implements WorkKind {
           : plan.addLogprob(inStep, tokens[i + 1] ?? -1, this.#wish.topLogprobs),
       );
     }
-    return (result) => {
+    const take = (result: StepResult): Taken => {
       request.scored = end;
       if (this.#wish.want === "logits") {
         const all = result.outputs[this.#output] ?? new Float32Array();
@@ -59,6 +59,7 @@ export class Score implements WorkKind {
       }
       return NONE;
     };
+    return { take };
   }
 
   /** Which of the tokens first … first + count − 1 have an output that was not told yet. */

@@ -1,0 +1,89 @@
+/** Answers under a grammar: valid, and the same however they are batched, drafted and overlapped. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import type { GrammarSpec } from "../src/decode/grammar/spec.ts";
+import { compileGrammar } from "../src/decode/grammar/compile.ts";
+import { assemble, type AssembleOptions } from "../src/engine/assemble.ts";
+import type { Llm } from "../src/engine/llm.ts";
+import { UnsupportedGrammarError } from "../src/errors.ts";
+import { borrowed, openBackends } from "./support/backends.ts";
+import { Random } from "./support/random.ts";
+import { tinyModel } from "./support/tiny-models.ts";
+import { Guesser } from "./support/whimsical.ts";
+
+const backends = await openBackends();
+after(async () => {
+  for (const backend of backends) await backend.close();
+});
+
+const SPECS: readonly GrammarSpec[] = [
+  { choice: ["yes", "no", "maybe not"] },
+  { regex: "[a-z]{2,6}( [0-9]{1,3})?" },
+  {
+    schema: {
+      type: "object",
+      properties: { name: { enum: ["Ada", "Grace"] }, age: { type: "integer", minimum: 0, maximum: 120 } },
+      required: ["name", "age"],
+      additionalProperties: false,
+    },
+  },
+];
+
+for (const backend of backends) {
+  const load = (options: AssembleOptions = {}): Promise<Llm> =>
+    assemble(tinyModel("llama", "Q8_0", 7), borrowed(backend), { context: 128, maxSequences: 8, ...options });
+
+  test(`${backend.name}: an answer satisfies its grammar, however it is computed`, async () => {
+    await using plain = await load({ depth: 1, prefixCache: false });
+    const jobs = SPECS.flatMap((grammar, g) =>
+      [0, 1.5].map((temperature) => ({
+        grammar,
+        options: { grammar, temperature, maxTokens: 60, seed: 10 + g, n: temperature > 0 ? 3 : 1, logprobs: 2 },
+      })),
+    );
+    const alone = [];
+    for (const { options } of jobs) alone.push(await plain.generate([5, 6, 7], options));
+    for (const [j, { choices }] of alone.entries()) {
+      for (const { text, finishReason } of choices) {
+        const grammar = jobs[j]?.grammar ?? { choice: [] };
+        if (finishReason === "stop")
+          assert.ok(compileGrammar(grammar).accepts(text), `${JSON.stringify(grammar)}: ${text}`);
+      }
+    }
+    const finished = alone.flatMap(({ choices }) => choices).filter(({ finishReason }) => finishReason === "stop");
+    assert.ok(finished.length >= 9, `${finished.length} of 12 answers finished`);
+    const known = alone.flatMap(({ choices, promptTokens }) =>
+      choices.map(({ tokens }) => [...promptTokens, ...tokens]),
+    );
+    const drafter = new Guesser(new Random(3), known, 512);
+    for (const options of [{}, { stepTokens: 2, depth: 2 }, { drafter }] as const) {
+      await using llm = await load(options);
+      const free = llm.generate([9, 9], { maxTokens: 30, seed: 1, temperature: 1 });
+      const together = await Promise.all(jobs.map((job) => llm.generate([5, 6, 7], job.options)));
+      for (const [j, { choices }] of together.entries()) assert.deepEqual(choices, alone[j]?.choices, `job ${j}`);
+      assert.deepEqual(
+        (await free).tokens,
+        (await plain.generate([9, 9], { maxTokens: 30, seed: 1, temperature: 1 })).tokens,
+      );
+      assert.equal(llm.stats().blocks[0]?.used, 0);
+    }
+    assert.ok(drafter.nodes > 50);
+  });
+
+  test(`${backend.name}: what can't be enforced is refused, and an answer that can't go on fails alone`, async () => {
+    await using llm = await load();
+    await assert.rejects(
+      llm.generate([1], { schema: { type: "array", items: { type: "string" }, uniqueItems: true } }),
+      UnsupportedGrammarError,
+    );
+    await assert.rejects(llm.generate([1], { grammar: { regex: "(?=a)b" } }), UnsupportedGrammarError);
+    await assert.rejects(llm.generate([1], { grammar: { choice: ["a"] }, schema: {} }), /give one of them/);
+    const fine = llm.generate([1], { maxTokens: 5, temperature: 0 });
+    const bias = Object.fromEntries(Array.from({ length: 512 }, (_, id) => [id, -Infinity]));
+    await assert.rejects(
+      llm.generate([1], { grammar: { choice: ["a"] }, logitBias: bias }),
+      /every token is forbidden/,
+    );
+    assert.equal((await fine).tokens.length, 5);
+  });
+}
