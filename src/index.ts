@@ -3,6 +3,9 @@
  * take and give. Nothing else is exported.
  */
 export type { KvType } from "./backend/contract.ts";
+export { compileGrammar } from "./decode/grammar/compile.ts";
+export type { Grammar, GrammarState } from "./decode/grammar/grammar.ts";
+export type { GrammarSpec, JsonValue, SchemaOptions } from "./decode/grammar/spec.ts";
 export type { SamplingOptions } from "./decode/sampling.ts";
 export type { EngineStats, FinishReason, Pin, StepRecord } from "./engine/client.ts";
 export type {
@@ -33,4 +36,5 @@ export {
   NetworkError,
   RequestError,
   UnsupportedError,
+  UnsupportedGrammarError,
 } from "./errors.ts";

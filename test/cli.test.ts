@@ -186,3 +186,28 @@ test(
     assert.match((await outcome(list)).stdout, /^\(built in\) .*brook-q8_0\.gguf$/m);
   },
 );
+
+test("run: an answer is held to a choice, an expression or a schema", { timeout: 120_000 }, async () => {
+  const ask = async (...args: string[]): Promise<Outcome> => {
+    const child = startMillrace("run", "--model", BUILTIN, "--seed", "1", ...args);
+    child.stdin.end();
+    return outcome(child);
+  };
+  assert.match((await ask("--choice", "red,green", "What colour is grass?")).stdout, /^(red|green)\n$/);
+  assert.match((await ask("--regex", "[0-9]{2}", "A number?")).stdout, /^[0-9]{2}\n$/);
+  const folder = await mkdtemp(join(tmpdir(), "millrace-"));
+  try {
+    const file = join(folder, "schema.json");
+    await writeFile(
+      file,
+      '{"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false}',
+    );
+    assert.match((await ask("--schema", file, "Is all well?")).stdout, /^\{"ok":(true|false)\}\n$/);
+    await writeFile(file, "{");
+    const { code, stderr } = await ask("--schema", file, "x");
+    assert.equal(code, 2);
+    assert.match(stderr, /schema\.json is not JSON/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

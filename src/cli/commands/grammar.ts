@@ -1,25 +1,16 @@
 /** `millrace grammar`: does a text satisfy a grammar, and is the grammar supported at all? */
-import { readFile } from "node:fs/promises";
 import process from "node:process";
 
 import { compileGrammar } from "../../decode/grammar/compile.ts";
-import type { GrammarSpec, JsonValue, SchemaOptions } from "../../decode/grammar/spec.ts";
+import type { GrammarSpec, SchemaOptions } from "../../decode/grammar/spec.ts";
 import { RequestError, UnsupportedGrammarError } from "../../errors.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
-import { choiceFlag, switchFlag, textFlag, type Values } from "../flags.ts";
+import { choiceFlag, switchFlag, type Values } from "../flags.ts";
+import { GRAMMAR, readGrammar } from "../grammar-flags.ts";
 import { inputText } from "../input-text.ts";
 
-const GRAMMAR = {
-  title: "Grammar (one of these)",
-  flags: {
-    schema: textFlag("FILE", "a JSON Schema, drafts 2020-12 and 7"),
-    regex: textFlag("PATTERN", "a JavaScript regular expression, matched from end to end"),
-    gbnf: textFlag("FILE", "a GBNF grammar, as llama.cpp writes it"),
-    lark: textFlag("FILE", "a Lark grammar"),
-  },
-};
 const SCHEMA = {
   title: "How a schema is read",
   flags: {
@@ -73,13 +64,9 @@ export const grammar = defineCommand({
 });
 
 async function readSpec(values: Values<typeof flags>): Promise<GrammarSpec> {
-  const { schema, regex, gbnf, lark } = values;
-  if ([schema, regex, gbnf, lark].filter((one) => one !== undefined).length !== 1) {
-    throw new UsageError("one of --schema, --regex, --gbnf and --lark is needed");
-  }
-  if (regex !== undefined) return { regex };
-  if (gbnf !== undefined) return { gbnf: await readFile(gbnf, "utf8") };
-  if (lark !== undefined) return { lark: await readFile(lark, "utf8") };
+  const spec = await readGrammar(values);
+  if (spec === undefined) throw new UsageError("one of --schema, --regex, --choice and --grammar is needed");
+  if (!("schema" in spec)) return spec;
   const options: SchemaOptions = {
     whitespace: values.whitespace,
     keyOrder: values["key-order"],
@@ -87,13 +74,5 @@ async function readSpec(values: Values<typeof flags>): Promise<GrammarSpec> {
     oneOf: values["one-of"],
     strict: values.strict,
   };
-  return { schema: parseSchema(await readFile(schema ?? "", "utf8"), schema ?? ""), ...options };
-}
-
-function parseSchema(text: string, file: string): JsonValue {
-  try {
-    return JSON.parse(text) as JsonValue;
-  } catch (error) {
-    throw new UsageError(`${file} is no JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  return { ...spec, ...options };
 }

@@ -4,6 +4,7 @@ import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
+import { GRAMMAR, readGrammar } from "../grammar-flags.ts";
 import { inputText } from "../input-text.ts";
 import { loadModel } from "../session.ts";
 
@@ -16,11 +17,12 @@ export const run = defineCommand({
   about:
     "Answers PROMPT, or what stands on standard input, and prints the answer as it comes. The prompt is put into the " +
     "model's chat template, or with --raw taken as it is. Numbers about speed go to stderr.",
-  groups: [MODEL, SAMPLING, OUTPUT],
-  flags: { ...MODEL.flags, ...SAMPLING.flags, ...OUTPUT.flags },
+  groups: [MODEL, SAMPLING, GRAMMAR, OUTPUT],
+  flags: { ...MODEL.flags, ...SAMPLING.flags, ...GRAMMAR.flags, ...OUTPUT.flags },
   examples: [
     'millrace run "Name three rivers."',
     "millrace run --model hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --temperature 0 < question.txt",
+    'millrace run --choice yes,no "Is Paris in France?"',
     'millrace run --raw "Once upon a time" --max-tokens 64 --json',
   ],
   async run({ values, words, terminal }) {
@@ -31,8 +33,9 @@ export const run = defineCommand({
     const prompt = values.raw ? given : given.replace(/\r?\n$/, "");
     if (prompt === "") throw new UsageError("the prompt is empty");
 
+    const grammar = await readGrammar(values);
     await using llm = await loadModel(values, terminal);
-    const options = { ...generateOptions(values), signal: terminal.signal };
+    const options = { ...generateOptions(values), ...(grammar && { grammar }), signal: terminal.signal };
     const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
     const answer = values.raw
       ? llm.generate(prompt, options)
