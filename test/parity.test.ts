@@ -47,6 +47,8 @@ for (const family of parityFamilies()) {
 
 /** What a fixture's config says and GGUF can't, as GGUF's readers take it. */
 const GGUF_DEFAULTS: Readonly<Record<string, MetaObject>> = {
+  mistral: { sliding_window: null },
+  starcoder2: { sliding_window: null },
   qwen2: { use_sliding_window: false },
   cohere2: { layer_types: ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"] },
   olmo3: { layer_types: ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"] },

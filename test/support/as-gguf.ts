@@ -338,6 +338,9 @@ function transposed({ shape, values }: Values): Values {
   return { shape: [n, k], values: out };
 }
 
+/** For the others the converter writes no window, and llama.cpp has none. */
+const WINDOWED: ReadonlySet<string> = new Set(["cohere2", "exaone4", "gemma2", "gemma3", "olmo2", "phi3"]);
+
 function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => number, sizes: Sizes): MetaObject {
   const width = number("hidden_size", "n_embd");
   const layers = number("num_hidden_layers", "n_layer");
@@ -354,8 +357,7 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
     "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
     context_length: number("max_position_embeddings", "n_positions"),
-    // The converter writes no window for families that can switch it off.
-    "attention.sliding_window": arch.startsWith("qwen") ? 0 : number("sliding_window"),
+    "attention.sliding_window": WINDOWED.has(arch) ? number("sliding_window") : 0,
     expert_count: number("num_local_experts", "num_experts"),
     expert_used_count: number("num_experts_per_tok"),
     expert_feed_forward_length: number("moe_intermediate_size"),
@@ -422,6 +424,8 @@ function ropeKeys(arch: string, hf: HfConfig, headDim: number, maker: TensorMake
   }
   const { long_factor: long, short_factor: short } = rope;
   if (long !== undefined && short !== undefined) {
+    const grown = Number(hf["max_position_embeddings"]) / original;
+    keys[`${arch}.rope.scaling.attn_factor`] = Math.sqrt(1 + Math.log(grown) / Math.log(original));
     maker.values("rope_factors_long.weight", "F32", [long.length], long);
     maker.values("rope_factors_short.weight", "F32", [short.length], short);
   }
