@@ -1,13 +1,15 @@
 /**
- * `npm run bench -- decode [MODEL]`: decode, prefill and batched decode of one model, ours beside node-llama-cpp,
- * in one interleaved run: every round measures each contender once, next to the others and to a probe of the
- * memory bandwidth. Prints medians and ratios; writes build/decode.json.
+ * `npm run bench -- decode [MODEL] [--rounds=N] [--against DIR]`: decode, prefill and batched decode of one model, ours
+ * beside node-llama-cpp, or beside another checkout of ours in DIR, in one interleaved run: every round measures each
+ * contender once, next to the others and to a probe of the memory bandwidth. Prints medians and ratios; writes
+ * build/decode.json.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from "node:child_process";
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 import type { Task } from "./contenders/protocol.ts";
 
 const HERE = import.meta.dirname;
@@ -18,27 +20,42 @@ const BATCH_TOKENS = 32;
 
 interface Runner {
   readonly name: string;
+  /** Else it is what we are compared with. */
   readonly ours: boolean;
   readonly threads: number;
   readonly child: ChildProcess;
 }
 
 export async function benchDecode(args: readonly string[]): Promise<void> {
-  const model = path.resolve(
-    args.find((arg) => !arg.startsWith("--")) ?? path.join(HERE, "../../shared/models/smollm2-135m-instruct-q4_1.gguf"),
-  );
-  const rounds = Number(args.find((arg) => arg.startsWith("--rounds="))?.slice(9) ?? 7);
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: { rounds: { type: "string", default: "7" }, against: { type: "string" } },
+    allowPositionals: true,
+  });
+  const model = path.resolve(positionals[0] ?? path.join(HERE, "../../shared/models/smollm2-135m-instruct-q4_1.gguf"));
+  const rounds = Number(values.rounds);
   const bytes = statSync(model).size;
   const probe = startProbe();
+  const contenders = path.join(HERE, "contenders");
   const runners: Runner[] = [
-    await start("millrace 1T", true, 1, "millrace.ts", model, {}),
-    await start("millrace 2T", true, 2, "millrace.ts", model, {}),
-    await start("node-llama-cpp 1T", false, 1, "node-llama-cpp.ts", model, {}),
-    await start("node-llama-cpp 2T", false, 2, "node-llama-cpp.ts", model, {}),
-    await start("node-llama-cpp 2T, UV_THREADPOOL_SIZE=1", false, 2, "node-llama-cpp.ts", model, {
-      UV_THREADPOOL_SIZE: "1",
-    }),
+    await start("millrace 1T", true, 1, path.join(contenders, "millrace.ts"), model, {}),
+    await start("millrace 2T", true, 2, path.join(contenders, "millrace.ts"), model, {}),
   ];
+  if (values.against === undefined) {
+    const peer = path.join(contenders, "node-llama-cpp.ts");
+    const small = { UV_THREADPOOL_SIZE: "1" };
+    runners.push(
+      await start("node-llama-cpp 1T", false, 1, peer, model, {}),
+      await start("node-llama-cpp 2T", false, 2, peer, model, {}),
+      await start("node-llama-cpp 2T, UV_THREADPOOL_SIZE=1", false, 2, peer, model, small),
+    );
+  } else {
+    const other = path.resolve(values.against, "bench/contenders/millrace.ts");
+    runners.push(
+      await start("the other checkout 1T", false, 1, other, model, {}),
+      await start("the other checkout 2T", false, 2, other, model, {}),
+    );
+  }
   const tasks: readonly { readonly name: string; readonly task: Task; readonly tokens: number }[] = [
     { name: "decode", task: { kind: "decode", tokens: DECODE_TOKENS }, tokens: DECODE_TOKENS },
     { name: `prefill ${PREFILL_TOKENS}`, task: { kind: "prefill", tokens: PREFILL_TOKENS }, tokens: PREFILL_TOKENS },
@@ -107,12 +124,17 @@ function print(
   console.log(`probed read bandwidth: ${one.toFixed(1)} GB/s with 1 thread, ${two.toFixed(1)} with 2\n`);
   const width = Math.max(...runners.map(({ name }) => name.length));
   for (const task of tasks) {
-    const best = Math.max(...runners.filter(({ ours }) => !ours).map((runner) => value(task, runner)));
-    console.log(`${task}: tokens/s (peer's best: ${best.toFixed(1)})`);
+    const others = runners.filter(({ ours }) => !ours);
+    const best = Math.max(...others.map((runner) => value(task, runner)));
+    console.log(`${task}: tokens/s (best of the others: ${best.toFixed(1)})`);
     for (const runner of runners) {
       const speed = value(task, runner);
       const notes = [];
-      if (runner.ours) notes.push(`${(speed / best).toFixed(2)} × the peer's best`);
+      if (runner.ours) {
+        const equal = others.find(({ threads }) => threads === runner.threads);
+        if (equal) notes.push(`${(speed / value(task, equal)).toFixed(3)} × ${equal.name}`);
+        notes.push(`${(speed / best).toFixed(2)} × the best of the others`);
+      }
       if (task === "decode") {
         const limit = ((runner.threads === 1 ? one : two) * 1e9) / report.bytes;
         notes.push(`${((100 * speed) / limit).toFixed(0)} % of the probed bandwidth`);
@@ -134,7 +156,7 @@ async function start(
   model: string,
   env: Record<string, string>,
 ): Promise<Runner> {
-  const child = fork(path.join(HERE, "contenders", file), [model, String(threads)], {
+  const child = fork(file, [model, String(threads)], {
     env: { ...process.env, ...env },
   });
   await reply(child, name);
@@ -163,7 +185,9 @@ function reply(child: ChildProcess, name: string): Promise<{ ms?: number }> {
 function startProbe(): (threads: number) => Promise<number> {
   const binary = path.join(HERE, "build/probe");
   mkdirSync(path.dirname(binary), { recursive: true });
-  execFileSync(process.env["CXX"] ?? "g++", [
+  const [compiler = "g++", ...flags] = (process.env["CXX"] ?? "g++").split(/\s+/);
+  execFileSync(compiler, [
+    ...flags,
     "-O3",
     "-march=native",
     "-std=c++20",

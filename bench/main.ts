@@ -3,9 +3,11 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { benchDecode } from "./decode.ts";
+import { benchIdle } from "./idle.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   decode: benchDecode,
+  idle: benchIdle,
 };
 
 const [name = "", ...args] = process.argv.slice(2);
@@ -14,7 +16,8 @@ if (!run) {
   console.error(`usage: npm run bench -- NAME [ARGUMENTS]\nNAME is one of: ${Object.keys(benchmarks).join(", ")}`);
   process.exitCode = 2;
 } else {
-  if (!existsSync(path.join(import.meta.dirname, "node_modules"))) {
+  const needsPeers = name === "decode" && !args.includes("--against");
+  if (needsPeers && !existsSync(path.join(import.meta.dirname, "node_modules"))) {
     execFileSync("npm", ["ci"], { cwd: import.meta.dirname, stdio: "inherit" });
   }
   await run(args);
