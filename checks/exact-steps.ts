@@ -33,7 +33,12 @@ export async function runStepCase(
 ): Promise<string | undefined> {
   const random = new Random(seed);
   const threads = random.between(1, 2);
-  return workload(random, await open(1), await open(threads), counts).catch((error: unknown) => {
+  return workload(
+    random,
+    () => open(1),
+    () => open(threads),
+    counts,
+  ).catch((error: unknown) => {
     throw new Error(`seed ${seed}`, { cause: error });
   });
 }
@@ -44,8 +49,8 @@ export async function sabotageSteps(open: OpenBackend, seed: number): Promise<Me
   for (const mechanism of MECHANISMS) {
     let found: number | undefined;
     for (let round = 0; round < PATIENCE && found === undefined; round++) {
-      const [alone, together] = [await open(1), faultyBackend(await open(2), mechanism)];
-      if (await misfires(new Random(seed + round), alone, together)) found = round + 1;
+      const together = async (): Promise<Backend> => faultyBackend(await open(2), mechanism);
+      if (await misfires(new Random(seed + round), () => open(1), together)) found = round + 1;
     }
     console.log(`${mechanism.padEnd(30)} ${found === undefined ? "NOT FOUND" : `found in workload ${found}`}`);
     if (found === undefined) missed.push(mechanism);
@@ -53,8 +58,30 @@ export async function sabotageSteps(open: OpenBackend, seed: number): Promise<Me
   return missed;
 }
 
+/** Faults of the build variant "sabotage" (native/cpu/sabotage.h), the one in a kernel aside. */
+export const NATIVE_FAULTS = ["references", "moves", "listed", "masks", "commits", "order"] as const;
+export type NativeFault = (typeof NATIVE_FAULTS)[number] | "linear";
+
+/** The same with faults in the native executor itself, one after another. */
+export async function sabotageNative(
+  open: (threads: number, fault: NativeFault | "") => Promise<Backend>,
+  seed: number,
+): Promise<string[]> {
+  const missed: string[] = [];
+  for (const fault of NATIVE_FAULTS) {
+    let found: number | undefined;
+    for (let round = 0; round < PATIENCE && found === undefined; round++) {
+      const [alone, together] = [() => open(1, ""), () => open(2, fault)];
+      if (await misfires(new Random(seed + round), alone, together)) found = round + 1;
+    }
+    console.log(`${`native ${fault}`.padEnd(30)} ${found === undefined ? "NOT FOUND" : `found in workload ${found}`}`);
+    if (found === undefined) missed.push(fault);
+  }
+  return missed;
+}
+
 /** A planted fault may also make a plan that is refused. */
-async function misfires(random: Random, alone: Backend, together: Backend): Promise<boolean> {
+async function misfires(random: Random, alone: Open, together: Open): Promise<boolean> {
   try {
     return (await workload(random, alone, together, noCounts())) !== undefined;
   } catch {
@@ -62,24 +89,33 @@ async function misfires(random: Random, alone: Backend, together: Backend): Prom
   }
 }
 
+type Open = () => Promise<Backend>;
+
 async function workload(
   random: Random,
-  alone: Backend,
-  together: Backend,
+  alone: Open,
+  together: Open,
   counts: MechanismCounts,
 ): Promise<string | undefined> {
+  const kv = KV_TYPES[random.below(KV_TYPES.length)] ?? "f16";
+  const model = new StepModel(random.next(), kv, VARIANTS[random.below(VARIANTS.length)] ?? {});
+  const jobs = randomStepJobs(random, random.between(1, 6));
+  // One after the other: a fault of the native build holds for the process.
+  const told = await withOpen(alone, (backend) => tellAlone(backend, model, jobs));
   try {
-    const kv = KV_TYPES[random.below(KV_TYPES.length)] ?? "f16";
-    const model = new StepModel(random.next(), kv, VARIANTS[random.below(VARIANTS.length)] ?? {});
-    const jobs = randomStepJobs(random, random.between(1, 6));
-    const told = await tellAlone(alone, model, jobs);
-    await runStepWorkload(together, model, jobs, told, random, counts);
+    await withOpen(together, (backend) => runStepWorkload(backend, model, jobs, told, random, counts));
     return undefined;
   } catch (error) {
     if (error instanceof StepMismatch) return error.message;
     throw error;
+  }
+}
+
+async function withOpen<T>(open: Open, use: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await open();
+  try {
+    return await use(backend);
   } finally {
-    await together.close();
-    await alone.close();
+    await backend.close();
   }
 }

@@ -7,11 +7,13 @@
  *
  * npm run check:exact -- [--steps N] [--isa NAME] [--seed N] [--only TEXT] [--sabotage]
  */
+import path from "node:path";
 import { parseArgs } from "node:util";
 import type { ModelArtifact } from "../src/artifact/artifact.ts";
 import type { DType } from "../src/artifact/dtype.ts";
 import { openArtifact } from "../src/artifact/node-open.ts";
 import { type CpuBackend, cpuIsas, createCpuBackend } from "../src/backend/cpu/backend.ts";
+import { buildNative, packageRoot } from "../src/backend/cpu/build.ts";
 import type { KvType } from "../src/backend/contract.ts";
 import { MODEL } from "../test/support/greedy-paths.ts";
 import { progress } from "../test/support/progress.ts";
@@ -21,7 +23,7 @@ import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "../test/support/tiny-model
 import { noCounts } from "../test/support/step-walk.ts";
 import { randomJobs, runJobs, type WorkloadShape } from "../test/support/workload.ts";
 import { Guesser, Whimsical } from "../test/support/whimsical.ts";
-import { type OpenBackend, runStepCase, sabotageSteps } from "./exact-steps.ts";
+import { type NativeFault, type OpenBackend, runStepCase, sabotageNative, sabotageSteps } from "./exact-steps.ts";
 
 interface Case {
   readonly name: string;
@@ -62,6 +64,11 @@ const { values } = parseArgs({
   },
 });
 const wanted = Number(values.steps);
+if (values.sabotage) {
+  const variant = "sabotage";
+  process.env["MILLRACE_NATIVE_VARIANT"] = variant;
+  await buildNative({ outDir: path.join(packageRoot(), "build", variant), variant, strict: true });
+}
 const firstSeed = Number(values.seed);
 const isas = values.isa === undefined ? await cpuIsas() : [values.isa];
 const cases = makeCases().filter(({ name }) => values.only === undefined || name.includes(values.only));
@@ -103,7 +110,11 @@ if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) =
 console.log(`${workloads} workloads, ${steps} steps (and ${aloneSteps} alone), ${compared} answers compared`);
 console.log(`mismatches: ${mismatches}`);
 if (values.sabotage) {
-  const missed = await sabotageSteps(openOn(isas[0] ?? "scalar"), firstSeed);
+  const isa = isas[0] ?? "scalar";
+  const missed = [
+    ...(await sabotageSteps(openOn(isa), firstSeed)),
+    ...(await sabotageNative(openWith(isa), firstSeed)),
+  ];
   const found = mismatches > 0 && missed.length === 0;
   console.log(found ? "PASS: the planted faults were found" : "FAILED: a planted fault was not found");
   process.exitCode = found ? 0 : 1;
@@ -117,7 +128,7 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   const random = new Random(seed);
   const artifact = await one.open();
   const jobs = randomJobs(random, one.shape);
-  const alone = await withBackend(isa, 1, false, (backend) =>
+  const alone = await withBackend(isa, 1, "", (backend) =>
     runJobs(
       artifact,
       backend,
@@ -131,7 +142,7 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   const policy = random.below(2) === 0 ? new Whimsical(random) : undefined;
   const known = alone.outcomes.flatMap(({ tokens }) => tokens);
   const drafter = random.below(2) === 0 ? new Guesser(random, known, one.shape.vocab) : undefined;
-  const together = await withBackend(isa, threads, values.sabotage, (backend) =>
+  const together = await withBackend(isa, threads, values.sabotage ? "linear" : "", (backend) =>
     runJobs(
       artifact,
       backend,
@@ -175,7 +186,15 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
 }
 
 function openOn(isa: string): OpenBackend {
-  return (threads) => createCpuBackend({ isa, threads });
+  return (threads) => openWith(isa)(threads, "");
+}
+
+/** Only the build variant "sabotage" looks at the name of a fault, when a backend is made. */
+function openWith(isa: string): (threads: number, fault: NativeFault | "") => Promise<CpuBackend> {
+  return async (threads, fault) => {
+    process.env["MILLRACE_SABOTAGE"] = fault;
+    return createCpuBackend({ isa, threads });
+  };
 }
 
 async function runSteps(isa: string, seed: number): Promise<void> {
@@ -189,16 +208,14 @@ async function runSteps(isa: string, seed: number): Promise<void> {
 async function withBackend<T>(
   isa: string,
   threads: number,
-  sabotage: boolean,
+  fault: NativeFault | "",
   use: (backend: CpuBackend) => Promise<T>,
 ): Promise<T> {
-  const backend = await createCpuBackend({ isa, threads });
-  backend.setSabotage(sabotage);
+  const backend = await openWith(isa)(threads, fault);
   try {
     return await use(backend);
   } finally {
     for (const [kernel, count] of Object.entries(backend.counters())) rows[kernel] = (rows[kernel] ?? 0) + count;
-    backend.setSabotage(false);
     await backend.close();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run build:native [-- --variant=release|debug|sanitize --tests --run --quiet --jobs=N]`: the command over
+ * `npm run build:native [-- --variant=release|debug|sanitize|sabotage --tests --run --quiet --jobs=N]`: the command over
  * `src/backend/cpu/build.ts`. `--tests` builds the C++ unit tests too, `--run` runs them (words after `--` choose which).
  */
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 
 import { buildNative, packageRoot } from "../src/backend/cpu/build.ts";
 import { MillraceError } from "../src/errors.ts";
-import type { Variant } from "../src/backend/cpu/toolchain.ts";
+import { VARIANTS } from "../src/backend/cpu/toolchain.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -22,9 +22,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-const variants: readonly Variant[] = ["release", "debug", "sanitize"];
-const variant = variants.find((v) => v === values.variant);
-if (variant === undefined) fail(`--variant is ${values.variant}; it can be ${variants.join(", ")}`);
+const variant = VARIANTS.find((v) => v === values.variant);
+if (variant === undefined) fail(`--variant is ${values.variant}; it can be ${VARIANTS.join(", ")}`);
 
 const started = performance.now();
 try {

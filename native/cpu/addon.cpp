@@ -8,6 +8,7 @@
 #include "pack.h"
 #include "pool.h"
 #include "program.h"
+#include "sabotage.h"
 #include "weights.h"
 
 namespace millrace {
@@ -32,19 +33,18 @@ napi_value availableMemory(napi_env env, napi_callback_info info) {
   return call.make(static_cast<double>(os::availableMemory()));
 }
 
-napi_value sabotage(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  bool on = call.boolean(call.at(0));
-  if (!call.failed) setSabotage(on);
-  return nullptr;
-}
-
 // (threads, isa | undefined) → handle
 napi_value createTeam(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto threads = static_cast<int>(call.integer(call.at(0), 1, Team::kMaxThreads));
   std::string isa = call.isUndefined(call.at(1)) ? "" : call.string(call.at(1));
   if (call.failed) return nullptr;
+#ifdef MILLRACE_SABOTAGE
+  if (!chooseFault()) {
+    call.fail(kNativeError, "MILLRACE_SABOTAGE names no fault");
+    return nullptr;
+  }
+#endif
   auto computer = std::make_shared<Computer>();
   computer->kernels = selectKernels(isa.empty() ? nullptr : isa.c_str());
   if (!computer->kernels) {
@@ -250,7 +250,6 @@ NAPI_MODULE_INIT() {
       {"isas", isas},
       {"cores", cores},
       {"availableMemory", availableMemory},
-      {"setSabotage", sabotage},
       {"createTeam", createTeam},
       {"teamIsa", teamIsa},
       {"stopTeam", stopTeam},

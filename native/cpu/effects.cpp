@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "sabotage.h"
 #include "step.h"
 
 namespace millrace {
@@ -39,6 +40,7 @@ bool EffectQueue::isReady(size_t index) const {
   if (effect.step && effect.step->isWaiting()) return effect.step->canGoOn();
   for (size_t i = 0; i < index; i++) {
     const Effect& before = effects_[i];
+    if (sabotaged(Fault::Order)) continue;
     if (before.pool != effect.pool) continue;
     if (!before.step || !before.step->isWaiting()) return false;
     if (effect.step && effect.step->mustFollow(*before.step)) return false;
@@ -55,7 +57,8 @@ bool EffectQueue::hasReady() const {
 
 bool EffectQueue::take() {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (size_t i = 0; i < effects_.size(); i++) {
+  for (size_t n = 0; n < effects_.size(); n++) {
+    size_t i = sabotaged(Fault::Order) ? effects_.size() - 1 - n : n;
     if (!isReady(i)) continue;
     current_ = effects_[i];
     effects_.erase(effects_.begin() + static_cast<std::ptrdiff_t>(i));

@@ -176,7 +176,4 @@ const Kernels* selectKernels(const char* name);
 // Names of all tables that this processor runs, best first, null-terminated.
 const char* const* availableKernels();
 
-// `--sabotage` of check:exact: one kernel sums backwards from row 3 on, so that the check must find mismatches.
-void setSabotage(bool on);
-
 }  // namespace millrace

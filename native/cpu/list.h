@@ -40,6 +40,7 @@ class List {
   }
   // There must be room.
   void push(const T& item) { items_[size_++] = item; }
+  void pop(size_t count) { size_ -= count; }
   void clear() { size_ = 0; }
 
   size_t size() const { return size_; }

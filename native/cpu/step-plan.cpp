@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <tuple>
 
+#include "sabotage.h"
 #include "step.h"
 
 namespace millrace {
@@ -202,6 +203,9 @@ bool Step::copyRows(const PlanView& plan, Refusal& refusal) {
   }
   for (int32_t i = 0; i < plan.tokenCount; i++) {
     if (placesOf(i) < 1) return refuse(refusal, "a row that sees nothing", i, plan.tokenCount);
+  }
+  for (size_t i = 0; sabotaged(Fault::Listed) && i + 1 < listStarts_.size(); i++) {
+    if (listStarts_[i + 1] - listStarts_[i] > 1) listed_[listStarts_[i]] = listed_[listStarts_[i] + 1];
   }
   for (int32_t slot : listed_) {
     if (!isIn(slot, INT32_MAX)) return refuse(refusal, "listed slot", slot, INT32_MAX);

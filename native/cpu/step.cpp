@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sabotage.h"
+
 namespace millrace {
 
 namespace {
@@ -30,6 +32,7 @@ bool Step::deliver(int32_t sample, bool drop, const uint32_t* words, size_t coun
     error = "a mask has " + std::to_string(needed) + " words, not " + std::to_string(count);
   } else {
     if (!drop) std::copy(words, words + needed, maskWords_.data() + needed * static_cast<size_t>(mask));
+    if (sabotaged(Fault::Masks)) maskWords_[needed * static_cast<size_t>(mask)] = UINT32_MAX;
     maskStates_[mask].store(drop ? Dropped : Given, std::memory_order_release);
     return true;
   }
@@ -82,7 +85,7 @@ int32_t Step::resolve(int32_t id) const {
   if (id >= 0) return id;
   const auto& [samples, index] = references_[static_cast<size_t>(-1 - id)];
   // Where there is no sample, the caller drops the row's results: any token will do.
-  int32_t found = samples->ids[static_cast<size_t>(index)];
+  int32_t found = samples->ids[sabotaged(Fault::References) ? 0 : static_cast<size_t>(index)];
   return found >= 0 && found < program_.spec.tokenIds ? found : 0;
 }
 
@@ -102,6 +105,8 @@ bool Step::begin() {
   for (int32_t& token : tokens_) token = resolve(token);
   for (int32_t slot : closes_) program_.slots[slot].close();
   for (auto& [slot, opening] : opens_) program_.slots[slot] = std::move(opening);
+  if (sabotaged(Fault::Commits) && !commits_.empty()) commits_.pop(2);
+  if (sabotaged(Fault::Moves) && !moves_.empty()) moves_.pop(5);
   for (size_t i = 0; i < commits_.size(); i += 2) program_.slots[commits_[i]].add(resolve(commits_[i + 1]));
   const Pool& pool = *program_.pool;
   for (size_t i = 0; i < moves_.size(); i += 5) {

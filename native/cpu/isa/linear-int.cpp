@@ -147,11 +147,11 @@ void multiplyGroups(const LinearArgs& a, int g, int groups, const ActBlock* pane
 // A panel's rows; each block of weights is unpacked once for all of them.
 template <typename L>
 void multiplyPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, const ActBlock* panel, float* acc,
-                   bool sabotaged) {
+                   bool backwards) {
   for (int g = g0; g < g1; g += kStreams) {
     const int groups = std::min(kStreams, g1 - g);
     std::fill_n(acc, kGroupRows * rows * groups, 0.0f);
-    if (sabotaged && rows > 3) {
+    if (backwards && rows > 3) {
       multiplyGroups<L>(a, g, groups, panel, rows, 0, 3, false, acc);
       multiplyGroups<L>(a, g, groups, panel, rows, 3, rows, true, acc);
     } else {
@@ -180,7 +180,7 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   float* acc = reinterpret_cast<float*>(scratch);
   ActBlock* panel =
       reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * kStreams * static_cast<size_t>(most));
-  const bool sabotaged = a.rows <= kFewRows && sabotage.load(std::memory_order_relaxed);
+  const bool backwards = a.rows <= kFewRows && sabotaged(Fault::Linear);
   for (int row = 0; row < a.rows; row += most) {
     const int rows = std::min(most, a.rows - row);
     if (!filled) fillPanel<L>(a, row, rows, panel);
@@ -195,7 +195,7 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
         multiplyFew<L, 3>(a, row, g0, g1, panel);
         break;
       default:
-        multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, sabotaged);
+        multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, backwards);
     }
   }
 }

@@ -13,7 +13,7 @@ import { millraceHome } from "../../artifact/node-home.ts";
 import { withLock } from "../../artifact/node-lock.ts";
 import { NativeError } from "../../errors.ts";
 import { addonFileName, buildNative, hash, packageRoot, type BuildProgress } from "./build.ts";
-import { compileFlags, hostTarget, type Variant } from "./toolchain.ts";
+import { VARIANTS, compileFlags, hostTarget, type Variant } from "./toolchain.ts";
 
 export interface LoadAddonOptions {
   /** Called while the addon is compiled, which takes a minute at the first load and doesn't happen later. */
@@ -52,8 +52,10 @@ async function developmentBuild(root: string, options: LoadAddonOptions): Promis
 
 function variantOf(name: string | undefined): Variant {
   if (name === undefined || name === "") return "release";
-  if (name === "release" || name === "debug" || name === "sanitize") return name;
-  throw new NativeError(`MILLRACE_NATIVE_VARIANT is ${name}; it can be release, debug or sanitize.`);
+  const variant = VARIANTS.find((known) => known === name);
+  if (variant === undefined)
+    throw new NativeError(`MILLRACE_NATIVE_VARIANT is ${name}; it can be ${VARIANTS.join(", ")}.`);
+  return variant;
 }
 
 async function hasNewerSource(root: string, addon: string): Promise<boolean> {

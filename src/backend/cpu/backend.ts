@@ -50,8 +50,6 @@ export interface CpuBackend extends Backend {
   counters(options?: { readonly reset?: boolean }): CpuCounters;
   /** Seconds in which the threads had nothing to run, since the first step ended. */
   idleSeconds(): number;
-  /** Plants a fault in one kernel, so that a check can show that it finds one. */
-  setSabotage(on: boolean): void;
 }
 
 /** Loads (at the first use on a machine: compiles) the addon and starts the threads. Throws NativeError. */
@@ -157,10 +155,6 @@ class NativeBackend implements CpuBackend {
       for (const [t, type] of ["f16", "f32", "q8"].entries()) result[`${kernel} ${type}`] = attend[k * 3 + t] ?? 0;
     }
     return result;
-  }
-
-  setSabotage(on: boolean): void {
-    this.#native.setSabotage(on);
   }
 
   close(): Promise<void> {

@@ -66,7 +66,6 @@ export interface NativeAddon {
   cores(): number;
   /** Bytes; enormous where unknown. */
   availableMemory(): number;
-  setSabotage(on: boolean): void;
   createTeam(threads: number, isa: string | undefined): TeamHandle;
   teamIsa(team: TeamHandle): string;
   /** Cancels what is in flight, and ends the threads. */

@@ -7,7 +7,9 @@ import process from "node:process";
 
 import { NativeError } from "../../errors.ts";
 
-export type Variant = "release" | "debug" | "sanitize";
+/** `sabotage`: the release with faults that can be planted (native/cpu/sabotage.h), for checks that must find them. */
+export const VARIANTS = ["release", "debug", "sanitize", "sabotage"] as const;
+export type Variant = (typeof VARIANTS)[number];
 
 export interface Isa {
   /** Also the C++ namespace of this ISA's kernels. */
@@ -72,6 +74,8 @@ export function compileFlags(variant: Variant, target: Target, strict: boolean):
   switch (variant) {
     case "release":
       return [...common, "-O3", "-DNDEBUG"];
+    case "sabotage":
+      return [...common, "-O3", "-DNDEBUG", "-DMILLRACE_SABOTAGE"];
     case "debug":
       return [...common, "-Og", "-g", "-D_GLIBCXX_ASSERTIONS"];
     case "sanitize":
