@@ -3,12 +3,15 @@
  * with F32 KV: prefill, token by token, and prefill + decode. One line each, then PASS or FAIL.
  *
  * npm run check:parity [-- FAMILY ...]
+ * npm run check:parity -- --docs     writes docs/models.md too
  */
 import { openBackends } from "../test/support/backends.ts";
+import { writeModelsDoc } from "./models-doc.ts";
 import { openParityCase, parityFamilies, runParity, SCHEDULES, type Schedule } from "../test/support/parity.ts";
 
 const LIMIT = 1e-3;
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2).filter((word) => word !== "--docs");
+const figures = new Map<string, Map<string, number>>();
 const families = parityFamilies().filter((name) => wanted.length === 0 || wanted.includes(name));
 const schedules = Object.keys(SCHEDULES) as Schedule[];
 const backends = await openBackends();
@@ -22,6 +25,8 @@ for (const name of families) {
       for (const { schedule, difference, compared } of await runParity(backend, parityCase, schedules)) {
         const fine = difference <= LIMIT && compared > 0;
         if (!fine) failures += 1;
+        const row = figures.get(name) ?? new Map<string, number>();
+        figures.set(name, row.set(backend.name, Math.max(row.get(backend.name) ?? 0, difference)));
         const numbers = `max |Δlogit| ${difference.toExponential(2)} over ${compared} logits`;
         console.log(`${fine ? "ok  " : "FAIL"} ${title} ${schedule.padEnd(17)} ${numbers}`);
       }
@@ -33,5 +38,6 @@ for (const name of families) {
   await parityCase.artifact.close();
 }
 await Promise.all(backends.map((backend) => backend.close()));
+if (process.argv.includes("--docs") && wanted.length === 0 && failures === 0) writeModelsDoc(figures);
 console.log(failures === 0 ? "PASS" : `FAIL: ${failures}`);
 process.exitCode = failures === 0 ? 0 : 1;

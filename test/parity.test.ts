@@ -1,5 +1,6 @@
 /** A fast part of check:parity, and the same fixtures as GGUF files would hold them. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test, { after } from "node:test";
 import type { MetaObject } from "../src/artifact/artifact.ts";
 import type { Backend } from "../src/backend/contract.ts";
@@ -44,6 +45,12 @@ for (const family of parityFamilies()) {
     }
   });
 }
+
+test("docs/models.md has every fixture's figures", () => {
+  const text = readFileSync(new URL("../docs/models.md", import.meta.url), "utf8");
+  const listed = [...text.matchAll(/^\| ([\w-]+) \| `/gm)].map(([, name]) => name);
+  assert.deepEqual(listed, parityFamilies(), "run npm run check:parity -- --docs");
+});
 
 /** What a fixture's config says and GGUF can't, as GGUF's readers take it. */
 const GGUF_DEFAULTS: Readonly<Record<string, MetaObject>> = {

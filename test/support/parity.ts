@@ -57,7 +57,14 @@ function configText(name: string): string {
   return readFileSync(path.join(FOLDER, name, "config.json"), "utf8");
 }
 
+/** Who computed a fixture's logits: transformers' version, and the model_type that it took for it. */
+export function recordedBy(name: string): Pick<Recorded, "transformers" | "computedAs"> {
+  return recorded(name);
+}
+
 interface Recorded extends Pick<ParityCase, "tokens" | "positions" | "vocabulary"> {
+  readonly transformers: string;
+  readonly computedAs: string;
   readonly dtype: "F16" | "BF16";
   readonly tensors: Readonly<Record<string, SeededTensor>>;
 }
