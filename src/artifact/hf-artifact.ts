@@ -1,9 +1,10 @@
 /**
- * A ModelArtifact from a Hugging Face model: safetensors files beside config.json, generation_config.json,
- * tokenizer.json, tokenizer_config.json and chat_template.jinja. Where the texts come from is the caller's affair.
+ * A ModelArtifact from a Hugging Face model: safetensors files beside config.json, generation_config.json, tokenizer.json
+ * (or Mistral's tekken.json), tokenizer_config.json and chat_template.jinja. Where the texts come from is the caller's
+ * affair.
  */
 import { ArtifactError } from "../errors.ts";
-import type { MetaObject, MetaValue, ModelArtifact, Tensor } from "./artifact.ts";
+import type { MetaObject, MetaValue, ModelArtifact, Tensor, TokenizerSource } from "./artifact.ts";
 import { hfDefaults } from "./generation-defaults.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
 
@@ -11,7 +12,9 @@ import type { SafetensorsFile } from "./safetensors.ts";
 export interface HfTexts {
   readonly "config.json": string;
   readonly "generation_config.json"?: string | undefined;
-  readonly "tokenizer.json": string;
+  /** One of the two is there; the first is taken where both are. */
+  readonly "tokenizer.json"?: string | undefined;
+  readonly "tekken.json"?: string | undefined;
   readonly "tokenizer_config.json"?: string | undefined;
   readonly "chat_template.jinja"?: string | undefined;
 }
@@ -29,7 +32,6 @@ export function hfArtifact(
 ): ModelArtifact {
   const config = parseObject(name, "config.json", texts["config.json"]);
   const generation = optional(name, "generation_config.json", texts["generation_config.json"]);
-  const tokenizer = parseObject(name, "tokenizer.json", texts["tokenizer.json"]);
   const tokenizerConfig = optional(name, "tokenizer_config.json", texts["tokenizer_config.json"]);
   const architecture = config["model_type"];
   if (typeof architecture !== "string" || architecture === "") {
@@ -39,7 +41,7 @@ export function hfArtifact(
   return {
     name,
     config: { format: "hf", architecture, values: config },
-    tokenizer: { name, format: "hf", tokenizer, config: tokenizerConfig },
+    tokenizer: tokenizerSource(name, texts, tokenizerConfig),
     ...(chatTemplate !== undefined && { chatTemplate }),
     generation: hfDefaults(generation, config),
     tensors: collect(name, files, weightMap),
@@ -52,6 +54,14 @@ export function hfArtifact(
       await Promise.all(files.map((file) => file.source.close()));
     },
   };
+}
+
+function tokenizerSource(name: string, texts: HfTexts, config: MetaObject): TokenizerSource {
+  const own = texts["tokenizer.json"];
+  if (own !== undefined) return { name, format: "hf", tokenizer: parseObject(name, "tokenizer.json", own), config };
+  const tekken = texts["tekken.json"];
+  if (tekken !== undefined) return { name, format: "tekken", tekken: parseObject(name, "tekken.json", tekken) };
+  throw new ArtifactError(`${name}: tokenizer.json is missing`);
 }
 
 /** The template itself, or of a list of named ones the default. */

@@ -79,6 +79,8 @@ test("without a selection: safetensors, else the only GGUF model", () => {
     choose(undefined, "config.json", "tokenizer.json", "model.safetensors", "m.gguf").at(-1),
     "model.safetensors",
   );
+  const mistral = ["config.json", "tekken.json", "model.safetensors"];
+  assert.deepEqual(choose(undefined, ...mistral), ["", ...mistral]);
   assert.deepEqual(choose(undefined, "config.json", "m.gguf"), ["m.gguf", "m.gguf"]);
   assert.throws(() => choose(undefined, "m.gguf", "n.gguf"), /could be any of m.gguf, n.gguf; name one/);
   assert.throws(() => choose(undefined, "README.md"), /holds no GGUF model, and no safetensors model/);

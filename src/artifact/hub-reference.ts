@@ -127,11 +127,11 @@ const sideFiles = [
   "model.safetensors.index.json",
 ];
 
-/** config.json, tokenizer.json, what else of the JSON is there, and the weights: one file, or the shards. */
+/** config.json, tokenizer.json or tekken.json, what else of the JSON is there, and the weights: one file, or the shards. */
 function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
   const top = new Map(files.filter(({ path }) => !path.includes("/")).map((file) => [file.path, file]));
   const config = top.get("config.json");
-  const tokenizer = top.get("tokenizer.json");
+  const tokenizer = top.get("tokenizer.json") ?? top.get("tekken.json");
   const whole = top.get("model.safetensors");
   const shards = [...top.values()].filter(({ path }) => /^model-\d+-of-\d+\.safetensors$/.test(path));
   const weights = whole === undefined ? shards : [whole];

@@ -17,6 +17,7 @@ const MOST = {
   "config.json": 4 * 2 ** 20,
   "generation_config.json": 4 * 2 ** 20,
   "tokenizer.json": 64 * 2 ** 20,
+  "tekken.json": 64 * 2 ** 20,
   "tokenizer_config.json": 16 * 2 ** 20,
   "chat_template.jinja": 2 ** 20,
   "model.safetensors.index.json": 64 * 2 ** 20,
@@ -78,7 +79,8 @@ async function openHf(folder: string, names: readonly string[]): Promise<ModelAr
   const texts: HfTexts = {
     "config.json": await required("config.json"),
     "generation_config.json": await text("generation_config.json"),
-    "tokenizer.json": await required("tokenizer.json"),
+    "tokenizer.json": await text("tokenizer.json"),
+    "tekken.json": names.includes("tokenizer.json") ? undefined : await text("tekken.json"),
     "tokenizer_config.json": await text("tokenizer_config.json"),
     "chat_template.jinja": await text("chat_template.jinja"),
   };

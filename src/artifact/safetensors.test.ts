@@ -166,6 +166,10 @@ test("folders without a model, or with several, say what is there", async () => 
     await assert.rejects(openArtifact(folder), /safetensors files but no config.json/);
     await writeFile(join(folder, "config.json"), side["config.json"]);
     await assert.rejects(openArtifact(folder), /tokenizer.json is missing/);
+    await writeFile(join(folder, "tekken.json"), '{ "config": {} }');
+    const mistral = await openArtifact(folder);
+    assert.deepEqual(mistral.tokenizer, { name: folder, format: "tekken", tekken: { config: {} } });
+    await mistral.close();
     await assert.rejects(openArtifact(join(folder, "model.safetensors")), /name the folder/);
   });
   await inFolder({ "a.gguf": "", "b.gguf": "", "mmproj-b.gguf": "" }, async (folder) => {
