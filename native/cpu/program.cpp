@@ -125,6 +125,13 @@ bool Program::build(std::string& error) {
   scratch_ = arena_ + arena;
   partials_ = reinterpret_cast<float*>(scratch_ + scratchBytes_ * static_cast<size_t>(threads_));
 
+  // Before any of it is touched: what the caller's limits ask for.
+  double slotBytes = static_cast<double>(spec.samplerSlots) * sizeof(SamplerSlot);
+  double needed = slotBytes + kStepsInFlight * Step::bytesFor(spec, pool->groups.size());
+  if (needed > static_cast<double>(os::availableMemory())) {
+    error = "steps of this size need " + std::to_string(static_cast<uint64_t>(needed)) + " bytes for their plans";
+    return false;
+  }
   auto slotCount = static_cast<size_t>(spec.samplerSlots);
   slots.reset(new (std::nothrow) SamplerSlot[slotCount]);
   if (!slots || !openSlots.fill(slotCount, 0)) {

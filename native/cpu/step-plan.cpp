@@ -68,6 +68,15 @@ bool Step::reserve() {
          logprobs_.reserve(outputs) && maskSample_.reserve(outputs) && open_.reserve(slots) && closes_.reserve(slots);
 }
 
+double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
+  double token = 5 * sizeof(int32_t);
+  double sequence = sizeof(Sequence) + static_cast<double>(groups) * sizeof(size_t);
+  double row = sizeof(int32_t) + sizeof(Wanted);
+  double output = static_cast<double>(spec.sections.size()) * row + sizeof(Sample) + sizeof(Logprob) + 5;
+  double slot = sizeof(int32_t) + 1;
+  return token * spec.stepTokens + sequence * spec.maxSequences + output * spec.maxOutputs + slot * spec.samplerSlots;
+}
+
 bool Step::prepare(PlanView& plan, const ResultView& result, Refusal& refusal) {
   if (!checkCounts(plan, refusal) || !checkIds(plan, refusal) || !copyRows(plan, refusal) ||
       !copySequences(plan, refusal) || !copyTables(plan, refusal) || !copyMoves(plan, refusal) ||

@@ -83,6 +83,8 @@ class Step {
   explicit Step(Program& program) : program_(program) {}
   // All memory whose size is known; false where there is none.
   bool reserve();
+  // About the bytes of that.
+  static double bytesFor(const ProgramSpec& spec, size_t groups);
 
   // --- on the JavaScript thread ---
   // Checks and copies a plan. False with a reason: nothing has changed then.

@@ -147,12 +147,15 @@ class NativeBackend implements CpuBackend {
 
   counters(options: { readonly reset?: boolean } = {}): CpuCounters {
     const { linear, attend } = this.#native.counters(this.#team, options.reset === true);
+    const names = [
+      ...KERNELS.flatMap((kernel) => FORMATS.map((format) => `${kernel} ${format}`)),
+      ...["attendRows", "attendTile"].flatMap((kernel) => ["f16", "f32", "q8"].map((type) => `${kernel} ${type}`)),
+    ];
     const result: Record<string, number> = {};
-    for (const [k, kernel] of KERNELS.entries()) {
-      for (const [f, format] of FORMATS.entries()) result[`${kernel} ${format}`] = linear[k * FORMATS.length + f] ?? 0;
-    }
-    for (const [k, kernel] of ["attendRows", "attendTile"].entries()) {
-      for (const [t, type] of ["f16", "f32", "q8"].entries()) result[`${kernel} ${type}`] = attend[k * 3 + t] ?? 0;
+    for (const [i, count] of [...linear, ...attend].entries()) {
+      const name = names[i];
+      invariant(name !== undefined, "the addon counts a kernel that has no name");
+      result[name] = count;
     }
     return result;
   }

@@ -106,7 +106,9 @@ export function moe(context: EmitContext, value: Value, node: NodeOf<"moe">): vo
   const rows = places.maxRows(value);
   const { experts, topK, normalize, activation, int8 } = node;
   const width = places.width(value);
-  const inner = (node.gateUp.shape[1] ?? 0) / 2;
+  const [, gateAndUp] = node.gateUp.shape;
+  invariant(gateAndUp !== undefined, `${node.gateUp.name} has no rows`);
+  const inner = gateAndUp / 2;
   invariant(int8, "a moe node that was not lowered");
   let rounded: { readonly q: Place8 } | undefined;
   if (int8.router || int8.gateUp) {

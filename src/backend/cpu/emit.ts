@@ -109,7 +109,8 @@ class Emitter implements EmitContext {
   }
 
   #passRows(output: string): number {
-    const width = this.#lowered.graph.widths[this.#result(output)] ?? 1;
+    const width = this.#lowered.graph.widths[this.#result(output)];
+    invariant(width !== undefined, `no width of the output "${output}"`);
     const fit = Math.floor(OUTPUT_BYTES / (4 * width));
     return Math.min(this.#options.maxOutputs, Math.max(16, Math.min(256, fit)));
   }

@@ -108,7 +108,11 @@ export class NativeProgram implements Program {
       logprobs: new Float32Array(logprobCount),
       logprobTopIds: new Int32Array(logprobTops).fill(-1),
       logprobTopLogprobs: new Float32Array(logprobTops).fill(-Infinity),
-      outputs: outputs.map(({ count }, i) => new Float32Array(count * (this.#widths[i] ?? 0))),
+      outputs: outputs.map(({ count }, i) => {
+        const width = this.#widths[i];
+        if (width === undefined) throw new NativeError("bad step plan: the program has fewer named outputs");
+        return new Float32Array(count * width);
+      }),
     };
   }
 }
