@@ -21,7 +21,7 @@ const CHINESE: CodePoints = fromRanges([
   [0xf900, 0xfaff],
   [0x2f800, 0x2fa1f],
 ]);
-const PLAIN = /^[\x20-\x7e]*$/;
+const UNUSUAL = /[^\x20-\x7e]+/g;
 
 export function bertNormalizer(description: MetaObject, classes: UnicodeClasses): (text: string) => string {
   const clean = flag(description, "clean_text", WHERE, true);
@@ -31,12 +31,15 @@ export function bertNormalizer(description: MetaObject, classes: UnicodeClasses)
   const unclean = fromRuns(UNCLEAN);
   const bertAccents = fromRuns(BERT_ACCENTS);
 
-  return (text) => {
-    if (PLAIN.test(text)) return lower ? text.toLowerCase() : text;
-    let out = text;
+  // ASCII's printable characters stand for themselves, whatever is beside them: only what lies between needs a look.
+  const unusual = (run: string): string => {
+    let out = run;
     if (clean) out = replaced(without(out, unclean), WHITE_SPACE, () => " ");
     if (chinese) out = replaced(out, CHINESE, (char) => ` ${char} `);
-    if (accents) out = without(normalizeKnown(out, "NFD", classes.notNormalized), bertAccents);
+    return accents ? without(normalizeKnown(out, "NFD", classes.notNormalized), bertAccents) : out;
+  };
+  return (text) => {
+    const out = text.replaceAll(UNUSUAL, unusual);
     return lower ? lowercase(out) : out;
   };
 }

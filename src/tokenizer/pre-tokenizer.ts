@@ -238,7 +238,8 @@ function classFinder(set: CodePoints, alone: boolean): Finder {
  * neighbour. `inverted`: what lies between counts as the match.
  */
 function cut(find: Finder, behavior: string, inverted: boolean): Stage {
-  if (behavior === "Isolated") return cutIsolated(find);
+  if (behavior === "Isolated") return cutDirectly(find, behavior);
+  if (!inverted && (behavior === "Removed" || behavior === "MergedWithNext")) return cutDirectly(find, behavior);
   const run = (pieces: Pieces): Pieces => {
     const starts: number[] = [];
     const ends: number[] = [];
@@ -262,29 +263,29 @@ function cut(find: Finder, behavior: string, inverted: boolean): Stage {
   return { run };
 }
 
-/** The behaviour of nearly all published tokenizers, without a list of spans. */
-function cutIsolated(find: Finder): Stage {
+type DirectBehavior = "Isolated" | "Removed" | "MergedWithNext";
+
+/** The behaviours of nearly all published tokenizers, without a list of spans. */
+function cutDirectly(find: Finder, behavior: DirectBehavior): Stage {
   const run = (pieces: Pieces): Pieces => {
     const starts: number[] = [];
     const ends: number[] = [];
     let last = 0;
-    const onMatch = (from: number, to: number): void => {
-      if (from > last) {
-        starts.push(last);
-        ends.push(from);
-      }
+    const push = (from: number, to: number): void => {
+      if (from === to) return;
       starts.push(from);
       ends.push(to);
-      last = to;
+    };
+    const onMatch = (from: number, to: number): void => {
+      push(last, from);
+      if (behavior === "Isolated") push(from, to);
+      last = behavior === "MergedWithNext" ? from : to;
     };
     for (let i = 0; i < pieces.starts.length; i++) {
       const end = pieces.ends[i] ?? 0;
       last = pieces.starts[i] ?? 0;
       find(pieces.text, last, end, onMatch);
-      if (last < end) {
-        starts.push(last);
-        ends.push(end);
-      }
+      push(last, end);
     }
     return { text: pieces.text, starts, ends };
   };
