@@ -3,10 +3,12 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { benchDecode } from "./decode.ts";
+import { benchGrammar } from "./grammar.ts";
 import { benchIdle } from "./idle.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   decode: benchDecode,
+  grammar: benchGrammar,
   idle: benchIdle,
 };
 

@@ -67,6 +67,65 @@ function gcd(a: bigint, b: bigint): bigint {
   return b === 0n ? a : gcd(b, a % b);
 }
 
+/**
+ * Any number of RFC 8259 that is a finite double for sure: with n digits before the point and an exponent of at most 308 − n
+ * (or 308 after a mantissa from 1 to below 1.7). A state is a phase and what bounds the exponent.
+ */
+export function finiteMachine(id: number, partition: Partition): Machine {
+  const digit = (char: string): boolean => char >= "0" && char <= "9";
+  const step = (state: string, char: string): string | undefined => {
+    const phase = state[0] ?? "";
+    const rest = state.slice(1);
+    switch (phase) {
+      case "":
+      case "-":
+        if (char === "-") return phase === "" ? "-" : undefined;
+        if (char === "0") return "z308";
+        return digit(char) ? (char === "1" ? "o1" : "i1") : undefined;
+      // One digit, 1; some digits: how many.
+      case "o":
+      case "i":
+        if (digit(char)) return Number(rest) < 308 ? `i${Number(rest) + 1}` : undefined;
+        if (char === ".") return phase === "o" ? "q" : `p${308 - Number(rest)}`;
+        return char === "e" || char === "E" ? `e${phase === "o" ? 308 : 308 - Number(rest)}` : undefined;
+      // A 0.
+      case "z":
+        return char === "." ? "p308" : char === "e" || char === "E" ? "e308" : undefined;
+      // After "1."; after another point; in a fraction. The number bounds the exponent.
+      case "q":
+        return digit(char) ? (char <= "6" ? "f308" : "f307") : undefined;
+      case "p":
+        return digit(char) ? `f${rest}` : undefined;
+      case "f":
+        if (digit(char)) return state;
+        return char === "e" || char === "E" ? `e${rest}` : undefined;
+      // After e; after its sign; in a negative exponent; in another: its bound, and its value.
+      case "e":
+        if (char === "-") return "m";
+        if (char === "+") return `s${rest}`;
+        return step(`s${rest}`, char);
+      case "m":
+      case "n":
+        return digit(char) ? "n" : undefined;
+      case "s":
+        return digit(char) && Number(char) <= Number(rest) ? `x${rest}:${char}` : undefined;
+      case "x": {
+        const [bound = "0", value = "0"] = rest.split(":");
+        const next = Number(value) * 10 + Number(char);
+        return digit(char) && next <= Number(bound) ? `x${bound}:${next}` : undefined;
+      }
+      default:
+        return undefined;
+    }
+  };
+  return {
+    id,
+    partition,
+    step: (state, byte) => step(state, String.fromCharCode(byte)),
+    accepts: (state) => /^[oizfnx]/.test(state),
+  };
+}
+
 /** Compares the digits of a magnitude (no sign, no exponent, no superfluous zeros) with a bound. */
 export function boundMachine(id: number, partition: Partition, kind: "min" | "max", bound: Decimal): Machine {
   const { whole, fraction } = bound;

@@ -13,6 +13,7 @@ import {
   type Decimal,
   decimalOf,
   divisorMachine,
+  finiteMachine,
   nextDown,
   nextUp,
   type Step,
@@ -86,12 +87,6 @@ function complement({ min, max, multipleOf, notMultipleOf }: NumberPiece): reado
   return out;
 }
 
-/** Finite doubles: at most 308 digits before the point, or an exponent that agrees with the mantissa's length. */
-const FREE =
-  "-?(?:(?:0|[1-9]\\d{0,307})(?:\\.\\d+)?" +
-  "|(?:0|[1-9]\\d{0,16})(?:\\.\\d+)?[eE](?:-\\d+|\\+?0*(?:\\d{1,2}|1\\d\\d|2[0-8]\\d|290))" +
-  "|\\d(?:\\.\\d+)?[eE]\\+?0*(?:29[1-9]|30[0-7])" +
-  "|1(?:\\.(?:[0-6]\\d*|7(?:[0-8]\\d*)?))?[eE]\\+?0*308|1\\.7976931348623157[eE]\\+?308)";
 const WHOLE = "0|[1-9]\\d{0,307}";
 const DECIMAL = "(?:0|[1-9]\\d{0,307})(?:\\.\\d+)?";
 /** Below this a positive decimal may be read as 0; the bound is closed, so it stands for "greater than 0". */
@@ -100,10 +95,13 @@ const SMALLEST = 1e-300;
 export class NumberWriter {
   readonly #builder: GrammarBuilder;
   readonly #digits: Partition;
+  readonly #free: Partition;
   readonly #known = new Map<string, Expression>();
 
   constructor(builder: GrammarBuilder) {
     this.#builder = builder;
+    const free = [..."123456789.+-eE0"].map((char) => char.charCodeAt(0));
+    this.#free = builder.derivatives.partitions.of((byte) => free.indexOf(byte));
     this.#digits = builder.derivatives.partitions.of((byte) =>
       (byte >= 0x30 && byte <= 0x39) || byte === 0x2e ? byte : 0,
     );
@@ -122,7 +120,7 @@ export class NumberWriter {
 
   #write(piece: NumberPiece): Expression {
     const { pool, derivatives } = this.#builder;
-    if (isAll([piece])) return wholeRegex(pool, FREE);
+    if (isAll([piece])) return pool.machine(finiteMachine(pool.nextId(), this.#free), "");
     const { min, max } = piece;
     if (min === max) return satisfies(min, piece) ? pool.text(JSON.stringify(min === 0 ? 0 : min)) : pool.none;
     const positive = max >= 0 ? this.#magnitudes(Math.max(min, 0), max, piece) : pool.none;

@@ -1,0 +1,72 @@
+/** @mlc-ai/web-xgrammar (xgrammar as wasm) behind two functions. Its package is UMD marked as ESM, so it is loaded from a copy. */
+import { copyFileSync, existsSync, mkdtempSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
+
+export interface XgrammarMatcher {
+  mask(): Promise<unknown>;
+  accept(id: number): boolean;
+  dispose(): void;
+}
+
+export interface Xgrammar {
+  compile(schema: string): Promise<XgrammarMatcher>;
+}
+
+interface Matcher {
+  getNextTokenBitmask(): Promise<Int32Array>;
+  acceptToken(id: number): boolean;
+  dispose(): void;
+}
+
+interface Library {
+  TokenizerInfo: {
+    createTokenizerInfo(
+      vocab: string[],
+      type: string,
+      prependSpace: boolean,
+      size: number,
+      stop: number[],
+    ): Promise<object>;
+  };
+  GrammarCompiler: {
+    createGrammarCompiler(info: object): Promise<{ compileJSONSchema(schema: string): Promise<{ dispose(): void }> }>;
+  };
+  GrammarMatcher: { createGrammarMatcher(grammar: object): Promise<Matcher> };
+}
+
+export async function openXgrammar(tokenizer: Tokenizer): Promise<Xgrammar | undefined> {
+  const source = path.join(import.meta.dirname, "../node_modules/@mlc-ai/web-xgrammar/lib/index.js");
+  if (!existsSync(source)) return undefined;
+  const copy = path.join(mkdtempSync(path.join(tmpdir(), "millrace-xgrammar-")), "index.cjs");
+  copyFileSync(source, copy);
+  const library = createRequire(import.meta.url)(copy) as Library;
+  // Byte tokens are given as <0xNN>, as its BYTE_FALLBACK vocabularies write them.
+  const vocab = Array.from({ length: tokenizer.vocabSize }, (_, id) => {
+    const bytes = tokenizer.tokenBytes(id, true);
+    const text = new TextDecoder().decode(bytes);
+    return text.includes("\ufffd") && bytes.length === 1
+      ? `<0x${(bytes[0] ?? 0).toString(16).toUpperCase()}>`
+      : text.replaceAll(" ", "▁");
+  });
+  const info = await library.TokenizerInfo.createTokenizerInfo(vocab, "byte_fallback", false, tokenizer.vocabSize, [
+    ...tokenizer.stopIds,
+  ]);
+  const compiler = await library.GrammarCompiler.createGrammarCompiler(info);
+  return {
+    async compile(schema) {
+      const compiled = await compiler.compileJSONSchema(schema);
+      const matcher = await library.GrammarMatcher.createGrammarMatcher(compiled);
+      return {
+        mask: () => matcher.getNextTokenBitmask(),
+        accept: (id) => matcher.acceptToken(id),
+        dispose() {
+          matcher.dispose();
+          compiled.dispose();
+        },
+      };
+    },
+  };
+}
