@@ -3,11 +3,14 @@ import type { JsonValue } from "../src/decode/grammar/spec.ts";
 
 export interface GrammarCase {
   readonly name: string;
-  readonly schema: JsonValue;
+  readonly schema: Readonly<Record<string, JsonValue>>;
   readonly answers: readonly JsonValue[];
 }
 
-const closed = (properties: Readonly<Record<string, JsonValue>>, required = Object.keys(properties)): JsonValue => ({
+const closed = (
+  properties: Readonly<Record<string, JsonValue>>,
+  required = Object.keys(properties),
+): Readonly<Record<string, JsonValue>> => ({
   type: "object",
   properties,
   required,

@@ -1,6 +1,6 @@
 /**
  * Millrace: LLM inference for TypeScript. `load()` gives a model that answers; the types are what its methods
- * take and give. Nothing else is exported.
+ * take and give. `compileGrammar` tells of a grammar alone what it accepts.
  */
 export type { KvType } from "./backend/contract.ts";
 export { compileGrammar } from "./decode/grammar/compile.ts";

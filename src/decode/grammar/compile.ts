@@ -14,6 +14,7 @@ import type { GrammarSpec, JsonValue } from "./spec.ts";
 
 /** Units of work (fuel.ts) that compiling may take. */
 const COMPILE_FUEL = 1_000_000;
+const KEPT_GRAMMARS = 128;
 
 /**
  * Compiles a grammar.
@@ -26,15 +27,41 @@ const COMPILE_FUEL = 1_000_000;
  * Throws UnsupportedGrammarError where the grammar asks for what can't be enforced, RequestError where it is malformed.
  */
 export function compileGrammar(spec: GrammarSpec): Grammar {
-  const builder = new GrammarBuilder(COMPILE_FUEL);
-  const body = lower(builder, spec, "");
-  if (body === builder.pool.none || !builder.derivatives.live(body)) {
-    throw new UnsupportedGrammarError("no text at all satisfies the grammar", "unsatisfiable", "");
+  return new GrammarCompiler().compile(spec);
+}
+
+/**
+ * Compiles many grammars over one pool: what they have in common (the same pattern, the same format) is learnt once, and the
+ * same grammar is compiled once. A server keeps one.
+ */
+export class GrammarCompiler {
+  readonly #builder = new GrammarBuilder(COMPILE_FUEL);
+  /** By their data; the first was used least recently. */
+  readonly #grammars = new Map<string, Grammar>();
+
+  compile(spec: GrammarSpec): Grammar {
+    const key = JSON.stringify(spec);
+    const grammar = this.#grammars.get(key) ?? this.#compile(spec);
+    this.#grammars.delete(key);
+    this.#grammars.set(key, grammar);
+    const [oldest] = this.#grammars.keys();
+    if (oldest !== undefined && this.#grammars.size > KEPT_GRAMMARS) this.#grammars.delete(oldest);
+    return grammar;
   }
-  return new Grammar(
-    builder,
-    builder.rule("grammar", body.nullable, () => body),
-  );
+
+  #compile(spec: GrammarSpec): Grammar {
+    const builder = this.#builder;
+    builder.fuel.fill(COMPILE_FUEL, "compiling");
+    builder.pool.tidy(false);
+    const body = lower(builder, spec, "");
+    if (body === builder.pool.none || !builder.derivatives.live(body)) {
+      throw new UnsupportedGrammarError("no text at all satisfies the grammar", "unsatisfiable", "");
+    }
+    return new Grammar(
+      builder,
+      builder.rule("grammar", body.nullable, () => body),
+    );
+  }
 }
 
 function lower(builder: GrammarBuilder, spec: GrammarSpec, path: string): Expression {

@@ -30,6 +30,11 @@ export class Derivatives implements ContentReader {
     return next.positive || this.live(next) ? next : this.pool.none;
   }
 
+  /** `step` by byte, as far as it is known: for walks that read an expression many times. */
+  table(expression: Expression): (Expression | undefined)[] {
+    return (this.pool.memo(expression).table ??= Array.from({ length: 256 }, () => undefined));
+  }
+
   /** Bytes of one class lead to the same expression. */
   partition(expression: Expression): Partition {
     return (expression.memo.partition ??= this.#partition(expression));

@@ -15,6 +15,8 @@ export interface Memo {
   partition: Partition | undefined;
   /** Next expression by class of byte. */
   next: (Expression | undefined)[];
+  /** Next expression by byte, where it was asked for so. */
+  table: (Expression | undefined)[] | undefined;
   /** Does it match any string at all? Undefined: not known yet. */
   live: boolean | undefined;
   calls: readonly RuleCall[] | undefined;
@@ -124,6 +126,7 @@ export class ExpressionPool {
     if (memo.generation !== this.#generation) {
       memo.generation = this.#generation;
       memo.next = [];
+      memo.table = undefined;
       memo.calls = undefined;
       memo.expansion = undefined;
     }
@@ -328,6 +331,7 @@ export class ExpressionPool {
       generation: this.#generation,
       partition: undefined,
       next: [],
+      table: undefined,
       live: undefined,
       calls: undefined,
       expansion: undefined,

@@ -70,33 +70,19 @@ export class Masks {
     const origin = item.origin ?? state;
     const sink = item.expression.kind === "text" ? item.expression.sink : undefined;
     const after = sink === undefined ? this.#parser.complete(item.rule, origin) : undefined;
-    slice.exits.forEach((node, i) => {
+    for (const i of sink === undefined ? slice.onward : slice.keyLike) {
+      if (slice.dropped.has(i)) continue;
+      const node = slice.exits[i] ?? 0;
       const end = trie.end[node] ?? 0;
-      if (end === node + 1) return;
       const depth = (trie.depth[node] ?? 0) + 1;
       if (after !== undefined) {
         this.#walk(mask, after, node + 1, end, depth);
-      } else if (sink !== undefined && this.#mayFollowKey(node)) {
-        const then = sink.owner.finish(sink.bytes + (slice.contents[i] ?? ""));
-        this.#walk(
-          mask,
-          this.#parser.part([{ rule: item.rule, expression: then, origin }], state),
-          node + 1,
-          end,
-          depth,
-        );
+      } else if (sink !== undefined) {
+        const expression = sink.owner.finish(sink.bytes + (slice.contents[i] ?? ""));
+        const closed = this.#parser.part([{ rule: item.rule, expression, origin }], state);
+        this.#walk(mask, closed, node + 1, end, depth);
       }
-    });
-  }
-
-  /** After a key stands a colon, or white space before it. */
-  #mayFollowKey(exit: number): boolean {
-    const { byte, end } = this.#vocabulary.trie;
-    for (let node = exit + 1; node < (end[exit] ?? 0); node = end[node] ?? Infinity) {
-      const next = byte[node] ?? 0;
-      if (next === 0x3a || next <= 0x20) return true;
     }
-    return false;
   }
 
   /** Allows the tokens that end in a range of the trie and are matched from `start`, whose depth is `base`. */

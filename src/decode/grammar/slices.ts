@@ -13,10 +13,15 @@ import type { Vocabulary } from "./vocabulary.ts";
 export interface Slice {
   /** Tokens after which the expression can still be completed. */
   readonly mask: Uint32Array;
-  /** Trie nodes after which it may be complete. */
+  /** Trie nodes after which it is closed. */
   readonly exits: Int32Array;
-  /** For a JSON string: what was read, decoded, up to each exit. */
+  /** What was read, decoded, up to each exit. */
   readonly contents: readonly ByteString[];
+  /** Indices of the exits that tokens go on from; and of those, where a colon or white space comes next, as after a key. */
+  readonly onward: readonly number[];
+  readonly keyLike: readonly number[];
+  /** Indices of exits that don't count. */
+  readonly dropped: ReadonlySet<number>;
 }
 
 /** The slice of any JSON string, and what it takes to cut it to a length. */
@@ -25,16 +30,18 @@ interface TextSlice extends Slice {
   readonly lengths: Uint16Array;
   readonly exitLengths: Uint16Array;
   readonly longest: number;
+  readonly byContent: ReadonlyMap<ByteString, readonly number[]>;
 }
 
 export class Slices {
   readonly #vocabulary: Vocabulary;
   readonly #known = new WeakMap<Expression, Slice>();
   readonly #lengths = new Map<string, Slice>();
-  #text: TextSlice | undefined;
+  readonly #text: TextSlice;
 
   constructor(vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
+    this.#text = this.#anyText();
   }
 
   of(derivatives: Derivatives, expression: Expression): Slice {
@@ -50,16 +57,16 @@ export class Slices {
   #plainText(pool: ExpressionPool, expression: Expression): Slice | undefined {
     if (expression.kind !== "text" || expression.escape !== "") return undefined;
     const { content } = expression;
-    if (content === pool.anyText) return this.#anyText();
+    if (content === pool.anyText) return this.#text;
     if (content.kind === "repeat" && content.of === pool.anyChar) return this.#bounded(content.min, content.max);
     if (content.kind !== "both" || content.list.length !== 2 || !content.list.includes(pool.anyText)) return undefined;
     const excluded = content.list.find((one) => one.kind === "complement");
+    if (excluded?.of === pool.empty) return this.#except(new Set([""]));
     return excluded?.of.kind === "words" ? this.#except(new Set(excluded.of.words)) : undefined;
   }
 
   #anyText(): TextSlice {
-    if (this.#text !== undefined) return this.#text;
-    // In a pool of its own: this slice outlives the grammar that asks first.
+    // In a pool of its own: this slice is every grammar's.
     const pool = new ExpressionPool(new Fuel(Infinity));
     const slice = this.#walk(new Derivatives(pool), pool.jsonText(pool.anyText, "", undefined));
     const lengths = new Uint16Array(this.#vocabulary.size);
@@ -69,12 +76,13 @@ export class Slices {
     }
     const exitLengths = Uint16Array.from(slice.contents, characters);
     const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
-    this.#text = { ...slice, lengths, exitLengths, longest };
-    return this.#text;
+    const byContent = new Map<ByteString, number[]>();
+    slice.contents.forEach((content, i) => byContent.set(content, [...(byContent.get(content) ?? []), i]));
+    return { ...slice, lengths, exitLengths, longest, byContent };
   }
 
   #bounded(min: number, max: number): Slice {
-    const all = this.#anyText();
+    const all = this.#text;
     const key = `${Math.min(min, all.longest + 1)} ${Math.min(max, all.longest)}`;
     let slice = this.#lengths.get(key);
     if (slice !== undefined) return slice;
@@ -85,61 +93,85 @@ export class Slices {
         if ((lengths[id] ?? 0) > max) mask[id >>> 5] = (mask[id >>> 5] ?? 0) & ~(1 << (id & 31));
       }
     }
-    slice = this.#keep({ mask, exits: all.exits, contents }, (i) => {
+    const dropped = contents.flatMap((_, i) => {
       const length = exitLengths[i] ?? 0;
-      return length >= min && length <= max;
+      return length >= min && length <= max ? [] : [i];
     });
+    slice = this.#drop(all, mask, dropped);
     this.#lengths.set(key, slice);
     return slice;
   }
 
   #except(words: ReadonlySet<ByteString>): Slice {
-    const all = this.#anyText();
-    return this.#keep({ mask: all.mask.slice(), exits: all.exits, contents: all.contents }, (i) => {
-      const content = all.contents[i];
-      return content !== undefined && !words.has(content);
-    });
+    const all = this.#text;
+    return this.#drop(
+      all,
+      all.mask.slice(),
+      [...words].flatMap((word) => all.byContent.get(word) ?? []),
+    );
   }
 
-  /** Drops the other exits, and the tokens that end there, from a slice whose mask is its own. */
-  #keep(slice: Slice, stays: (exit: number) => boolean): Slice {
+  /** Without some exits, and without the tokens that end there; the mask is the new slice's own. */
+  #drop(slice: Slice, mask: Uint32Array, exits: readonly number[]): Slice {
     const { token } = this.#vocabulary.trie;
-    const kept: number[] = [];
-    slice.exits.forEach((node, i) => {
-      if (stays(i)) kept.push(i);
-      else if ((token[node] ?? -1) >= 0) this.#vocabulary.forbid(slice.mask, token[node] ?? 0);
-    });
-    return {
-      mask: slice.mask,
-      exits: Int32Array.from(kept, (i) => slice.exits[i] ?? 0),
-      contents: kept.map((i) => slice.contents[i] ?? ""),
-    };
+    for (const i of exits) {
+      const id = token[slice.exits[i] ?? -1] ?? -1;
+      if (id >= 0) this.#vocabulary.forbid(mask, id);
+    }
+    return { ...slice, mask, dropped: new Set(exits) };
   }
 
   #walk(derivatives: Derivatives, start: Expression): Slice {
     const { trie, words } = this.#vocabulary;
     const { none } = derivatives.pool;
+    const { byte, depth, end, token, size } = trie;
     const mask = new Uint32Array(words);
     const exits: number[] = [];
     const contents: ByteString[] = [];
+    const escape = start.kind === "text" ? start.escape : "";
+    // By depth: the expression there, and what each byte makes of it.
     const states: Expression[] = [start];
-    for (let node = 0; node < trie.size;) {
-      const depth = trie.depth[node] ?? 0;
-      const state = derivatives.step(states[depth] ?? none, trie.byte[node] ?? 0);
+    const tables: (Expression | undefined)[][] = [derivatives.table(start)];
+    let entered = 0;
+    for (let node = 0; node < size;) {
+      const at = depth[node] ?? 0;
+      if (at > entered) {
+        tables[at] = derivatives.table(states[at] ?? none);
+        entered = at;
+      }
+      const next = byte[node] ?? 0;
+      let state = tables[at]?.[next];
+      if (state === undefined) {
+        state = derivatives.step(states[at] ?? none, next);
+        const table = tables[at];
+        if (table !== undefined) table[next] = state;
+      }
       if (state === none) {
-        node = trie.end[node] ?? trie.size;
+        node = end[node] ?? size;
         continue;
       }
-      const token = trie.token[node] ?? -1;
-      if (token >= 0) this.#vocabulary.allow(mask, token);
+      const id = token[node] ?? -1;
+      if (id >= 0) this.#vocabulary.allow(mask, id);
       if (state.nullable) {
         exits.push(node);
-        if (start.kind === "text") contents.push(decodeEscapes(start.escape + this.#path(node).slice(0, -1)));
+        contents.push(decodeEscapes(escape + this.#path(node).slice(0, -1)));
       }
-      states[depth + 1] = state;
+      states[at + 1] = state;
+      entered = at;
       node++;
     }
-    return { mask, exits: Int32Array.from(exits), contents };
+    const onward = exits.flatMap((node, i) => ((end[node] ?? 0) > node + 1 ? [i] : []));
+    const keyLike = onward.filter((i) => this.#isBeforeColon(exits[i] ?? 0));
+    return { mask, exits: Int32Array.from(exits), contents, onward, keyLike, dropped: new Set() };
+  }
+
+  #isBeforeColon(exit: number): boolean {
+    const { byte, end, size } = this.#vocabulary.trie;
+    for (let node = exit + 1; node < (end[exit] ?? 0); node = end[node] ?? size) {
+      const next = byte[node] ?? 0;
+      if (next === 0x3a || next <= 0x20) return true;
+    }
+    return false;
   }
 
   /** The bytes from the root to a node. */

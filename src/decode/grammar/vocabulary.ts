@@ -31,8 +31,9 @@ export class Vocabulary {
   readonly stopIds: ReadonlySet<number>;
   readonly trie: Trie;
   readonly #bytes: readonly ByteString[];
-  /** Ids whose bytes another, smaller id has too, by that id. */
+  /** Ids whose bytes another, smaller id has too, by that id; and by id, whether it has any. */
   readonly #same = new Map<number, number[]>();
+  readonly #hasSame: Uint8Array;
 
   constructor(table: TokenTable) {
     this.size = table.vocabSize;
@@ -48,6 +49,8 @@ export class Vocabulary {
     tokens.sort((a, b) => (a.bytes < b.bytes ? -1 : a.bytes > b.bytes ? 1 : a.id - b.id));
     this.#bytes = bytes;
     this.trie = buildTrie(tokens, this.#same);
+    this.#hasSame = new Uint8Array(table.vocabSize);
+    for (const id of this.#same.keys()) this.#hasSame[id] = 1;
   }
 
   /** A token's bytes; "" for a token that matches no text. */
@@ -58,7 +61,7 @@ export class Vocabulary {
   /** Sets a token's bit, and those of its equals. */
   allow(mask: Uint32Array, id: number): void {
     set(mask, id);
-    if (this.#same.size > 0) for (const other of this.#same.get(id) ?? []) set(mask, other);
+    if (this.#hasSame[id] === 1) for (const other of this.#same.get(id) ?? []) set(mask, other);
   }
 
   forbid(mask: Uint32Array, id: number): void {
