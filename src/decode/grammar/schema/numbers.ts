@@ -100,8 +100,8 @@ export class NumberWriter {
 
   constructor(builder: GrammarBuilder) {
     this.#builder = builder;
-    const free = [..."123456789.+-eE0"].map((char) => char.charCodeAt(0));
-    this.#free = builder.derivatives.partitions.of((byte) => free.indexOf(byte));
+    const free = "123456789.+-eE0";
+    this.#free = builder.derivatives.partitions.of((byte) => free.indexOf(String.fromCharCode(byte)));
     this.#digits = builder.derivatives.partitions.of((byte) =>
       (byte >= 0x30 && byte <= 0x39) || byte === 0x2e ? byte : 0,
     );
