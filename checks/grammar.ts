@@ -18,8 +18,9 @@ import { runSuite, type SuiteReport } from "./grammar-suite.ts";
 const SHARED = path.resolve(import.meta.dirname, "../../shared/data");
 const VOCABULARIES = ["gpt-2", "llama-spm", "deepseek-coder"];
 const LEAST_COMPILED = 0.85;
-/** Hostile grammars may take this long, on a machine that does other things too. */
+/** Milliseconds of CPU that a hostile grammar may take, and MiB that they all may leave behind. */
 const HOSTILE_LIMIT = 1000;
+const HOSTILE_MEMORY = 256;
 
 const quick = process.argv.includes("--quick");
 const seed = 20261124;
@@ -85,13 +86,15 @@ say(
 );
 const [vocabulary] = prepared;
 if (vocabulary !== undefined && !quick) {
+  const before = process.memoryUsage().heapUsed / 2 ** 20;
   const results = runHostile(vocabulary);
   const slow = results.filter((one) => one.milliseconds > HOSTILE_LIMIT);
   const refused = results.filter((one) => one.outcome !== "compiled").length;
   const longest = Math.max(...results.map((one) => one.milliseconds));
+  const heap = process.memoryUsage().heapUsed / 2 ** 20 - before;
   say(
-    slow.length === 0,
-    `hostile grammars: ${results.length}, ${refused} refused, ${results.length - refused} compiled; the longest took ${longest.toFixed(0)} ms`,
+    slow.length === 0 && heap < HOSTILE_MEMORY,
+    `hostile grammars: ${results.length}, ${refused} refused, ${results.length - refused} compiled; the longest took ${longest.toFixed(0)} ms; heap ${heap.toFixed(0)} MiB larger`,
     slow.map((one) => `${one.name}: ${one.milliseconds.toFixed(0)} ms, ${one.outcome}`),
   );
 }
