@@ -14,7 +14,7 @@ using namespace millrace;
 namespace {
 
 struct Record {
-  std::vector<int> order;     // of the queue's jobs alone: they run one at a time
+  std::vector<int> order;  // of the queue's jobs alone: they run one at a time
   std::atomic<int> ended{0};
   std::atomic<int> running{0};
   std::atomic<bool> overlapped{false};

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import test, { after } from "node:test";
 import { Worker } from "node:worker_threads";
 
@@ -228,6 +229,29 @@ test("an unknown instruction set and an absurd number of threads are refused", a
   await assert.rejects(createCpuBackend({ isa: "mmx" }), NativeError);
   await assert.rejects(createCpuBackend({ threads: 0 }), NativeError);
   await assert.rejects(createCpuBackend({ threads: 1.5 }), NativeError);
+});
+
+test("a process may exit while one step runs and another waits for its mask", { timeout: 60_000 }, () => {
+  const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+  const source = `
+    import { tinyProgram } from ${module("../../../test/support/tiny-program.ts")};
+    import { GREEDY } from ${module("../program-runner.ts")};
+    import { createCpuBackend } from ${module("./backend.ts")};
+    const backend = await createCpuBackend({ threads: 2 });
+    const [waiting, running] = [await tinyProgram(backend), await tinyProgram(backend, { maxOutputs: 8000 })];
+    const plan = waiting.plan();
+    plan.addOpen({ slot: 0, params: GREEDY, prompt: new Int32Array(0), answer: new Int32Array(0) });
+    plan.addSample(2, 0, 0, true);
+    waiting.program.run(plan);
+    const long = running.plan();
+    for (let i = 0; i < 8000; i++) long.addOutput(0, i % 3);
+    running.program.run(long);
+    process.exit(7);
+  `;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", source], {
+    encoding: "utf8",
+  });
+  assert.equal(status, 7, stderr);
 });
 
 test("a worker thread has the addon for itself, and may end while a step runs", { timeout: 60_000 }, async () => {

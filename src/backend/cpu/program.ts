@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 
-import { NativeError } from "../../errors.ts";
+import { MemoryError, NativeError } from "../../errors.ts";
 import {
   MAX_TOP_LOGPROBS,
   NO_SAMPLE,
@@ -80,7 +80,7 @@ export class NativeProgram implements Program {
   async #submit(plan: StepPlan): Promise<StepResult> {
     const { id } = plan;
     if (this.#closed) throw new NativeError("the program is closed");
-    const result = this.#resultOf(plan);
+    const result = this.#roomFor(plan);
     const running = this.#native.run(this.#handle, plan, result);
     this.#inFlight.set(id, running);
     try {
@@ -89,6 +89,15 @@ export class NativeProgram implements Program {
       this.#inFlight.delete(id);
     }
     return result;
+  }
+
+  #roomFor(plan: StepPlan): StepResult {
+    try {
+      return this.#resultOf(plan);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new MemoryError(`There is no memory for the results of step ${plan.id}: ${cause.message}.`, { cause });
+    }
   }
 
   /** Arrays for what the step gives, filled with what stands where it gives nothing. */
