@@ -205,7 +205,6 @@ class Reader {
     in.scale = number(o, "scale");
     in.softcap = number(o, "softcap");
   }
-  void read(napi_value o, int64_t rows, op::AttendMerge& in) { read(o, rows, static_cast<op::Attend&>(in)); }
   void read(napi_value o, int64_t rows, op::Gate& in) {
     in.cols = int32(o, "cols");
     in.gate = span(o, "gate", rows, in.cols);

@@ -205,10 +205,6 @@ struct Attend {
   int32_t group = 0;
   KvState kv{};
 };
-// A row op: the second half of an Attend before it, for rows whose tiles were done apart.
-struct AttendMerge : Attend {
-  static constexpr const char* name = "attendMerge";
-};
 
 // --- serial ---------------------------------------------------------------------------------------------------------
 
@@ -223,8 +219,8 @@ struct GroupExperts {
 }  // namespace op
 
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable, op::Rope,
-                           op::KvWrite, op::AttendMerge, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap,
-                           op::Quantize, op::Route, op::Combine>;
+                           op::KvWrite, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap, op::Quantize,
+                           op::Route, op::Combine>;
 using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend>;
 
 struct Stage {

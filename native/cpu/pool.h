@@ -63,8 +63,11 @@ struct Pool {
             g.keyDim,
             g.valueDim};
   }
-  void copyBlock(int group, int from, int to) const {
-    memcpy(block(group, to), block(group, from), groups[group]->blockBytes);
+  // One of so many parts of a block.
+  void copyBlock(int group, int from, int to, int part, int parts) const {
+    size_t bytes = groups[group]->blockBytes;
+    size_t begin = bytes * static_cast<size_t>(part) / parts, end = bytes * static_cast<size_t>(part + 1) / parts;
+    memcpy(block(group, to) + begin, block(group, from) + begin, end - begin);
   }
   void moveSlot(const Kernels& kernels, int group, int fromBlock, int fromOffset, int toBlock, int toOffset) const {
     for (int i = 0; i < groups[group]->layers; i++) {

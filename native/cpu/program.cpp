@@ -41,7 +41,6 @@ int64_t costOf(const op::Route& in) { return int64_t{8} * in.experts; }
 int64_t costOf(const op::Combine& in) { return static_cast<int64_t>(in.cols) * in.topK; }
 int64_t costOf(const op::KvWrite& in) { return static_cast<int64_t>(in.kv.kvHeads) * (in.kv.keyDim + in.kv.valueDim); }
 int64_t costOf(const op::Quantize& in) { return in.q.cols; }
-int64_t costOf(const op::AttendMerge& in) { return static_cast<int64_t>(in.heads) * in.kv.valueDim; }
 template <typename Op>
 int64_t costOf(const Op& in) {
   return in.cols;

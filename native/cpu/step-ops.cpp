@@ -77,19 +77,6 @@ void Step::run(const op::KvWrite& in, int begin, int end) {
   }
 }
 
-void Step::run(const op::AttendMerge& in, int begin, int end) {
-  size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
-  for (const Split& split : groups_[in.group].splits) {
-    int row = sequences_[split.sequence].row + split.row;
-    if (row < begin || row >= end) continue;
-    AttendArgs args = attendArgs(in, split.sequence);
-    for (int head = 0; head < in.kv.kvHeads; head++) {
-      const float* partials = program_.partials() + split.partial * perTile + head * (perTile / in.kv.kvHeads);
-      program_.kernels->attendMerge(args, head, split.row, partials, perTile, split.tileBegin, split.tileEnd);
-    }
-  }
-}
-
 void Step::run(const op::Gate& in, int begin, int end) {
   program_.kernels->gate(program_.at(in.gate), in.gate.stride, program_.at(in.up), in.up.stride, program_.at(in.y),
                          in.y.stride, in.cols, in.activation, begin, end);
@@ -338,15 +325,30 @@ void Step::attend(const op::Attend& in, int i, uint8_t* scratch) {
   AttendArgs args = attendArgs(in, item.sequence);
   auto& counters = program_.counters->attend;
   auto type = static_cast<int>(in.kv.type);
-  if (item.tile < 0) {
+  bool isWhole = item.split < 0;
+  if (isWhole) {
     program_.kernels->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
-    counters[0][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin), std::memory_order_relaxed);
   } else {
-    size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
-    float* partial = program_.partials() + item.partial * perTile + head * (perTile / in.kv.kvHeads);
-    program_.kernels->attendTile(args, head, item.rowBegin, item.rowEnd, item.tile, partial, item.stride * perTile,
-                                 scratch);
-    counters[1][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin), std::memory_order_relaxed);
+    attendTile(in, args, head, item, scratch);
+  }
+  counters[isWhole ? 0 : 1][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin),
+                                            std::memory_order_relaxed);
+}
+
+void Step::attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch) {
+  const GroupPlan& plan = groups_[in.group];
+  const Split& split = plan.splits[static_cast<size_t>(item.split)];
+  size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
+  size_t perRow = perTile * static_cast<size_t>(split.tiles);
+  float* partials = program_.partials() + split.partial * perTile + kvHead * (perTile / in.kv.kvHeads);
+  program_.kernels->attendTile(args, kvHead, item.rowBegin, item.rowEnd, item.tile,
+                               partials + static_cast<size_t>(item.tile - split.tileBegin) * perTile, perRow, scratch);
+  std::atomic<int32_t>& left = plan.tilesLeft[static_cast<size_t>(item.split * in.kv.kvHeads + kvHead)];
+  if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  left.store(split.tiles, std::memory_order_relaxed);  // for the next layer
+  for (int32_t row = item.rowBegin; row < item.rowEnd; row++) {
+    program_.kernels->attendMerge(args, kvHead, row, partials + static_cast<size_t>(row) * perRow, perTile,
+                                  split.tileBegin, split.tileBegin + split.tiles);
   }
 }
 

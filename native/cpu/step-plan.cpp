@@ -11,8 +11,8 @@ namespace millrace {
 
 namespace {
 
-// Up to here a sequence's rows may be cut by tiles.
-constexpr int kSplitRows = 4;
+// Fewer pieces of attention (of rows and kv heads) a thread than this are cut by tiles, too.
+constexpr size_t kFewPieces = 4;
 
 bool refuse(Refusal& refusal, const char* what, int64_t value, int64_t limit) {
   char text[200];
@@ -58,7 +58,10 @@ bool Step::reserve() {
   sections_.reset(new (std::nothrow) SectionPlan[spec.sections.size()]);
   if (!groups_ || !maskStates_ || !sections_) return false;
   for (size_t g = 0; g < groups; g++) {
-    if (!groups_[g].tableOf.reserve(sequences)) return false;
+    GroupPlan& group = groups_[g];
+    // No more heads are split than planAttention calls few.
+    group.tilesLeft.reset(new (std::nothrow) std::atomic<int32_t>[kFewPieces * program_.threads()]);
+    if (!group.tilesLeft || !group.tableOf.reserve(sequences)) return false;
   }
   for (size_t s = 0; s < spec.sections.size(); s++) {
     if (!sections_[s].rows.reserve(std::min(tokens, outputs)) || !sections_[s].wanted.reserve(outputs)) return false;
@@ -474,7 +477,7 @@ bool Step::planAttention(size_t index) {
   size_t pieces = 0;
   for (const Sequence& sequence : sequences_) pieces += (sequence.rows + kAttendRows - 1) / kAttendRows;
   // Tiles are a way to share work; where there is enough of it, or one thread, whole rows cost less.
-  bool few = threads > 1 && pieces * static_cast<size_t>(group.kvHeads) < size_t{4} * static_cast<size_t>(threads);
+  bool few = threads > 1 && pieces * static_cast<size_t>(group.kvHeads) < kFewPieces * static_cast<size_t>(threads);
   size_t perTile = static_cast<size_t>(program_.heads[index]) * (static_cast<size_t>(group.valueDim) + 2);
   size_t partialsLeft = program_.partialFloats() / perTile;
   int32_t partial = 0;
@@ -491,24 +494,25 @@ bool Step::planAttention(size_t index) {
     }
     int32_t tiles = tileEnd - tileBegin;
     size_t wanted = static_cast<size_t>(std::max(tiles, 0)) * static_cast<size_t>(rows);
-    if (few && rows <= kSplitRows && tiles > 1 && wanted <= partialsLeft) {
-      if (!plan.splits.grow(plan.splits.size() + static_cast<size_t>(rows))) return false;
+    if (few && rows <= kAttendRows && tiles > 1 && wanted <= partialsLeft) {
+      if (!plan.splits.grow(plan.splits.size() + 1)) return false;
+      auto split = static_cast<int32_t>(plan.splits.size());
       for (int32_t tile = tileBegin; tile < tileEnd; tile++) {
-        if (!add({s, 0, rows, tile, partial + tile - tileBegin, tiles})) return false;
+        if (!add({s, 0, rows, tile, split})) return false;
       }
-      for (int32_t row = 0; row < rows; row++) {
-        int32_t first = oldestPlace(sequence.row + row, group.window) / kTileTokens;
-        int32_t last = (placesOf(sequence.row + row) - 1) / kTileTokens + 1;
-        plan.splits.push({s, row, first, last, partial + row * tiles + first - tileBegin});
+      for (int32_t head = 0; head < group.kvHeads; head++) {
+        plan.tilesLeft[static_cast<size_t>(split * group.kvHeads + head)].store(tiles, std::memory_order_relaxed);
       }
+      plan.splits.push({s, tileBegin, tiles, partial});
       partial += tiles * rows;
       partialsLeft -= wanted;
       continue;
     }
-    // The last rows first: they see the most.
+    // Rows that are done together read their keys and values once. The last rows first: they see the most.
+    int32_t together = few ? std::clamp(rows * group.kvHeads / (2 * threads), 1, kAttendRows) : kAttendRows;
     for (int32_t end = rows; end > 0;) {
-      int32_t begin = rows <= kSplitRows ? end - 1 : std::max(0, end - kAttendRows);
-      if (!add({s, begin, end, -1, 0, 0})) return false;
+      int32_t begin = std::max(0, end - together);
+      if (!add({s, begin, end, -1, -1})) return false;
       end = begin;
     }
   }

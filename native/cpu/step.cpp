@@ -11,6 +11,8 @@ namespace {
 // Up to here row ops are done by one thread: about a microsecond of work, what a phase costs.
 constexpr int64_t kSerialCost = 4096;
 constexpr int kRowChunk = 8;
+// Of a block that is copied, so much at a time.
+constexpr size_t kCopyBytes = size_t{128} << 10;
 
 void prefetch(const Stage& stage) {
   auto* from = reinterpret_cast<const char*>(&stage);
@@ -100,8 +102,8 @@ void Step::fail(State why) {
   state_.store(why, std::memory_order_relaxed);
 }
 
-// What happens before the rows. False: the step has no rows.
-bool Step::begin() {
+// What happens before the copies and the rows.
+void Step::begin() {
   for (int32_t& token : tokens_) token = resolve(token);
   for (int32_t slot : closes_) program_.slots[slot].close();
   for (auto& [slot, opening] : opens_) program_.slots[slot] = std::move(opening);
@@ -113,10 +115,25 @@ bool Step::begin() {
     const int32_t* move = moves_.data() + i;
     pool.moveSlot(*program_.kernels, move[0], move[1], move[2], move[3], move[4]);
   }
-  for (size_t i = 0; i < copies_.size(); i += 3) pool.copyBlock(copies_[i], copies_[i + 1], copies_[i + 2]);
   if (program_.timing) lastTime_ = os::nanoseconds();
   program_.steps++;
-  return !tokens_.empty();
+}
+
+// Copies blocks here where they are small; else the number of chunks, each a part of a block.
+int Step::openCopies() {
+  const Pool& pool = *program_.pool;
+  size_t most = 0;
+  for (size_t i = 0; i < copies_.size(); i += 3) most = std::max(most, pool.groups[copies_[i]]->blockBytes);
+  copyParts_ = static_cast<int>((most + kCopyBytes - 1) / kCopyBytes);
+  int chunks = static_cast<int>(copies_.size() / 3) * copyParts_;
+  if (chunks > 1) return chunks;
+  for (int i = 0; i < chunks; i++) copyPart(i);
+  return 0;
+}
+
+void Step::copyPart(int chunk) {
+  const int32_t* copy = copies_.data() + 3 * (chunk / copyParts_);
+  program_.pool->copyBlock(copy[0], copy[1], copy[2], chunk % copyParts_, copyParts_);
 }
 
 // Goes to the next section that has rows; false where there is none.
@@ -166,14 +183,19 @@ int Step::next() {
           fail(State::Cancelled);
           return 0;
         }
+        begin();
+        phase_ = Phase::Copies;
+        break;
+      }
+      case Phase::Copies:
         phase_ = Phase::Wide;
-        if (!begin()) {
+        if (int chunks = openCopies(); chunks > 0) return chunks;
+        break;
+      case Phase::Wide: {
+        if (tokens_.empty()) {
           state_.store(State::Done, std::memory_order_relaxed);
           return 0;
         }
-        break;
-      }
-      case Phase::Wide: {
         if (stage_ == stages().size()) {
           // The end of the tokens, or of a pass over output rows.
           if (section_ >= 0) {
@@ -239,6 +261,9 @@ int Step::next() {
 void Step::work(int chunk, int thread) {
   // The part that was opened is the one before `phase_`.
   switch (phase_) {
+    case Phase::Wide:
+      copyPart(chunk);
+      return;
     case Phase::Masks:
       output(sections_[section_].wanted[wantedBegin_ + static_cast<size_t>(chunk)], program_.scratch(thread));
       return;

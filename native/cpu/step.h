@@ -110,24 +110,26 @@ class Step {
   void work(int chunk, int thread);
 
  private:
-  enum class Phase { Begin, Wide, Rows, End, Outputs, Masks, PassEnd };
+  enum class Phase { Begin, Copies, Wide, Rows, End, Outputs, Masks, PassEnd };
   struct Sequence {
     int32_t row, rows;
     int32_t places;    // the most that a row of it sees
     int32_t lastSlot;  // the highest that it writes, sees or lists
   };
-  // A piece of attention: all tiles for some rows of a sequence, or one tile for all of its rows (then `partial` is the
-  // first row's, `stride` partials lie from a row's to the next one's).
+  // A piece of attention: all tiles for some rows of a sequence, or one tile for all rows of a split.
   struct Item {
-    int32_t sequence, rowBegin, rowEnd, tile, partial, stride;
+    int32_t sequence, rowBegin, rowEnd, tile;
+    int32_t split;  // −1: all tiles
   };
-  // A row whose tiles are done apart.
+  // A sequence whose tiles are done apart: [rows, tiles] partial results from `partial` on. Whoever completes a kv
+  // head's last tile merges them.
   struct Split {
-    int32_t sequence, row, tileBegin, tileEnd, partial;
+    int32_t sequence, tileBegin, tiles, partial;
   };
   struct GroupPlan {
     List<Item> items;
-    List<Split> splits;  // in order of rows
+    List<Split> splits;
+    std::unique_ptr<std::atomic<int32_t>[]> tilesLeft;  // [splits, kv heads]
     List<int32_t> tables;
     List<size_t> tableOf;  // by sequence
   };
@@ -169,7 +171,9 @@ class Step {
 
   // step.cpp
   bool isCancelled() const { return cancelled_.load(std::memory_order_relaxed) || program_.queue->stopping(); }
-  bool begin();
+  void begin();
+  int openCopies();
+  void copyPart(int chunk);
   void fail(State why);
   void startPass(int32_t begin);
   bool masksAreThere() const;
@@ -193,7 +197,6 @@ class Step {
   void run(const op::RopeTable&, int begin, int end);
   void run(const op::Rope&, int begin, int end);
   void run(const op::KvWrite&, int begin, int end);
-  void run(const op::AttendMerge&, int begin, int end);
   void run(const op::Gate&, int begin, int end);
   void run(const op::Activate&, int begin, int end);
   void run(const op::Add&, int begin, int end);
@@ -208,6 +211,7 @@ class Step {
   void linearGate(const op::LinearGate& in, int item, uint8_t* scratch);
   void expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch);
   void attend(const op::Attend& in, int item, uint8_t* scratch);
+  void attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch);
   LinearArgs argsOf(const Operand& x, size_t row) const;
   AttendArgs attendArgs(const op::Attend& in, int32_t sequence) const;
   void countProduct(const std::vector<Part>& parts, int rows);
@@ -253,6 +257,7 @@ class Step {
   size_t timed_ = 0;  // the stage's place in Program::stageTimes
   int rows_ = 0;      // of the stage's domain
   int rowChunk_ = 1;
+  int copyParts_ = 1;  // into which a block is cut
   Grid grid_;
   int expertChunks_ = 1, expertUnits_ = 1;
   int32_t passBegin_ = 0, passRows_ = 0;

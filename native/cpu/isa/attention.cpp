@@ -780,12 +780,6 @@ void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextH
 
 // --- Merging tiles --------------------------------------------------------------------------------------------------
 
-float expOne(float x) {
-  float lane[kLanes];
-  store(lane, exp(splat(x)));
-  return lane[0];
-}
-
 // Joins a tile to a row's running sums [columns], maximum and total. The first tile that the row sees is taken as it
 // is.
 void joinTile(float* running, float* top, float* total, int columns, bool isFirst, const float* sums, float tileTop,
@@ -798,7 +792,9 @@ void joinTile(float* running, float* top, float* total, int columns, bool isFirs
   }
   const float largest = *top > tileTop ? *top : tileTop;
   const float base = largest == -kInfinity ? 0.0f : largest;
-  const float before = expOne(*top - base), now = expOne(tileTop - base);
+  float factors[kLanes];
+  store(factors, exp(select(firstLanes(1), splat(*top - base), splat(tileTop - base))));
+  const float before = factors[0], now = factors[1];
   const auto join = [before, now](F32 a, F32 b) { return fma(b, splat(now), a * splat(before)); };
   int c = 0;
   for (; c + kLanes <= columns; c += kLanes) store(running + c, join(load(running + c), load(sums + c)));

@@ -190,9 +190,7 @@ class Emitter implements EmitContext {
       case "attendState": {
         const { heads, scale, softcap = 0 } = node;
         const [q, y] = [places.rows(node.inputs[0]), places.newValue(value)];
-        const attention = { q, y, heads, scale, softcap, ...this.#state(node.state) };
-        this.push({ kind: "wide", draft: { op: "attend", ...attention } });
-        this.#row({ op: "attendMerge", ...attention });
+        this.push({ kind: "wide", draft: { op: "attend", q, y, heads, scale, softcap, ...this.#state(node.state) } });
         return;
       }
       case "gate": {

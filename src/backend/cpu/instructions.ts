@@ -106,7 +106,6 @@ type RowOp<R, R8, L> =
       readonly interleaved: boolean;
     }
   | { readonly op: "kvWrite"; readonly keys: R; readonly values: R; readonly group: number; readonly layer: number }
-  | ({ readonly op: "attendMerge" } & Attention<R>)
   | {
       readonly op: "gate";
       readonly gate: R;
