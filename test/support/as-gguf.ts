@@ -55,6 +55,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   granitemoe: { permuted: true },
   granitemoeshared: { arch: "granitemoe", permuted: true },
   hunyuan_v1_dense: { arch: "hunyuan-dense" },
+  hunyuan_v1_moe: { arch: "hunyuan-moe" },
   internlm2: { permuted: true },
   llama: { permuted: true },
   minicpm: { permuted: true },
@@ -99,6 +100,10 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "block_sparse_moe.output_linear": "ffn_down_exps",
   "shared_mlp.output_linear": "ffn_down_shexp",
   "mlp.gate": "ffn_gate_inp",
+  "mlp.gate.wg": "ffn_gate_inp",
+  "mlp.shared_mlp.gate_proj": "ffn_gate_shexp",
+  "mlp.shared_mlp.up_proj": "ffn_up_shexp",
+  "mlp.shared_mlp.down_proj": "ffn_down_shexp",
   ln_1: "attn_norm",
   "attn.c_attn": "attn_qkv",
   "attn.c_proj": "attn_output",
@@ -346,6 +351,7 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
   const layers = number("num_hidden_layers", "n_layer");
   const { heads, kvHeads, headDim } = sizes;
   const minicpm = arch === "minicpm";
+  const hunyuan = arch === "hunyuan-moe";
   const keys: Record<string, number> = {
     block_count: layers,
     embedding_length: width,
@@ -359,9 +365,10 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     context_length: number("max_position_embeddings", "n_positions"),
     "attention.sliding_window": WINDOWED.has(arch) ? number("sliding_window") : 0,
     expert_count: number("num_local_experts", "num_experts"),
-    expert_used_count: number("num_experts_per_tok"),
-    expert_feed_forward_length: number("moe_intermediate_size"),
-    expert_shared_feed_forward_length: number("shared_intermediate_size"),
+    expert_used_count: number("num_experts_per_tok", "moe_topk"),
+    // Hunyuan's experts are as wide as its MLPs, whatever moe_intermediate_size says.
+    expert_feed_forward_length: number(hunyuan ? "intermediate_size" : "moe_intermediate_size"),
+    expert_shared_feed_forward_length: number(hunyuan ? "intermediate_size" : "shared_intermediate_size"),
     attn_logit_softcapping: number("attn_logit_softcapping"),
     final_logit_softcapping: number("final_logit_softcapping"),
     embedding_scale: number("embedding_multiplier", "scale_emb"),
