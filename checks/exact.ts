@@ -140,6 +140,9 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   const threads = random.between(1, 2);
   const maxSequences = random.between(4, 24);
   const policy = random.below(2) === 0 ? new Whimsical(random) : undefined;
+  // The largest request must fit by itself.
+  const answers = Math.max(...jobs.map(({ options }) => options.n ?? 1));
+  const share = Math.max(0.4, answers / 4 + 0.05) + random.below(10) / 100;
   const known = alone.outcomes.flatMap(({ tokens }) => tokens);
   const drafter = random.below(2) === 0 ? new Guesser(random, known, one.shape.vocab) : undefined;
   const together = await withBackend(isa, threads, values.sabotage ? "linear" : "", (backend) =>
@@ -154,7 +157,7 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
         maxSequences,
         prefixCache: random.below(4) > 0,
         // By itself four sequences of full length: with less, whoever is admitted on trust is preempted.
-        ...(policy && { policy, kvBytes: alone.kvBytes * (0.4 + random.below(15) / 100) }),
+        ...(policy && { policy, kvBytes: alone.kvBytes * share }),
         ...(drafter && { drafter }),
         depth: random.pick([1, 2] as const),
       },
