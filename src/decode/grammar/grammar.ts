@@ -15,7 +15,7 @@ export type GrammarState = ParseState;
 
 /** Units of work (fuel.ts) that one token, and one mask, may take: far more than any sane grammar needs. */
 const STEP_FUEL = 500_000;
-const MASK_FUEL = 4_000_000;
+const MASK_FUEL = 1_500_000;
 /** Parse states and expressions that a grammar keeps before it forgets what it can compute again. */
 const KEPT_STATES = 50_000;
 /** Forced text is looked for this far. */

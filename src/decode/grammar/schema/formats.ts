@@ -19,6 +19,7 @@ const CLOCK = "T(?:\\d+S|\\d+M(?:\\d+S)?|\\d+H(?:\\d+M(?:\\d+S)?)?)";
 const CALENDAR = "(?:\\d+D|\\d+M(?:\\d+D)?|\\d+Y(?:\\d+M(?:\\d+D)?)?)";
 const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const HOST = `${LABEL}(?:\\.${LABEL})*`;
+const SUBDOMAIN = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?";
 const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = `${OCTET}(?:\\.${OCTET}){3}`;
@@ -45,7 +46,8 @@ export const FORMATS: Readonly<Record<string, Format>> = {
   date: { pattern: DATE },
   time: { pattern: TIME },
   duration: { pattern: `P(?:${CALENDAR}(?:${CLOCK})?|${CLOCK}|\\d+W)` },
-  email: { pattern: `${ATOM}(?:\\.${ATOM})*@${HOST}`, longest: 254, not: "^[^@]{65}" },
+  // The rule Mailbox of RFC 5321, which JSON Schema names, without quoted local parts and address literals; it sets no lengths.
+  email: { pattern: `${ATOM}(?:\\.${ATOM})*@${SUBDOMAIN}(?:\\.${SUBDOMAIN})*` },
   // A label with hyphens in its third and fourth places is an encoded one ("xn--"), which a pattern can't check.
   hostname: { pattern: HOST, longest: 253, not: "(?:^|\\.)..--" },
   ipv4: { pattern: IPV4 },
