@@ -102,6 +102,7 @@ export class ExpressionPool {
   /** Any well-formed text. */
   readonly anyText: Expression;
   #table = new Map<string, Expression>();
+  readonly #named = new Map<string, number>();
   #ids = 0;
   #generation = 0;
   readonly #limit: number;
@@ -118,6 +119,13 @@ export class ExpressionPool {
 
   nextId(): number {
     return this.#ids++;
+  }
+
+  /** The same number for the same key: machines made alike share their states. */
+  idOf(key: string): number {
+    let id = this.#named.get(key);
+    if (id === undefined) this.#named.set(key, (id = this.#ids++));
+    return id;
   }
 
   /** The memo of an expression, fresh where it is of an older generation. */
@@ -141,6 +149,7 @@ export class ExpressionPool {
   tidy(force: boolean): void {
     if (this.#table.size < this.#limit && !force) return;
     this.#generation++;
+    this.#named.clear();
     this.#table = new Map();
     for (const expression of [this.none, this.empty, this.anyChar]) this.#table.set(keyOf(expression), expression);
     this.#table.set(`repeat ${this.anyChar.id} 0 Infinity`, this.anyText);

@@ -224,12 +224,22 @@ export function divisorMachine(id: number, partition: Partition, divisors: Divis
     }
     return false;
   };
+  /** Of whole parts that go on in the same ways one stands for all: without a maximum, equal remainders of equal length. */
+  const period = unit / gcd(unit, 10n ** BigInt(scale));
+  const alike = (text: string): string => {
+    if (max !== undefined || forbidden.length > 0 || text.length < 2 || text.includes(".")) return text;
+    const shortest = 10n ** BigInt(text.length - 1);
+    const least = min / 10n ** BigInt(scale) + 1n;
+    const from = shortest > least ? shortest : least;
+    const value = BigInt(text);
+    return value < from ? text : String(from + ((value - from) % period));
+  };
   return {
     id,
     partition,
     step(state, byte) {
       const next = state + String.fromCharCode(byte);
-      return !/^\d+(?:\.\d*)?$/.test(next) || !viable(next) ? undefined : next;
+      return !/^\d+(?:\.\d*)?$/.test(next) || !viable(next) ? undefined : alike(next);
     },
     accepts(state) {
       if (!/^\d+(?:\.\d+)?$/.test(state)) return false;

@@ -120,7 +120,7 @@ export class NumberWriter {
 
   #write(piece: NumberPiece): Expression {
     const { pool, derivatives } = this.#builder;
-    if (isAll([piece])) return pool.machine(finiteMachine(pool.nextId(), this.#free), "");
+    if (isAll([piece])) return pool.machine(finiteMachine(pool.idOf("finite"), this.#free), "");
     const { min, max } = piece;
     if (min === max) return satisfies(min, piece) ? pool.text(JSON.stringify(min === 0 ? 0 : min)) : pool.none;
     const positive = max >= 0 ? this.#magnitudes(Math.max(min, 0), max, piece) : pool.none;
@@ -151,14 +151,16 @@ export class NumberWriter {
     if (finest.times >= 10n ** 15n || finest.scale > 14) {
       return low === 0 && not.length === 0 ? pool.text("0") : pool.none;
     }
-    const machine = divisorMachine(pool.nextId(), this.#digits, { step: finest, not, min: decimalOf(low), max: upper });
+    const id = pool.idOf(`divisors ${JSON.stringify([low, String(max), piece.multipleOf, piece.notMultipleOf])}`);
+    const machine = divisorMachine(id, this.#digits, { step: finest, not, min: decimalOf(low), max: upper });
     const start = pool.machine(machine, "");
     return this.#startsAny(start) ? start : pool.none;
   }
 
   #bound(kind: "min" | "max", bound: Decimal): Expression {
     const { pool } = this.#builder;
-    return pool.machine(boundMachine(pool.nextId(), this.#digits, kind, bound), "");
+    const id = pool.idOf(`${kind} ${bound.whole}.${bound.fraction}`);
+    return pool.machine(boundMachine(id, this.#digits, kind, bound), "");
   }
 
   /** The automaton leads into no dead end, but its beginning may be one. */
