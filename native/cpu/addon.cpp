@@ -176,6 +176,7 @@ struct Load final : AsyncJob {
   void settled(napi_env env) override {
     if (bytes) napi_delete_reference(env, bytes);
     error = task.error;
+    if (task.isOutOfMemory) code = kMemoryError;
   }
 };
 

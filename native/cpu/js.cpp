@@ -66,6 +66,10 @@ bool Call::boolean(napi_value value) {
 std::string Call::string(napi_value value) {
   size_t size = 0;
   if (failed || !ok(napi_get_value_string_utf8(env, value, nullptr, 0, &size))) return "";
+  if (size > kMaxText) {
+    fail(kNativeError, "a text of " + std::to_string(size) + " bytes is no name");
+    return "";
+  }
   std::string text(size + 1, 0);
   ok(napi_get_value_string_utf8(env, value, text.data(), size + 1, &size));
   text.resize(size);

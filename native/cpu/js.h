@@ -15,6 +15,8 @@ namespace millrace {
 class Call {
  public:
   static constexpr size_t kMaxArguments = 8;
+  // All that comes as text are names.
+  static constexpr size_t kMaxText = 4096;
   napi_env env;
   size_t count = kMaxArguments;
   napi_value arguments[kMaxArguments];

@@ -10,6 +10,8 @@ namespace millrace {
 namespace {
 
 constexpr int kF32 = 0, kF16 = 1, kBF16 = 30;  // ggml type ids
+// No matrix has more: sizes of it, padded and summed over those of any model, are far from where a size_t wraps.
+constexpr size_t kMostBytes = size_t{1} << 50;
 // File bytes that a thread reads and packs at once: they stay in its second-level cache.
 constexpr size_t kPieceBytes = size_t{256} << 10;
 
@@ -18,7 +20,7 @@ constexpr size_t kPieceBytes = size_t{256} << 10;
 bool isVectorType(int ggmlType) { return ggmlType == kF32 || ggmlType == kF16 || ggmlType == kBF16; }
 
 bool layoutOf(int ggmlType, int rows, int cols, int experts, Matrix& matrix) {
-  if (rows < 1 || cols < 1 || experts < 1 || !packSupported(ggmlType)) return false;
+  if (rows < 1 || rows > INT32_MAX - kGroupRows || cols < 1 || experts < 1 || !packSupported(ggmlType)) return false;
   if (cols % packedBlockCols(ggmlType) != 0) return false;
   matrix = Matrix{};
   matrix.format = packedFormat(ggmlType);
@@ -29,7 +31,8 @@ bool layoutOf(int ggmlType, int rows, int cols, int experts, Matrix& matrix) {
   matrix.experts = experts;
   matrix.groupBytes = packedGroupBytes(matrix.format, cols);
   matrix.expertBytes = matrix.groupBytes * static_cast<size_t>(groupsOf(matrix));
-  return true;
+  // At most 2^37 bytes a group and 2^27 groups: this product fits, that with the experts need not.
+  return matrix.expertBytes <= kMostBytes / static_cast<size_t>(experts);
 }
 
 uint8_t* Weights::take(size_t bytes) {
@@ -116,7 +119,8 @@ int LoadTask::next(int threads) {
   piece_ = std::max<int>(1, static_cast<int>(kPieceBytes / (rowBytes * kGroupRows))) * kGroupRows;
   bufferBytes_ = (rowBytes * std::min(piece_, units()) + 63) / 64 * 64;
   if (!buffers_.allocate(bufferBytes_ * threads)) {
-    error = "no memory to read weights";
+    error = "no memory to read weights: the system refuses " + std::to_string(bufferBytes_ * threads) + " bytes";
+    isOutOfMemory = true;
     return 0;
   }
   return (units() + piece_ - 1) / piece_;

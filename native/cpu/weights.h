@@ -64,6 +64,7 @@ struct LoadTask {
   size_t byteCount = 0;
   uint64_t offset = 0;
   std::string error;
+  bool isOutOfMemory = false;  // what the error is
 
   // Does the range lie inside of the matrix (and the bytes)?
   bool check() const;
