@@ -149,6 +149,14 @@ class Reader {
     require(spec_.tableRows > 0, "learned positions without a limit");
     in.y = span(o, "y", rows, in.cols);
   }
+  void read(napi_value o, int64_t rows, op::Input& in) {
+    in.cols = int32(o, "cols");
+    in.input = int32(o, "input", -1, static_cast<int64_t>(spec_.inputs.size()) - 1);
+    require(call_.failed || in.input < 0 || spec_.inputs[in.input] == in.cols, "columns of an input");
+    require(rows == spec_.stepTokens, "an input of other rows than the step's");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+  }
   void read(napi_value o, int64_t rows, op::Rows& in) {
     in.cols = int32(o, "cols");
     in.x = span(o, "x", spec_.stepTokens, in.cols);
@@ -371,6 +379,12 @@ napi_value compileProgram(napi_env env, napi_callback_info info) {
   spec.tableRows = count("tableRows", 0);
   spec.outputs = count("outputs", 0);
   spec.logits = count("logits", -1);
+  spec.maxInputRows = count("maxInputRows", 0);
+  napi_value inputs = call.property(object, "inputs");
+  uint32_t inputCount = call.length(inputs);
+  for (uint32_t i = 0; i < inputCount && !call.failed; i++) {
+    spec.inputs.push_back(static_cast<int32_t>(call.integer(call.element(inputs, i), 1, INT32_MAX)));
+  }
   Reader read(call, weights, *pool, spec);
   read.stages(call.property(object, "tokens"), spec.stepTokens, spec.tokens);
   napi_value sections = call.property(object, "sections");

@@ -84,6 +84,10 @@ class PlanReader {
     each("blockTables", [&](napi_value table) {
       v.tables.push_back({ints(table, "ids"), call_.int32(call_.property(table, "stride"))});
     });
+    each("inputs", [&](napi_value input) {
+      auto values = call_.floats(call_.property(input, "values"));
+      v.inputs.push_back({call_.int32(call_.property(input, "count")), ints(input, "rows"), values.data, values.size});
+    });
     each("outputs", [&](napi_value output) {
       v.outputs.push_back({call_.int32(call_.property(output, "count")), ints(output, "rows")});
     });

@@ -73,6 +73,12 @@ struct PositionEmbed {
   Span y;
   int32_t cols = 0;
 };
+// y = x; where the plan gives a row of the input, that. −1: no plan gives any
+struct Input {
+  static constexpr const char* name = "input";
+  Span x, y;
+  int32_t cols = 0, input = -1;
+};
 // y[i] = x[the i-th output row]
 struct Rows {
   static constexpr const char* name = "rows";
@@ -218,9 +224,9 @@ struct GroupExperts {
 
 }  // namespace op
 
-using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable, op::Rope,
-                           op::KvWrite, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap, op::Quantize,
-                           op::Route, op::Combine>;
+using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
+                           op::Rope, op::KvWrite, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap,
+                           op::Quantize, op::Route, op::Combine>;
 using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend>;
 
 struct Stage {

@@ -45,9 +45,10 @@ struct ProgramSpec {
   std::vector<Section> sections;  // then these, one after another
   int32_t logits = -1;            // the section whose rows are sampled from
   int32_t outputs = 0;            // named outputs that plans may ask for
+  std::vector<int32_t> inputs;    // columns of the named inputs that plans may give rows for
   size_t arenaBytes = 0;
   int32_t stepTokens = 0, maxSequences = 0, maxOutputs = 0, samplerSlots = 0;
-  int32_t maxListed = 0, maxMoves = 0, maxCopies = 0;
+  int32_t maxListed = 0, maxMoves = 0, maxCopies = 0, maxInputRows = 0;
   int32_t vocab = 0;      // columns of the logits
   int32_t tokenIds = 0;   // rows of the embedding
   int32_t tableRows = 0;  // rows of the learned positions, 0: none

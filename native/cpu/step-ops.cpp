@@ -38,6 +38,16 @@ void Step::run(const op::PositionEmbed& in, int begin, int end) {
   }
 }
 
+void Step::run(const op::Input& in, int begin, int end) {
+  size_t cols = static_cast<size_t>(in.cols);
+  for (int row = begin; row < end; row++) {
+    int32_t place = in.input < 0 ? -1 : inputs_[in.input].placeOf[row];
+    const float* from = place < 0 ? program_.at(in.x, row) : inputs_[in.input].values.data() + place * cols;
+    // A row that stays, and lies where it is wanted, is nothing to do.
+    if (float* to = program_.at(in.y, row); to != from) memcpy(to, from, sizeof(float) * cols);
+  }
+}
+
 void Step::run(const op::Rows& in, int begin, int end) {
   const int32_t* rows = sections_[section_].rows.data() + passBegin_;
   for (int row = begin; row < end; row++) {

@@ -56,7 +56,11 @@ bool Step::reserve() {
   groups_.reset(new (std::nothrow) GroupPlan[groups]);
   maskStates_.reset(new (std::nothrow) std::atomic<uint8_t>[outputs]);
   sections_.reset(new (std::nothrow) SectionPlan[spec.sections.size()]);
-  if (!groups_ || !maskStates_ || !sections_) return false;
+  inputs_.reset(new (std::nothrow) InputPlan[spec.inputs.size()]);
+  if (!groups_ || !maskStates_ || !sections_ || !inputs_) return false;
+  for (size_t i = 0; i < spec.inputs.size(); i++) {
+    if (!inputs_[i].placeOf.fill(tokens, -1)) return false;
+  }
   for (size_t g = 0; g < groups; g++) {
     GroupPlan& group = groups_[g];
     // No more heads are split than planAttention calls few.
@@ -83,7 +87,8 @@ double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
 bool Step::prepare(PlanView& plan, const ResultView& result, Refusal& refusal) {
   if (!checkCounts(plan, refusal) || !checkIds(plan, refusal) || !copyRows(plan, refusal) ||
       !copySequences(plan, refusal) || !copyTables(plan, refusal) || !copyMoves(plan, refusal) ||
-      !copySlots(plan, refusal) || !copySamples(plan, refusal) || !copyOutputs(plan, refusal)) {
+      !copySlots(plan, refusal) || !copySamples(plan, refusal) || !copyInputs(plan, refusal) ||
+      !copyOutputs(plan, refusal)) {
     return false;
   }
   auto ids = std::make_shared<Samples>();
@@ -418,6 +423,36 @@ bool Step::copySamples(const PlanView& plan, Refusal& refusal) {
   size_t words = (static_cast<size_t>(spec.vocab) + 31) / 32;
   if (!maskWords_.fill(words * maskSample_.size(), 0)) return refuseMemory(refusal);
   for (size_t m = 0; m < maskSample_.size(); m++) maskStates_[m].store(Missing, std::memory_order_relaxed);
+  return true;
+}
+
+bool Step::copyInputs(const PlanView& plan, Refusal& refusal) {
+  const ProgramSpec& spec = program_.spec;
+  if (plan.inputs.size() != spec.inputs.size()) {
+    return refuse(refusal, "named inputs", static_cast<int64_t>(plan.inputs.size()),
+                  static_cast<int64_t>(spec.inputs.size()));
+  }
+  int64_t total = 0;
+  for (size_t i = 0; i < plan.inputs.size(); i++) {
+    const PlanView::Input& input = plan.inputs[i];
+    auto& [rows, placeOf, values] = inputs_[i];
+    for (int32_t row : rows) placeOf[row] = -1;
+    rows.clear();
+    auto count = static_cast<size_t>(std::max(0, input.count)), cols = static_cast<size_t>(spec.inputs[i]);
+    total += input.count;
+    if (input.count < 0 || total > spec.maxInputRows) return refuse(refusal, "input rows", total, spec.maxInputRows);
+    if (!holds(input.rows, input.count) || input.size / cols < count) {
+      return refuse(refusal, "an array is shorter than its count", input.count, spec.maxInputRows);
+    }
+    if (!rows.grow(count) || !values.assign(input.values, count * cols)) return refuseMemory(refusal);
+    for (size_t r = 0; r < count; r++) {
+      int32_t row = input.rows[r];
+      if (!isIn(row, plan.tokenCount)) return refuse(refusal, "input row", row, plan.tokenCount);
+      if (placeOf[row] >= 0) return refuse(refusal, "a row is given twice", row, plan.tokenCount);
+      placeOf[row] = static_cast<int32_t>(r);
+      rows.push(row);
+    }
+  }
   return true;
 }
 

@@ -27,6 +27,12 @@ struct PlanView {
     int32_t count = 0;
     Ints rows;
   };
+  struct Input {
+    int32_t count = 0;
+    Ints rows;
+    const float* values = nullptr;
+    size_t size = 0;
+  };
   struct Table {
     Ints ids;
     int32_t stride = 0;
@@ -38,6 +44,7 @@ struct PlanView {
   Ints sampleRows, sampleSlots, sampleTop, sampleMasked, countStarts, counted, logprobRows, logprobIds, logprobTop;
   std::vector<Table> tables;
   std::vector<Output> outputs;
+  std::vector<Input> inputs;
   std::vector<std::pair<int32_t, SamplerSlot>> opens;
 };
 
@@ -144,6 +151,12 @@ class Step {
     List<int32_t> rows;   // token rows, each once: those without a mask first
     List<Wanted> wanted;  // by pass; in a pass those without a mask first, then in order of output rows
   };
+  // Rows that the plan gives of a named input.
+  struct InputPlan {
+    List<int32_t> rows;
+    List<int32_t> placeOf;  // token row → index among `rows`, −1: none
+    List<float> values;
+  };
   struct Sample {
     int32_t slot, top, position, row;
     int32_t countBegin, countEnd;
@@ -165,6 +178,7 @@ class Step {
   bool copyMoves(const PlanView& plan, Refusal& refusal);
   bool copySlots(PlanView& plan, Refusal& refusal);
   bool copySamples(const PlanView& plan, Refusal& refusal);
+  bool copyInputs(const PlanView& plan, Refusal& refusal);
   bool copyOutputs(const PlanView& plan, Refusal& refusal);
   void orderOutputs(size_t section);
   bool planAttention(size_t group);
@@ -191,6 +205,7 @@ class Step {
   void wide(const WideOp& wide, int item, int thread);
   void run(const op::Embed&, int begin, int end);
   void run(const op::PositionEmbed&, int begin, int end);
+  void run(const op::Input&, int begin, int end);
   void run(const op::Rows&, int begin, int end);
   void run(const op::RmsNorm&, int begin, int end);
   void run(const op::LayerNorm&, int begin, int end);
@@ -240,6 +255,7 @@ class Step {
   List<Sample> samples_;
   List<int32_t> counted_;
   List<Logprob> logprobs_;
+  std::unique_ptr<InputPlan[]> inputs_;
   std::unique_ptr<SectionPlan[]> sections_;
   List<int32_t> rowOutput_;  // token row → index into a section's rows, −1: none
   ResultView result_;

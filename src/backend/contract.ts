@@ -72,6 +72,9 @@ export interface CompileOptions {
   readonly maxCopies: number;
   /** Names of the graph's values that plans may ask for; `logits` is one. */
   readonly outputs: readonly string[];
+  /** Names of the graph's inputs that plans may give rows for, and how many rows together. Default: none. */
+  readonly inputs?: readonly string[];
+  readonly maxInputRows?: number;
 }
 
 export interface Backend {
@@ -223,6 +226,11 @@ export interface StepPlan {
   readonly logprobIds: Int32Array;
   readonly logprobTop: Int32Array;
 
+  /**
+   * For each of the program's named inputs: the rows whose values are given, none twice, and the values `[count, width]`.
+   * The graph takes them in place of what their tokens would give.
+   */
+  readonly inputs: readonly { count: number; readonly rows: Int32Array; readonly values: Float32Array }[];
   /** For each of the program's named outputs: the rows of which it is wanted. */
   readonly outputs: readonly { count: number; readonly rows: Int32Array }[];
 }

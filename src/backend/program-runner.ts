@@ -17,6 +17,7 @@ import {
   type StepHandle,
   type StepResult,
 } from "./contract.ts";
+import { graphInputs } from "../graph/shapes.ts";
 import { groupStates } from "./groups.ts";
 import { RunnerMemory } from "./runner-memory.ts";
 import { StepPlanBuffer } from "./step-plan.ts";
@@ -48,6 +49,8 @@ export interface Feed {
   readonly parents?: readonly number[];
   /** Every row sees all of the feed's rows, those behind it too. */
   readonly span?: boolean;
+  /** For named inputs: values of some of the feed's rows, by their index in the feed. */
+  readonly inputs?: Readonly<Record<string, ReadonlyMap<number, Float32Array>>>;
 }
 
 /** What is wanted of the step's rows (all feeds' tokens one after another). */
@@ -99,6 +102,9 @@ export const GREEDY: SamplerParams = {
 export class ProgramRunner {
   readonly program: Program;
   readonly memory: RunnerMemory;
+  /** As compiled. */
+  readonly options: CompileOptions;
+  readonly #inputs: readonly string[];
   readonly #outputs: readonly string[];
   readonly #lengths: number[];
   readonly #plan: StepPlanBuffer;
@@ -109,9 +115,14 @@ export class ProgramRunner {
   private constructor(program: Program, memory: RunnerMemory, options: CompileOptions, context: number) {
     this.program = program;
     this.memory = memory;
+    this.options = options;
+    const { inputs = [] } = options;
+    const widths = graphInputs(program.lowered.graph);
+    this.#inputs = inputs;
     this.#outputs = options.outputs;
     this.#lengths = memory.join();
-    this.#plan = new StepPlanBuffer({ ...options, groups: memory.pool.groups.length, context });
+    const inputWidths = inputs.map((name) => widths.get(name) ?? 0);
+    this.#plan = new StepPlanBuffer({ ...options, groups: memory.pool.groups.length, context, inputWidths });
   }
 
   /** One program, lowered by the backend from a plain graph. */
@@ -245,8 +256,10 @@ export class ProgramRunner {
     this.memory.leave();
   }
 
-  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false }: Feed): void {
+  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false, inputs = {} }: Feed): void {
     const length = this.length(sequence);
+    for (const [name, rows] of Object.entries(inputs))
+      for (const [i, values] of rows) plan.addInput(this.#inputs.indexOf(name), plan.tokenCount + i, values);
     plan.addSequence(this.memory.tables(sequence, length));
     const ids = tokens.map((token) => idOf(plan, token));
     if (parents !== undefined) {

@@ -260,6 +260,55 @@ for (const backend of backends) {
     await assert.rejects(open(backend, { outputs: ["hidden:7"] }));
   });
 
+  test(`${backend.name}: float rows in the middle of a prompt are what its tokens would have given`, async () => {
+    const tensors = new TensorMaker(5);
+    const toy = new ToyModel(tensors, { soft: true, dtype: "Q8_0" });
+    const graph = toy.graph();
+    const source = tensors.artifact();
+    const table = source.tensors.get("table");
+    assert.ok(table !== undefined);
+    const bytes = await table.source.read(table.offset, table.byteLength);
+    const embeddings = new Float32Array(bytes.slice().buffer);
+    const width = embeddings.length / TOY_VOCAB;
+    const rowOf = (token: number): Float32Array => embeddings.subarray(token * width, (token + 1) * width);
+
+    const options = { kv: "f16", context: CONTEXT, sequences: 2, inputs: ["embeddings"], maxInputRows: 20 } as const;
+    const runner = await ProgramRunner.create(backend, source, graph, options);
+    const tokens = randomTokens(new Random(15), 30);
+    const known = await runner.step([{ sequence: 0, tokens }], { logits: upTo(30) });
+    // Rows 9 … 21 are given as floats, behind wrong tokens; the other sequence's rows are tokens.
+    const soft = tokens.map((token, i) => (i >= 9 && i <= 21 ? (token + 1) % TOY_VOCAB : token));
+    const given = new Map(upTo(13).map((i) => [9 + i, rowOf(tokens[9 + i] ?? 0)]));
+    runner.restart();
+    const feeds = [{ sequence: 1, tokens: [4, 5] }, { sequence: 0, tokens: soft, inputs: { embeddings: given } }];
+    const mixed = await runner.step(feeds, { logits: upTo(30).map((i) => 2 + i) });
+    assert.deepEqual(mixed.logits, known.logits);
+    // A later step gives none, and another value is another answer.
+    runner.restart();
+    const plain = await runner.step([{ sequence: 0, tokens }], { logits: upTo(30) });
+    assert.deepEqual(plain.logits, known.logits);
+    runner.restart();
+    const other = new Map([[9, rowOf(tokens[9] ?? 0).map((x) => x + 0.25)]]);
+    const changed = await runner.step([{ sequence: 0, tokens, inputs: { embeddings: other } }], { logits: upTo(30) });
+    assert.deepEqual(changed.logits.subarray(0, 9 * TOY_VOCAB), known.logits.subarray(0, 9 * TOY_VOCAB));
+    assert.notDeepEqual(changed.logits.subarray(9 * TOY_VOCAB), known.logits.subarray(9 * TOY_VOCAB));
+    // Beyond what was compiled for, beyond the step, twice.
+    const refused = (rows: readonly number[]): Promise<unknown> => {
+      const plan = new StepPlanBuffer({ ...runner.options, groups: 1, context: CONTEXT, inputWidths: [width] });
+      plan.id = runner.memory.nextStep();
+      plan.addSequence(runner.memory.tables(1, 0));
+      plan.addRows([1, 2, 3], 0);
+      for (const row of rows) plan.addInput(0, row, rowOf(1));
+      return program.run(plan).result;
+    };
+    const { program } = runner;
+    await refused([0, 2]);
+    for (const rows of [[3], [-1], [1, 1]])
+      await assert.rejects(refused(rows), (error) => !(error instanceof StepError));
+    await runner.close();
+    await assert.rejects(ProgramRunner.create(backend, source, graph, { ...options, inputs: ["pixels"] }));
+  });
+
   test(`${backend.name}: two programs share states by name, weights and samples`, async () => {
     const toy = new ToyModel(new TensorMaker(5));
     const [whole, draft] = [toy.graph([0, 1]), toy.graph([0])];

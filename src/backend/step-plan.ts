@@ -17,6 +17,8 @@ export interface StepPlanOptions extends CompileOptions {
   readonly groups: number;
   /** Places of a sequence, those of its drafts included. */
   readonly context: number;
+  /** Columns of each named input. */
+  readonly inputWidths?: readonly number[];
 }
 
 export class StepPlanBuffer implements StepPlan {
@@ -55,6 +57,7 @@ export class StepPlanBuffer implements StepPlan {
   readonly logprobRows: Int32Array;
   readonly logprobIds: Int32Array;
   readonly logprobTop: Int32Array;
+  readonly inputs: readonly { count: number; readonly rows: Int32Array; readonly values: Float32Array }[];
   readonly outputs: readonly { count: number; readonly rows: Int32Array }[];
   readonly #samplerSlots: number;
   readonly #maxOutputs: number;
@@ -92,6 +95,12 @@ export class StepPlanBuffer implements StepPlan {
     this.logprobRows = new Int32Array(maxOutputs);
     this.logprobIds = new Int32Array(maxOutputs);
     this.logprobTop = new Int32Array(maxOutputs);
+    const { inputs = [], inputWidths = [], maxInputRows = 0 } = options;
+    this.inputs = inputs.map((name, i) => {
+      const width = inputWidths[i];
+      invariant(width !== undefined, `the input "${name}" has no width`);
+      return { count: 0, rows: new Int32Array(maxInputRows), values: new Float32Array(maxInputRows * width) };
+    });
     this.outputs = options.outputs.map(() => ({ count: 0, rows: new Int32Array(maxOutputs) }));
   }
 
@@ -113,6 +122,7 @@ export class StepPlanBuffer implements StepPlan {
     this.sampleCount = 0;
     this.countedCount = 0;
     this.logprobCount = 0;
+    for (const input of this.inputs) input.count = 0;
     for (const output of this.outputs) output.count = 0;
   }
 
@@ -253,6 +263,18 @@ export class StepPlanBuffer implements StepPlan {
     invariant(list !== undefined, `the program has no output ${output}`);
     list.rows[list.count] = row;
     return list.count++;
+  }
+
+  /** The row's values come from here. `input` is an index into CompileOptions' `inputs`. */
+  addInput(input: number, row: number, values: Float32Array): void {
+    const list = this.inputs[input];
+    invariant(list !== undefined, `the program has no input ${input}`);
+    invariant(list.count < list.rows.length, "more input rows than a step holds");
+    const width = list.values.length / list.rows.length;
+    invariant(values.length === width, `a row of ${values.length} values, wanted ${width}`);
+    list.rows[list.count] = row;
+    list.values.set(values, list.count * width);
+    list.count += 1;
   }
 
   #claimOutput(): void {

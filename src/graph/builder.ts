@@ -57,6 +57,11 @@ export class GraphBuilder {
     return this.push({ op: "positionEmbed", inputs: [], weight });
   }
 
+  /** `x`, whose rows a plan may replace under the name. */
+  input(x: Value, name: string): Value {
+    return this.push({ op: "input", inputs: [x], name });
+  }
+
   linear(x: Value, weight: WeightRef, bias?: WeightRef): Value {
     const node = { op: "linear", inputs: [x], weight } as const;
     return this.push(bias === undefined ? node : { ...node, bias });

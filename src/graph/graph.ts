@@ -49,6 +49,8 @@ export type Node =
   | { readonly op: "embed"; readonly inputs: readonly []; readonly weight: WeightRef; readonly scale?: number }
   /** The rows of `weight` `[P, d]` that the tokens' positions name (learned positions). */
   | { readonly op: "positionEmbed"; readonly inputs: readonly []; readonly weight: WeightRef }
+  /** x; where the plan gives rows of the input `name` (soft tokens, an image), those in its place. */
+  | { readonly op: "input"; readonly inputs: readonly [Value]; readonly name: string }
   /** x Wᵀ + bias: `[T, K]` → `[T, N]`. */
   | { readonly op: "linear"; readonly inputs: readonly [Value]; readonly weight: WeightRef; readonly bias?: WeightRef }
   /**

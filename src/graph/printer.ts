@@ -80,6 +80,8 @@ function details(node: Node): string[] {
     }
     case "kvWrite":
       return [`state=${node.state}`];
+    case "input":
+      return [node.name];
     case "rows":
       return [`wanted of ${node.output}`];
     case "add":

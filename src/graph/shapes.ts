@@ -104,6 +104,7 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
       equal(a, width(node.inputs[1]), "the inputs");
       return a;
     }
+    case "input":
     case "activation":
     case "scale":
     case "softcap":
@@ -149,6 +150,18 @@ export function rowOutputs(nodes: readonly Node[]): (string | undefined)[] {
   return result;
 }
 
+/** The inputs of a graph that plans may give rows for: their widths by name. */
+export function graphInputs(graph: Graph): Map<string, number> {
+  const inputs = new Map<string, number>();
+  graph.nodes.forEach((node, value) => {
+    if (node.op !== "input") return;
+    const width = graph.widths[value] ?? 0;
+    check((inputs.get(node.name) ?? width) === width, node, `two inputs "${node.name}" of different widths`);
+    inputs.set(node.name, width);
+  });
+  return inputs;
+}
+
 /** The weights that a node reads, in a fixed order. */
 export function weightsOf(node: Node): WeightRef[] {
   switch (node.op) {
@@ -161,6 +174,7 @@ export function weightsOf(node: Node): WeightRef[] {
       return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
     case "moe":
       return [node.router, node.gateUp, node.down];
+    case "input":
     case "rope":
     case "attention":
     case "gate":

@@ -16,6 +16,7 @@ const GLOBAL: OpTraits = { rowLocal: false, writes: false };
 export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
   embed: GLOBAL,
   positionEmbed: GLOBAL,
+  input: GLOBAL,
   linear: LOCAL,
   rmsNorm: LOCAL,
   layerNorm: LOCAL,

@@ -123,6 +123,7 @@ function elementwiseCases(): OpCase[] {
       ),
     ),
     rowsCase("positionEmbed", 96, (g, x, t) => g.add(x, g.positionEmbed(t.tensor("p", "F16", [CONTEXT, 96])))),
+    rowsCase("input, of which no rows are given", 96, (g, x) => g.add(g.input(g.scale(x, 3), "soft"), x)),
     rowsCase("rmsNorm", 100, (g, x, t) => g.rmsNorm(x, vector(t, "n", 100), { eps: 1e-5 })),
     rowsCase("rmsNorm of a tiny row: eps counts", 96, (g, x, t) =>
       g.rmsNorm(g.scale(x, 1e-3), vector(t, "n", 96, "F16"), { eps: 1e-5, weightOffset: 1 }),

@@ -15,6 +15,8 @@ export interface ToyOptions {
   /** The MLP is a mixture of 4 experts, of which each row takes 2. */
   readonly experts?: boolean;
   readonly dtype?: "F32" | "Q8_0";
+  /** Plans may give rows in place of the tokens' embeddings (the input "embeddings"). */
+  readonly soft?: boolean;
 }
 
 export const TOY_VOCAB = 48;
@@ -37,6 +39,7 @@ export class ToyModel {
   graph(layers: readonly number[] = [0, 1]): Graph {
     const g = new GraphBuilder(`toy, layers ${layers.join(" ")}`);
     let x = g.embed(this.#weight("table", "F32", [TOY_VOCAB, WIDTH], 1));
+    if (this.#options.soft === true) x = g.input(x, "embeddings");
     for (const layer of layers) {
       x = this.#layer(g, x, layer);
       g.output(`hidden:${layer}`, x);

@@ -6,6 +6,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Node, Value } from "../../graph/graph.ts";
+import { graphInputs, GraphError } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
@@ -81,9 +82,16 @@ class Emitter implements EmitContext {
     for (const buffer of this.places.lasting()) Arena.touch(buffer, time + 1);
     const arenaBytes = this.places.arena.plan();
 
-    const { outputs, ...limits } = this.#options;
+    const { outputs, inputs = [], maxInputRows = 0, ...limits } = this.#options;
+    const widths = graphInputs(graph);
     return {
       ...limits,
+      inputs: inputs.map((name) => {
+        const width = widths.get(name);
+        if (width === undefined) throw new GraphError(`${graph.name}: there is no input "${name}"`);
+        return width;
+      }),
+      maxInputRows,
       outputs: outputs.length,
       tokens: sections.filter(({ output }) => output === undefined).flatMap(({ stages }) => stages.map(finish)),
       sections: sections.flatMap(({ output, stages }) => {
@@ -151,6 +159,12 @@ class Emitter implements EmitContext {
       case "positionEmbed": {
         const cols = places.width(value);
         this.#row({ op: "positionEmbed", parts: this.parts(node.weight), cols, y: places.newValue(value) });
+        return;
+      }
+      case "input": {
+        const x = places.rows(node.inputs[0]);
+        const input = this.#options.inputs?.indexOf(node.name) ?? -1;
+        this.#row({ op: "input", x, y: places.inPlace(value, node.inputs), cols: x.width, input });
         return;
       }
       case "linear":

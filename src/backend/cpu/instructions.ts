@@ -67,6 +67,8 @@ type RowOp<R, R8, L> =
       readonly cols: number;
     }
   | { readonly op: "positionEmbed"; readonly parts: readonly MatrixPart[]; readonly y: R; readonly cols: number }
+  /** `input`: which of the program's named inputs; −1: no plan gives any. */
+  | { readonly op: "input"; readonly x: R; readonly y: R; readonly cols: number; readonly input: number }
   | { readonly op: "rows"; readonly x: R; readonly y: R; readonly cols: number }
   | {
       readonly op: "rmsNorm";

@@ -49,6 +49,7 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       }
       case "embed":
       case "positionEmbed":
+      case "input":
       case "rmsNorm":
       case "layerNorm":
       case "rope":

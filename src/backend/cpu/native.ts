@@ -25,7 +25,7 @@ export interface Section {
   readonly output: number;
 }
 
-export interface ProgramSpec extends Omit<CompileOptions, "outputs"> {
+export interface ProgramSpec extends Omit<CompileOptions, "outputs" | "inputs"> {
   /** Over the step's tokens. */
   readonly tokens: readonly Stage[];
   /** Then these, one after another. */
@@ -34,6 +34,9 @@ export interface ProgramSpec extends Omit<CompileOptions, "outputs"> {
   readonly logits: number;
   /** Named outputs that plans may ask for. */
   readonly outputs: number;
+  /** Columns of the named inputs that plans may give rows for. */
+  readonly inputs: readonly number[];
+  readonly maxInputRows: number;
   readonly arenaBytes: number;
   /** Columns of the logits. */
   readonly vocab: number;

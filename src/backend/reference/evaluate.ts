@@ -21,8 +21,15 @@ export interface EvaluateContext {
   readonly plan: StepPlan;
   /** The step's token ids, references to earlier samples resolved. */
   readonly tokens: Int32Array;
+  /** For each named input: the rows that the plan gives. */
+  readonly given: ReadonlyMap<string, GivenRows>;
   /** For each named output: the rows that are wanted of it, each once. */
   readonly wanted: ReadonlyMap<string, readonly number[]>;
+}
+
+export interface GivenRows {
+  readonly rows: Int32Array;
+  readonly values: Float32Array;
 }
 
 /** For each named output: its wanted rows `[rows, width]`. */
@@ -80,6 +87,8 @@ function evaluateNode(
       return gatherRows(weights.get(node.weight), tokens, width, Math.fround(node.scale ?? 1));
     case "positionEmbed":
       return gatherRows(weights.get(node.weight), positions, width, 1);
+    case "input":
+      return replaceRows(f32(node.inputs[0]), context.given.get(node.name), width);
     case "linear": {
       const [x] = node.inputs;
       const out = like(x);
@@ -166,6 +175,13 @@ function gatherRows(table: Float32Array, ids: Int32Array, width: number, scale: 
     invariant(inside, `row ${id} of an embedding of ${table.length / width} rows`);
     for (let i = 0; i < width; i++) out[row * width + i] = (table[id * width + i] ?? 0) * scale;
   });
+  return out;
+}
+
+function replaceRows(x: Float32Array, given: GivenRows | undefined, width: number): Float32Array {
+  const out = x.slice();
+  for (const [i, row] of given?.rows.entries() ?? [])
+    out.set(given?.values.subarray(i * width, (i + 1) * width) ?? [], row * width);
   return out;
 }
 

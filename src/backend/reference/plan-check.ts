@@ -4,6 +4,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
+import { graphInputs } from "../../graph/shapes.ts";
 import { BLOCK_TOKENS, MAX_TOP_LOGPROBS, type CompileOptions, type Pool, type StepPlan } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { placeOf } from "./pool.ts";
@@ -15,6 +16,8 @@ export interface PlanLimits {
   readonly pool: Pool;
   /** The groups of the pool that the program's graph uses: others' block tables aren't looked at. */
   readonly groups: readonly number[];
+  /** Columns of each named input. */
+  readonly inputWidths: readonly number[];
   readonly vocabSize: number;
   /** Rows of the smallest table that token ids, or positions, are looked up in. */
   readonly tokenIds: number;
@@ -28,6 +31,7 @@ export function planLimits(graph: Graph, pool: Pool, options: CompileOptions): P
     options,
     pool,
     groups: [...new Set(graph.states.map(({ name }) => findState(pool.groups, name).group))],
+    inputWidths: (options.inputs ?? []).map((name) => graphInputs(graph).get(name) ?? 0),
     vocabSize: graph.vocabSize,
     tokenIds: rowsOf("embed"),
     positions: rowsOf("positionEmbed"),
@@ -38,6 +42,7 @@ export function planLimits(graph: Graph, pool: Pool, options: CompileOptions): P
 export function checkPlan(plan: StepPlan, limits: PlanLimits): void {
   checkCounts(plan, limits);
   checkRows(plan, limits);
+  checkInputs(plan, limits);
   checkSight(plan, limits);
   checkBlockMoves(plan, limits);
   checkOutputs(plan, limits);
@@ -51,6 +56,7 @@ function checkCounts(plan: StepPlan, { options, pool }: PlanLimits): void {
     ["listed slots", plan.listedCount, options.maxListed],
     ["moves", plan.moveCount, options.maxMoves],
     ["block copies", plan.copyCount, options.maxCopies],
+    ["input rows", plan.inputs.reduce((sum, { count }) => sum + count, 0), options.maxInputRows ?? 0],
     ["output rows", plan.sampleCount + plan.logprobCount + named, options.maxOutputs],
   ];
   for (const [what, count, limit] of counts)
@@ -77,11 +83,13 @@ function checkCounts(plan: StepPlan, { options, pool }: PlanLimits): void {
     [plan.logprobRows, plan.logprobCount],
     [plan.logprobIds, plan.logprobCount],
     [plan.logprobTop, plan.logprobCount],
-    ...plan.outputs.map(({ rows, count }) => [rows, count] as const),
+    ...[...plan.inputs, ...plan.outputs].map(({ rows, count }) => [rows, count] as const),
     ...plan.blockTables.map(({ ids, stride }) => [ids, plan.sequenceCount * stride] as const),
   ];
   for (const [list, count] of lists) invariant(list.length === count, "a list is shorter than its count");
   invariant(plan.blockTables.length === pool.groups.length, "a plan has one block table for each group");
+  const { inputs = [] } = options;
+  invariant(plan.inputs.length === inputs.length, "a plan has one list for each named input");
   invariant(plan.outputs.length === options.outputs.length, "a plan has one list for each named output");
   checkStarts("query starts", plan.queryStarts, plan.tokenCount);
   checkStarts("starts of listed slots", plan.listStarts, plan.listedCount);
@@ -120,6 +128,14 @@ function checkRows(plan: StepPlan, { tokenIds, positions, vocabSize }: PlanLimit
   );
   for (const { prompt, answer } of plan.opens) within("token id", [...prompt, ...answer], vocabSize);
   within("position", plan.positions, positions);
+}
+
+function checkInputs(plan: StepPlan, { inputWidths }: PlanLimits): void {
+  for (const [i, { count, rows, values }] of plan.inputs.entries()) {
+    within("row of the step", rows, plan.tokenCount);
+    invariant(new Set(rows).size === count, "a row is given twice");
+    invariant(values.length === count * (inputWidths[i] ?? 0), "the values of an input don't fit its rows");
+  }
 }
 
 /** The blocks of every slot that is written or seen are there. */

@@ -28,6 +28,10 @@ export function copyPlan(plan: StepPlan): StepPlan {
     logprobRows: plan.logprobRows.slice(0, logprobCount),
     logprobIds: plan.logprobIds.slice(0, logprobCount),
     logprobTop: plan.logprobTop.slice(0, logprobCount),
+    inputs: plan.inputs.map(({ count, rows, values }) => {
+      const width = rows.length === 0 ? 0 : values.length / rows.length;
+      return { count, rows: rows.slice(0, count), values: values.slice(0, count * width) };
+    }),
     outputs: plan.outputs.map(({ count, rows }) => ({ count, rows: rows.slice(0, count) })),
   };
 }

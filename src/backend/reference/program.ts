@@ -3,6 +3,7 @@
  * the nodes, then the outputs), and what a failed or cancelled step takes with it.
  */
 import { StepError, invariant } from "../../errors.ts";
+import { graphInputs } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, Program, StepHandle, StepPlan } from "../contract.ts";
 import { evaluate } from "./evaluate.ts";
 import { stepResult, type Rows } from "./outputs.ts";
@@ -14,6 +15,7 @@ import { refusedStep, Step } from "./step.ts";
 import type { ReferenceWeights, SourceWeights } from "./weights.ts";
 
 const MAX_IN_FLIGHT = 2;
+const NOTHING = { rows: new Int32Array(0), values: new Float32Array(0) };
 
 export class ReferenceProgram implements Program {
   readonly lowered: Lowered;
@@ -33,6 +35,8 @@ export class ReferenceProgram implements Program {
   constructor(lowered: Lowered, weights: ReferenceWeights, pool: ReferencePool, options: CompileOptions) {
     const { graph, source } = lowered;
     for (const name of options.outputs) invariant(graph.outputs.has(name), `the graph has no output "${name}"`);
+    for (const name of options.inputs ?? [])
+      invariant(graphInputs(graph).has(name), `the graph has no input "${name}"`);
     this.lowered = lowered;
     this.pool = pool;
     this.#weights = weights.of(source);
@@ -98,8 +102,9 @@ export class ReferenceProgram implements Program {
       this.pool.move(plan);
       const tokens = plan.tokens.map(resolve);
       const wanted = wantedRows(plan, this.#options.outputs);
+      const given = new Map((this.#options.inputs ?? []).map((name, i) => [name, plan.inputs[i] ?? NOTHING]));
       const { graph } = this.lowered;
-      const values = evaluate({ graph, weights: this.#weights, pool: this.pool, plan, tokens, wanted });
+      const values = evaluate({ graph, weights: this.#weights, pool: this.pool, plan, tokens, given, wanted });
       const outputs = new Map(
         [...values].map(([name, all]) => [name, { rows: wanted.get(name) ?? [], values: all }] as const),
       );
