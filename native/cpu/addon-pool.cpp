@@ -48,8 +48,8 @@ napi_value kvBytes(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
   KvType type = kvType(call, call.at(1));
-  auto count = [&](size_t i) { return static_cast<int>(call.integer(call.at(i), 1, 1 << 20)); };
-  int kvHeads = count(2), keyDim = count(3), valueDim = count(4);
+  auto count = [&](size_t i, int64_t least) { return static_cast<int>(call.integer(call.at(i), least, 1 << 20)); };
+  int kvHeads = count(2, 1), keyDim = count(3, 1), valueDim = count(4, 0);
   if (call.failed) return nullptr;
   return call.make(static_cast<double>(layerBytesOf(*computer->kernels, type, kvHeads, keyDim, valueDim)));
 }
@@ -69,10 +69,13 @@ napi_value createPool(napi_env env, napi_callback_info info) {
     group->type = kvType(call, call.property(spec, "type"));
     group->kvHeads = read("kvHeads", 1, 1 << 20);
     group->keyDim = read("keyDim", 1, 1 << 20);
-    group->valueDim = read("valueDim", 1, 1 << 20);
+    group->valueDim = read("valueDim", 0, 1 << 20);
     group->window = read("window", 0);
     group->layers = read("layers", 1, 1 << 20);
     group->blocks = read("blocks", 1);
+    if (!call.failed && group->isRows() && (group->kvHeads != 1 || group->type != KvType::F32)) {
+      call.fail(kNativeError, "a group of rows holds one head of floats");
+    }
     if (call.failed) return nullptr;
     group->layerBytes = layerBytesOf(*computer->kernels, group->type, group->kvHeads, group->keyDim, group->valueDim);
     double total = static_cast<double>(group->layerBytes) * group->layers * group->blocks;

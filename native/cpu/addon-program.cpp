@@ -128,7 +128,18 @@ class Reader {
     call_.fail(kNativeError, "unknown activation " + name);
     return Activation::Silu;
   }
+  KvState pagedRows(napi_value object, int32_t& group, int32_t cols, int64_t rows) {
+    KvState state = layer(object, group);
+    require(call_.failed || (pool_.groups[group]->isRows() && state.keyDim == cols), "a state of rows");
+    require(rows == spec_.stepTokens, "a state of other rows than the step's");
+    return state;
+  }
   KvState state(napi_value object, int32_t& group) {
+    KvState state = layer(object, group);
+    require(call_.failed || !pool_.groups[group]->isRows(), "a state of keys and values");
+    return state;
+  }
+  KvState layer(napi_value object, int32_t& group) {
     group = int32(object, "group", 0, static_cast<int64_t>(pool_.groups.size()) - 1);
     if (call_.failed) return {};
     int32_t layer = int32(object, "layer", 0, pool_.groups[group]->layers - 1);
@@ -212,6 +223,17 @@ class Reader {
     in.y = span(o, "y", rows, static_cast<int64_t>(in.heads) * in.kv.valueDim);
     in.scale = number(o, "scale");
     in.softcap = number(o, "softcap");
+  }
+  void read(napi_value o, int64_t rows, op::WriteRows& in) {
+    in.cols = int32(o, "cols");
+    in.kv = pagedRows(o, in.group, in.cols, rows);
+    in.x = span(o, "x", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::ReadRows& in) {
+    in.cols = int32(o, "cols");
+    in.back = int32(o, "back", 0);
+    in.kv = pagedRows(o, in.group, in.cols, rows);
+    in.y = span(o, "y", rows, in.cols);
   }
   void read(napi_value o, int64_t rows, op::Gate& in) {
     in.cols = int32(o, "cols");

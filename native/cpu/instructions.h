@@ -119,6 +119,20 @@ struct KvWrite {
   int32_t group = 0;
   KvState kv{};
 };
+// The rows into a pool's group of rows
+struct WriteRows {
+  static constexpr const char* name = "writeRows";
+  Span x;
+  int32_t cols = 0, group = 0;
+  KvState kv{};
+};
+// y = what lies `back` places before the row's own, zeros before the first place
+struct ReadRows {
+  static constexpr const char* name = "readRows";
+  Span y;
+  int32_t cols = 0, back = 0, group = 0;
+  KvState kv{};
+};
 struct Gate {
   static constexpr const char* name = "gate";
   Span gate, up, y;
@@ -225,8 +239,8 @@ struct GroupExperts {
 }  // namespace op
 
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
-                           op::Rope, op::KvWrite, op::Gate, op::Activate, op::Add, op::Scale, op::Softcap,
-                           op::Quantize, op::Route, op::Combine>;
+                           op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Gate, op::Activate, op::Add,
+                           op::Scale, op::Softcap, op::Quantize, op::Route, op::Combine>;
 using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend>;
 
 struct Stage {

@@ -21,7 +21,9 @@ constexpr size_t kRememberedSteps = 4;
 
 struct PoolGroup {
   KvType type = KvType::F16;
+  // A group of rows has one head and no values: its layer in a block is 16 rows of keyDim floats.
   int32_t kvHeads = 0, keyDim = 0, valueDim = 0;
+  bool isRows() const { return valueDim == 0; }
   int32_t window = 0;  // 0: none
   int32_t layers = 0;
   int32_t blocks = 0;
@@ -31,7 +33,9 @@ struct PoolGroup {
 
 // One layer's bytes in a block.
 inline size_t layerBytesOf(const Kernels& kernels, KvType type, int kvHeads, int keyDim, int valueDim) {
-  return (kernels.kvStateBytes(type, kvHeads, keyDim, valueDim) + 63) / 64 * 64;
+  size_t bytes = valueDim == 0 ? sizeof(float) * kBlockTokens * static_cast<size_t>(keyDim)
+                               : kernels.kvStateBytes(type, kvHeads, keyDim, valueDim);
+  return (bytes + 63) / 64 * 64;
 }
 
 // The sample ids of one step: NO_SAMPLE until it has ended.
@@ -41,6 +45,12 @@ struct Samples {
   bool failed = false;   // of the team's threads
   List<int32_t> ids;
 };
+
+// A place of a layer of rows.
+inline float* rowOf(const KvState& rows, int block, int offset) {
+  uint8_t* slice = rows.base + static_cast<size_t>(block) * rows.blockStride;
+  return reinterpret_cast<float*>(slice) + static_cast<size_t>(offset) * static_cast<size_t>(rows.keyDim);
+}
 
 struct Pool {
   std::shared_ptr<EffectQueue> queue;
@@ -71,6 +81,11 @@ struct Pool {
   }
   void moveSlot(const Kernels& kernels, int group, int fromBlock, int fromOffset, int toBlock, int toOffset) const {
     for (int i = 0; i < groups[group]->layers; i++) {
+      if (groups[group]->isRows()) {
+        KvState rows = layer(group, i);
+        memcpy(rowOf(rows, toBlock, toOffset), rowOf(rows, fromBlock, fromOffset), sizeof(float) * rows.keyDim);
+        continue;
+      }
       kernels.kvMove(layer(group, i), fromBlock, fromOffset, toBlock, toOffset);
     }
   }

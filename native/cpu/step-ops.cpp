@@ -87,6 +87,41 @@ void Step::run(const op::KvWrite& in, int begin, int end) {
   }
 }
 
+// Calls `visit` with each of the rows and its sequence's block table in a group.
+template <typename F>
+void Step::eachRow(int32_t group, int begin, int end, F&& visit) const {
+  const GroupPlan& plan = groups_[group];
+  const Sequence* s = std::upper_bound(sequences_.begin(), sequences_.end(), begin,
+                                       [](int row, const Sequence& sequence) { return row < sequence.row; }) -
+                      1;
+  for (int row = begin; row < end; row++) {
+    while (row >= s->row + s->rows) s++;
+    visit(row, plan.tables.data() + plan.tableOf[static_cast<size_t>(s - sequences_.begin())]);
+  }
+}
+
+void Step::run(const op::WriteRows& in, int begin, int end) {
+  eachRow(in.group, begin, end, [&](int row, const int32_t* table) {
+    int32_t slot = slots_[row];
+    float* to = rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens);
+    memcpy(to, program_.at(in.x, row), sizeof(float) * static_cast<size_t>(in.cols));
+  });
+}
+
+void Step::run(const op::ReadRows& in, int begin, int end) {
+  eachRow(in.group, begin, end, [&](int row, const int32_t* table) {
+    float* y = program_.at(in.y, row);
+    size_t bytes = sizeof(float) * static_cast<size_t>(in.cols);
+    int32_t place = ownPlace(row) - in.back;
+    if (place < 0) {
+      memset(y, 0, bytes);
+      return;
+    }
+    int32_t slot = place < seen_[row] ? place : listed_[listStarts_[row] + place - seen_[row]];
+    memcpy(y, rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens), bytes);
+  });
+}
+
 void Step::run(const op::Gate& in, int begin, int end) {
   program_.kernels->gate(program_.at(in.gate), in.gate.stride, program_.at(in.up), in.up.stride, program_.at(in.y),
                          in.y.stride, in.cols, in.activation, begin, end);

@@ -76,7 +76,7 @@ bool Step::reserve() {
 }
 
 double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
-  double token = 5 * sizeof(int32_t);
+  double token = (5 + static_cast<double>(spec.inputs.size())) * sizeof(int32_t);
   double sequence = sizeof(Sequence) + static_cast<double>(groups) * sizeof(size_t);
   double row = sizeof(int32_t) + sizeof(Wanted);
   double output = static_cast<double>(spec.sections.size()) * row + sizeof(Sample) + sizeof(Logprob) + 5;
@@ -267,10 +267,12 @@ int32_t Step::placesOf(int32_t row) const {
   return seen_[row] + (listStarts_.empty() ? 0 : listStarts_[row + 1] - listStarts_[row]);
 }
 
-// The first place that a window leaves to a row. Its own place is the last one, unless others behind it are seen.
+// A row's own place is the last one, unless others behind it are seen.
+int32_t Step::ownPlace(int32_t row) const { return slots_[row] < seen_[row] - 1 ? slots_[row] : placesOf(row) - 1; }
+
+// The first place that a window leaves to a row.
 int32_t Step::oldestPlace(int32_t row, int32_t window) const {
-  int32_t own = slots_[row] < seen_[row] - 1 ? slots_[row] : placesOf(row) - 1;
-  return window > 0 ? std::max(0, own - window + 1) : 0;
+  return window > 0 ? std::max(0, ownPlace(row) - window + 1) : 0;
 }
 
 // Every block that a row writes or reads must exist.
@@ -509,6 +511,7 @@ bool Step::planAttention(size_t index) {
   int threads = program_.threads();
   plan.items.clear();
   plan.splits.clear();
+  if (group.isRows()) return true;
   size_t pieces = 0;
   for (const Sequence& sequence : sequences_) pieces += (sequence.rows + kAttendRows - 1) / kAttendRows;
   // Tiles are a way to share work; where there is enough of it, or one thread, whole rows cost less.

@@ -173,6 +173,7 @@ class Step {
   bool copyRows(const PlanView& plan, Refusal& refusal);
   bool copySequences(const PlanView& plan, Refusal& refusal);
   int32_t placesOf(int32_t row) const;
+  int32_t ownPlace(int32_t row) const;
   int32_t oldestPlace(int32_t row, int32_t window) const;
   bool copyTables(const PlanView& plan, Refusal& refusal);
   bool copyMoves(const PlanView& plan, Refusal& refusal);
@@ -212,6 +213,8 @@ class Step {
   void run(const op::RopeTable&, int begin, int end);
   void run(const op::Rope&, int begin, int end);
   void run(const op::KvWrite&, int begin, int end);
+  void run(const op::WriteRows&, int begin, int end);
+  void run(const op::ReadRows&, int begin, int end);
   void run(const op::Gate&, int begin, int end);
   void run(const op::Activate&, int begin, int end);
   void run(const op::Add&, int begin, int end);
@@ -227,6 +230,8 @@ class Step {
   void expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch);
   void attend(const op::Attend& in, int item, uint8_t* scratch);
   void attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch);
+  template <typename F>
+  void eachRow(int32_t group, int begin, int end, F&& visit) const;
   LinearArgs argsOf(const Operand& x, size_t row) const;
   AttendArgs attendArgs(const op::Attend& in, int32_t sequence) const;
   void countProduct(const std::vector<Part>& parts, int rows);

@@ -22,7 +22,7 @@ export const REMEMBERED_STEPS = 4;
  * Layers of equal kind and shape share a pool of blocks and a block table. States are known by name: two graphs that
  * name the same state share it.
  */
-export type StateGroup = KvGroup;
+export type StateGroup = KvGroup | RowsGroup;
 
 /** `kv`: keys and values of all positions. `window-kv`: of the last `window` positions, the row's own included. */
 export interface KvGroup {
@@ -33,6 +33,14 @@ export interface KvGroup {
   readonly valueDim: number;
   readonly window?: number;
   readonly type: KvType;
+}
+
+/** `rows`: a row of f32 values for each place, with slots and blocks like keys and values (features of a layer). */
+export interface RowsGroup {
+  readonly kind: "rows";
+  readonly states: readonly string[];
+  readonly width: number;
+  readonly window?: undefined;
 }
 
 /** A graph bound to a backend: what the kernels round stands in `graph`, which weights and groups it reads is settled. */
@@ -186,7 +194,7 @@ export interface StepPlan {
   /** For each group: `[S, stride]` block ids. −1 where freed (behind a window). */
   readonly blockTables: readonly { readonly ids: Int32Array; readonly stride: number }[];
 
-  /** K and V of a slot, moved: (group, from block, from offset, to block, to offset). No target is a source or twice. */
+  /** What a slot holds, moved: (group, from block, from offset, to block, to offset). No target is a source or twice. */
   moveCount: number;
   readonly moves: Int32Array;
   /** Block copies: (group, from, to). No target is a source or twice. */

@@ -24,9 +24,11 @@ export function groupStates(graphs: readonly Graph[], type: KvType): StateGroup[
     else groups.set(shapeOf(state), [state]);
   }
   return [...groups.values()].map((members) => {
-    const [{ kind, kvHeads, keyDim, valueDim, window } = invalid()] = members;
+    const [first] = members;
+    invariant(first !== undefined, "a state group without states");
+    const { name: _, ...shape } = first;
     const states = members.map(({ name }) => name);
-    return { kind, states, kvHeads, keyDim, valueDim, type, ...(window === undefined ? {} : { window }) };
+    return shape.kind === "rows" ? { ...shape, states } : { ...shape, states, type };
   });
 }
 
@@ -42,10 +44,8 @@ export function findState(
   throw new Error(`Millrace defect: no group holds the state "${name}"`);
 }
 
-function shapeOf({ kind, kvHeads, keyDim, valueDim, window = 0 }: StateSpec): string {
+function shapeOf(state: StateSpec): string {
+  if (state.kind === "rows") return `rows ${state.width}`;
+  const { kind, kvHeads, keyDim, valueDim, window = 0 } = state;
   return [kind, kvHeads, keyDim, valueDim, window].join();
-}
-
-function invalid(): never {
-  throw new Error("Millrace defect: a state group without states");
 }

@@ -30,6 +30,10 @@ async function open(backend: Backend, options: Partial<RunnerOptions> = {}): Pro
   return ProgramRunner.create(backend, toy.tensors.artifact(), toy.graph(), all);
 }
 
+function rowAt(rows: Float32Array, width: number, row: number): Float32Array {
+  return rows.subarray(row * width, (row + 1) * width);
+}
+
 function unrun(error: unknown): boolean {
   return error instanceof StepError && error.reason === "unrun";
 }
@@ -280,7 +284,10 @@ for (const backend of backends) {
     const soft = tokens.map((token, i) => (i >= 9 && i <= 21 ? (token + 1) % TOY_VOCAB : token));
     const given = new Map(upTo(13).map((i) => [9 + i, rowOf(tokens[9 + i] ?? 0)]));
     runner.restart();
-    const feeds = [{ sequence: 1, tokens: [4, 5] }, { sequence: 0, tokens: soft, inputs: { embeddings: given } }];
+    const feeds = [
+      { sequence: 1, tokens: [4, 5] },
+      { sequence: 0, tokens: soft, inputs: { embeddings: given } },
+    ];
     const mixed = await runner.step(feeds, { logits: upTo(30).map((i) => 2 + i) });
     assert.deepEqual(mixed.logits, known.logits);
     // A later step gives none, and another value is another answer.
@@ -336,6 +343,45 @@ for (const backend of backends) {
     assert.deepEqual(logits, known.logits);
     await target.close();
     await drafter.close();
+  });
+
+  test(`${backend.name}: a drafter reads the rows that another program wrote, those of accepted nodes too`, async () => {
+    const toy = new ToyModel(new TensorMaker(5), { features: true });
+    const [whole, reading, given] = [toy.graph(), toy.drafter("state"), toy.drafter("input")];
+    const source = toy.tensors.artifact();
+    const outputs = ["logits", "hidden:1"];
+    const options = { kv: "f16", context: CONTEXT, sequences: 3 } as const;
+    const groups = groupStates([whole, reading], "f16");
+    assert.deepEqual(
+      groups.map(({ kind }) => kind),
+      ["kv", "rows"],
+    );
+    const lowered = [whole, reading].map((graph) => backend.lower(graph, source, groups));
+    const [target, drafter] = await ProgramRunner.open(backend, lowered, options);
+    const naming = await ProgramRunner.create(backend, source, whole, { ...options, outputs });
+    const inputs = { inputs: ["features"], maxInputRows: 64 };
+    const oracle = await ProgramRunner.create(backend, source, given, { ...options, ...inputs });
+    assert.ok(target !== undefined && drafter !== undefined);
+
+    // 20 tokens, then a tree of which nodes 0, 2 and 3 are accepted, then two tokens more, in a forked sequence.
+    const tokens = randomTokens(new Random(16), 25);
+    await target.step([{ sequence: 0, tokens: tokens.slice(0, 20) }]);
+    const tree = [tokens[20] ?? 0, 9, tokens[21] ?? 0, tokens[22] ?? 0, 11];
+    await target.step([{ sequence: 0, tokens: tree, parents: [-1, 0, 0, 2, 3] }]);
+    target.accept(0, [0, 2, 3]);
+    target.fork(0, 2);
+    await target.step([{ sequence: 2, tokens: tokens.slice(23) }]);
+    const drafted = await drafter.step([{ sequence: 2, tokens }], { logits: upTo(25) });
+
+    // The oracle: the features as float rows, from the same model as a named output.
+    const { outputs: named } = await naming.step([{ sequence: 1, tokens }], { named: { "hidden:1": upTo(25) } });
+    const hidden = named[1] ?? new Float32Array(0);
+    const width = hidden.length / 25;
+    const before = upTo(25).map((row) => [row, row === 0 ? new Float32Array(width) : rowAt(hidden, width, row - 1)]);
+    const features = new Map(before as [number, Float32Array][]);
+    const expected = await oracle.step([{ sequence: 1, tokens, inputs: { features } }], { logits: upTo(25) });
+    assert.deepEqual(drafted.logits, expected.logits);
+    for (const runner of [target, drafter, naming, oracle]) await runner.close();
   });
 
   test(`${backend.name}: weights of a base are not loaded again`, async () => {

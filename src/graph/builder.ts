@@ -86,6 +86,14 @@ export class GraphBuilder {
     return this.push({ op: "attention", inputs: [q, k, v], ...options });
   }
 
+  writeRows(x: Value, state: number): Value {
+    return this.push({ op: "writeRows", inputs: [x], state });
+  }
+
+  readRows(state: number, back: number): Value {
+    return this.push({ op: "readRows", inputs: [], state, back });
+  }
+
   gate(gate: Value, up: Value, activation: Activation): Value {
     return this.push({ op: "gate", inputs: [gate, up], activation });
   }

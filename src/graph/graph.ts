@@ -31,17 +31,24 @@ export interface WeightRef {
 
 export type Activation = "silu" | "gelu" | "geluTanh" | "relu";
 
-/**
- * What a layer remembers. `kv`: keys and values of all positions; `window-kv`: of the last `window` positions
- * (the position itself included).
- */
-export interface StateSpec {
+/** What a layer remembers. Graphs that name the same state share it. */
+export type StateSpec = KvSpec | RowsSpec;
+
+/** `kv`: keys and values of all positions; `window-kv`: of the last `window` positions (the position itself included). */
+export interface KvSpec {
   readonly name: string;
   readonly kind: "kv" | "window-kv";
   readonly kvHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
   readonly window?: number;
+}
+
+/** A row of f32 values for each position: features that another graph reads. */
+export interface RowsSpec {
+  readonly name: string;
+  readonly kind: "rows";
+  readonly width: number;
 }
 
 export type Node =
@@ -100,6 +107,13 @@ export type Node =
       /** cap · tanh(x / cap) on the scores, where set (Gemma-2). */
       readonly softcap?: number;
     }
+  /** Writes the rows into a state of kind `rows`. Its output is empty (width 0). */
+  | { readonly op: "writeRows"; readonly inputs: readonly [Value]; readonly state: number }
+  /**
+   * What a state of kind `rows` holds `back` places before the row's own, zeros before the first place. The rows that
+   * this step writes there were written before.
+   */
+  | { readonly op: "readRows"; readonly inputs: readonly []; readonly state: number; readonly back: number }
   /** activation(gate) · up. */
   | { readonly op: "gate"; readonly inputs: readonly [Value, Value]; readonly activation: Activation }
   | { readonly op: "activation"; readonly inputs: readonly [Value]; readonly activation: Activation }

@@ -15,6 +15,7 @@ function number(x: number): string {
 }
 
 function stateText(state: StateSpec): string {
+  if (state.kind === "rows") return `rows, ${state.width} wide`;
   const window = state.window === undefined ? "" : `, window ${state.window}`;
   return `${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
 }
@@ -78,6 +79,9 @@ function details(node: Node): string[] {
       const normalize = node.normalize ? ["normalize"] : [];
       return [...weights, `top ${node.topK} of ${node.experts}`, ...normalize, node.activation, ...lowered];
     }
+    case "readRows":
+      return [`state=${node.state}`, `${node.back} back`];
+    case "writeRows":
     case "kvWrite":
       return [`state=${node.state}`];
     case "input":

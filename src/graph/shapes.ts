@@ -4,7 +4,7 @@
  * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
 import { MillraceError } from "../errors.ts";
-import type { Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { Graph, KvSpec, Node, RowsSpec, StateSpec, Value, WeightRef } from "./graph.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
@@ -47,8 +47,18 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     check(found !== undefined, node, `there is no state ${index}`);
     return found;
   };
+  const kvAt = (index: number): KvSpec => {
+    const found = stateAt(index);
+    check(found.kind !== "rows", node, `the state "${found.name}" holds rows, no keys and values`);
+    return found;
+  };
+  const rowsAt = (index: number): RowsSpec => {
+    const found = stateAt(index);
+    check(found.kind === "rows", node, `the state "${found.name}" holds keys and values, no rows`);
+    return found;
+  };
   const equal = (a: number, b: number, what: string): void => check(a === b, node, `${what} are ${a} and ${b} wide`);
-  const attend = (state: StateSpec, heads: number, q: number): number => {
+  const attend = (state: KvSpec, heads: number, q: number): number => {
     check(heads > 0 && heads % state.kvHeads === 0, node, `${heads} heads can't share ${state.kvHeads} kv heads`);
     equal(q, heads * state.keyDim, "the query and its heads");
     return heads * state.valueDim;
@@ -85,19 +95,25 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     }
     case "attention": {
       const [q, k, v] = node.inputs;
-      const state = stateAt(node.state);
+      const state = kvAt(node.state);
       equal(width(k), state.kvHeads * state.keyDim, "the keys and their state");
       equal(width(v), state.kvHeads * state.valueDim, "the values and their state");
       return attend(state, node.heads, width(q));
     }
     case "attendState":
-      return attend(stateAt(node.state), node.heads, width(node.inputs[0]));
+      return attend(kvAt(node.state), node.heads, width(node.inputs[0]));
     case "kvWrite": {
-      const state = stateAt(node.state);
+      const state = kvAt(node.state);
       equal(width(node.inputs[0]), state.kvHeads * state.keyDim, "the keys and their state");
       equal(width(node.inputs[1]), state.kvHeads * state.valueDim, "the values and their state");
       return 0;
     }
+    case "writeRows":
+      equal(width(node.inputs[0]), rowsAt(node.state).width, "the rows and their state");
+      return 0;
+    case "readRows":
+      check(Number.isInteger(node.back) && node.back >= 0, node, `${node.back} places back`);
+      return rowsAt(node.state).width;
     case "gate":
     case "add": {
       const a = width(node.inputs[0]);
@@ -177,6 +193,8 @@ export function weightsOf(node: Node): WeightRef[] {
     case "input":
     case "rope":
     case "attention":
+    case "writeRows":
+    case "readRows":
     case "gate":
     case "activation":
     case "add":

@@ -31,6 +31,8 @@ export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
   moe: LOCAL,
   rows: LOCAL,
   quantize: LOCAL,
+  writeRows: { rowLocal: false, writes: true },
+  readRows: GLOBAL,
   kvWrite: { rowLocal: false, writes: true },
   attendState: GLOBAL,
 };

@@ -247,6 +247,19 @@ function twoGroupsCase(): OpCase {
   return { name: "three layers in two state groups", kv: "f16", steps: ATTENTION_STEPS, graph };
 }
 
+/** What lies one and 20 places back, written by the same step or by earlier ones, and the row's own. */
+function pagedRowsCase(): OpCase {
+  const graph = around(40, (g, x) => {
+    const state = g.state({ name: "features", kind: "rows", width: 40 });
+    const other = g.state({ name: "others", kind: "rows", width: 40 });
+    g.writeRows(g.scale(x, 2), state);
+    g.writeRows(g.scale(x, 0.5), other);
+    const back = g.add(g.readRows(state, 1), g.scale(g.readRows(other, 20), 3));
+    return g.add(back, g.readRows(state, 0));
+  });
+  return { name: "rows written and read back", kv: "f16", steps: ATTENTION_STEPS, graph };
+}
+
 function moeCases(): OpCase[] {
   const variants = [
     { dtype: "F32", width: 96, hidden: 40, experts: 6, topK: 2, normalize: true, activation: "silu" },
@@ -273,5 +286,12 @@ function moeCases(): OpCase[] {
 }
 
 export function opCases(): OpCase[] {
-  return [...linearCases(), ...elementwiseCases(), ...attentionCases(), twoGroupsCase(), ...moeCases()];
+  return [
+    ...linearCases(),
+    ...elementwiseCases(),
+    ...attentionCases(),
+    twoGroupsCase(),
+    pagedRowsCase(),
+    ...moeCases(),
+  ];
 }

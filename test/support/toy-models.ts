@@ -17,12 +17,16 @@ export interface ToyOptions {
   readonly dtype?: "F32" | "Q8_0";
   /** Plans may give rows in place of the tokens' embeddings (the input "embeddings"). */
   readonly soft?: boolean;
+  /** Layer 1's output is kept in the state "features". */
+  readonly features?: boolean;
 }
 
 export const TOY_VOCAB = 48;
 const WIDTH = 64;
 const HEAD = 32;
 const HIDDEN = 96;
+
+const FEATURES = { name: "features", kind: "rows", width: WIDTH } as const;
 
 /** The weights of all layers; graphs over them name what they need. */
 export class ToyModel {
@@ -35,6 +39,18 @@ export class ToyModel {
     this.#options = options;
   }
 
+  /**
+   * A drafter that reads what the model's layer 1 gave at the place before (the state "features", which `graph` writes
+   * where `features` is on), or is given it as the input "features".
+   */
+  drafter(from: "state" | "input"): Graph {
+    const g = new GraphBuilder(`drafter, features by ${from}`);
+    const x = g.embed(this.#weight("table", "F32", [TOY_VOCAB, WIDTH], 1));
+    const before = from === "input" ? g.input(x, "features") : g.readRows(g.state(FEATURES), 1);
+    const y = this.#layer(g, g.add(x, g.linear(before, this.#matrix("draft.in", WIDTH, WIDTH))), 7);
+    return g.finish(g.linear(y, this.#weight("head", "F32", [TOY_VOCAB, WIDTH], 0.3)), { contextLength: 512 });
+  }
+
   /** Outputs: `logits`, and after each layer `hidden:N`. */
   graph(layers: readonly number[] = [0, 1]): Graph {
     const g = new GraphBuilder(`toy, layers ${layers.join(" ")}`);
@@ -43,6 +59,7 @@ export class ToyModel {
     for (const layer of layers) {
       x = this.#layer(g, x, layer);
       g.output(`hidden:${layer}`, x);
+      if (layer === 1 && this.#options.features === true) g.writeRows(x, g.state(FEATURES));
     }
     const last = g.rmsNorm(x, this.#norm("norm"), { eps: 1e-5 });
     return g.finish(g.linear(last, this.#weight("head", "F32", [TOY_VOCAB, WIDTH], 0.3)), { contextLength: 512 });

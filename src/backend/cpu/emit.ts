@@ -201,6 +201,19 @@ class Emitter implements EmitContext {
         this.#row({ op: "kvWrite", keys, values, ...this.#state(node.state) });
         return;
       }
+      case "writeRows": {
+        const x = places.rows(node.inputs[0]);
+        this.#row({ op: "writeRows", x, cols: x.width, ...this.#state(node.state) });
+        return;
+      }
+      case "readRows": {
+        const { back } = node;
+        const y = places.newValue(value);
+        const draft = { op: "readRows", y, cols: y.width, back, ...this.#state(node.state) } as const;
+        // It reads other rows' places: all threads have written theirs before.
+        this.push({ kind: "rows", draft, perRow: 1, apart: true });
+        return;
+      }
       case "attendState": {
         const { heads, scale, softcap = 0 } = node;
         const [q, y] = [places.rows(node.inputs[0]), places.newValue(value)];

@@ -108,6 +108,15 @@ type RowOp<R, R8, L> =
       readonly interleaved: boolean;
     }
   | { readonly op: "kvWrite"; readonly keys: R; readonly values: R; readonly group: number; readonly layer: number }
+  | { readonly op: "writeRows"; readonly x: R; readonly cols: number; readonly group: number; readonly layer: number }
+  | {
+      readonly op: "readRows";
+      readonly y: R;
+      readonly cols: number;
+      readonly back: number;
+      readonly group: number;
+      readonly layer: number;
+    }
   | {
       readonly op: "gate";
       readonly gate: R;

@@ -53,6 +53,8 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "rmsNorm":
       case "layerNorm":
       case "rope":
+      case "writeRows":
+      case "readRows":
       case "gate":
       case "activation":
       case "add":

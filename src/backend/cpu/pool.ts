@@ -1,12 +1,17 @@
 /** A pool of blocks in native memory. */
 import { MemoryError, invariant } from "../../errors.ts";
-import type { Pool, StateGroup } from "../contract.ts";
+import type { KvGroup, Pool, StateGroup } from "../contract.ts";
 import type { NativeAddon, PoolHandle, TeamHandle } from "./native.ts";
 import { gib } from "./weights.ts";
 
 export function blockBytesOf(native: NativeAddon, team: TeamHandle, group: StateGroup): number {
-  const { type, kvHeads, keyDim, valueDim, states } = group;
-  return native.kvBytes(team, type, kvHeads, keyDim, valueDim) * states.length;
+  const { type, kvHeads, keyDim, valueDim } = shapeOf(group);
+  return native.kvBytes(team, type, kvHeads, keyDim, valueDim) * group.states.length;
+}
+
+/** Rows are told by their having no values. */
+function shapeOf(group: StateGroup): Pick<KvGroup, "type" | "kvHeads" | "keyDim" | "valueDim"> {
+  return group.kind === "rows" ? { type: "f32", kvHeads: 1, keyDim: group.width, valueDim: 0 } : group;
 }
 
 export class NativePool implements Pool {
@@ -23,9 +28,11 @@ export class NativePool implements Pool {
     this.groups = groups;
     this.blocks = blocks;
     this.#blockBytes = groups.map((group) => blockBytesOf(native, team, group));
-    const specs = groups.map(({ type, kind, kvHeads, keyDim, valueDim, states, window }, g) => {
+    const specs = groups.map((group, g) => {
+      const { kind, window } = group;
       invariant((kind === "window-kv") === (window !== undefined), `a window of a ${kind} group`);
-      const layers = states.length;
+      const { type, kvHeads, keyDim, valueDim } = shapeOf(group);
+      const layers = group.states.length;
       return { type, kvHeads, keyDim, valueDim, window: window ?? 0, layers, blocks: numberAt(blocks, g) };
     });
     this.bytes = specs.reduce((sum, spec, g) => sum + numberAt(this.#blockBytes, g) * spec.blocks, 0);

@@ -16,10 +16,13 @@ import type {
   WideDraft,
 } from "./instructions.ts";
 
-/** An op on its way into a stage. `perRow`: rows of a row op for each row of the step. */
+/**
+ * An op on its way into a stage. `perRow`: rows of a row op for each row of the step; `apart`: it begins a stage, because
+ * it reads what other rows wrote.
+ */
 export type Step =
   | { readonly kind: "wide"; readonly draft: WideDraft }
-  | { readonly kind: "rows"; readonly draft: RowDraft; readonly perRow: number }
+  | { readonly kind: "rows"; readonly draft: RowDraft; readonly perRow: number; readonly apart?: true }
   | { readonly kind: "serial"; readonly draft: SerialDraft };
 
 export function stagesOf(steps: readonly Step[]): StageDraft[] {
@@ -33,7 +36,7 @@ export function stagesOf(steps: readonly Step[]): StageDraft[] {
         break;
       case "rows":
         // A thread's rows must be the same in all row ops of a stage.
-        if (open !== undefined && (open.rows.length === 0 || open.perRow === step.perRow)) {
+        if (open !== undefined && step.apart !== true && (open.rows.length === 0 || open.perRow === step.perRow)) {
           open.rows.push(step.draft);
           open.perRow = step.perRow;
         } else {

@@ -10,6 +10,7 @@ import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
 import { moe } from "./moe.ts";
 import { activate, layerNorm, linear, rmsNorm, rope, ropeTable, type RopeTable, type Rows } from "./ops.ts";
+import { readRows, writeRows } from "./paged-rows.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
 import type { SourceWeights } from "./weights.ts";
@@ -132,6 +133,11 @@ function evaluateNode(
       attend(plan, pool.store(stateName(node.state)), value(node.inputs[0]), node, out);
       return out;
     }
+    case "writeRows":
+      writeRows(plan, pool.store(stateName(node.state)), f32(node.inputs[0]));
+      return new Float32Array(0);
+    case "readRows":
+      return readRows(plan, pool.store(stateName(node.state)), node.back);
     case "gate": {
       const [gate, up] = node.inputs.map(value) as [Rows, Rows];
       return like(node.inputs[0]).map((_, i) => activate(gate[i] ?? 0, node.activation) * (up[i] ?? 0));

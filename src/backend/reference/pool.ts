@@ -6,11 +6,11 @@
 import { MemoryError, invariant } from "../../errors.ts";
 import { BLOCK_TOKENS, type Pool, type StateGroup, type StepPlan } from "../contract.ts";
 import { findState } from "../groups.ts";
-import { Memory, StateStore, stateBytes } from "./state-store.ts";
+import { Memory, shapeOf, StateStore, stateBytes } from "./state-store.ts";
 import { Timeline } from "./timeline.ts";
 
 export function groupBlockBytes(group: StateGroup): number {
-  return stateBytes(group) * group.states.length;
+  return stateBytes(shapeOf(group)) * group.states.length;
 }
 
 export class ReferencePool implements Pool {
@@ -33,9 +33,10 @@ export class ReferencePool implements Pool {
   /** Where a state lies. */
   store(name: string): StateStore {
     const { group, layer } = findState(this.groups, name);
-    const spec = this.groups[group];
-    invariant(spec !== undefined, `there is no group ${group}`);
-    return new StateStore(this.#memoryOf(group), spec, group, this.#blockBytes[group] ?? 0, layer * stateBytes(spec));
+    const of = this.groups[group];
+    invariant(of !== undefined, `there is no group ${group}`);
+    const shape = shapeOf(of);
+    return new StateStore(this.#memoryOf(group), shape, group, this.#blockBytes[group] ?? 0, layer * stateBytes(shape));
   }
 
   /** A plan's moves, then its copies. */

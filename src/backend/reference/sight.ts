@@ -6,16 +6,23 @@ import type { StepPlan } from "../contract.ts";
 
 /** The slots that a row of the step sees within `window` places. */
 export function sightOf(plan: StepPlan, row: number, window: number): Int32Array {
-  const seen = plan.seen[row] ?? 0;
-  const listed = plan.listed.subarray(plan.listStarts[row], plan.listStarts[row + 1]);
-  const count = seen + listed.length;
+  const first = Math.max(0, ownPlace(plan, row) - window + 1);
+  return Int32Array.from({ length: placesOf(plan, row) - first }, (_, i) => slotAt(plan, row, first + i));
+}
+
+export function ownPlace(plan: StepPlan, row: number): number {
   const slot = plan.slots[row] ?? 0;
-  const own = slot < seen - 1 ? slot : count - 1;
-  const first = Math.max(0, own - window + 1);
-  return Int32Array.from({ length: count - first }, (_, i) => {
-    const place = first + i;
-    return place < seen ? place : (listed[place - seen] ?? -1);
-  });
+  return slot < (plan.seen[row] ?? 0) - 1 ? slot : placesOf(plan, row) - 1;
+}
+
+/** The slot at a place that a row sees. */
+export function slotAt(plan: StepPlan, row: number, place: number): number {
+  const seen = plan.seen[row] ?? 0;
+  return place < seen ? place : (plan.listed[(plan.listStarts[row] ?? 0) + place - seen] ?? -1);
+}
+
+function placesOf(plan: StepPlan, row: number): number {
+  return (plan.seen[row] ?? 0) + (plan.listStarts[row + 1] ?? 0) - (plan.listStarts[row] ?? 0);
 }
 
 /** The rows of each sequence of the step. */

@@ -4,14 +4,22 @@
  * then of values. Values are rounded to the type when they are written.
  */
 import { halfTable, numberToHalf } from "../../artifact/half.ts";
-import { BLOCK_TOKENS, type KvGroup, type KvType } from "../contract.ts";
+import { BLOCK_TOKENS, type KvGroup, type KvType, type StateGroup } from "../contract.ts";
 import { quantizeHead } from "./quantize.ts";
 
 const ELEMENT_BYTES = { f32: 4, f16: 2, q8: 1 } as const satisfies Record<KvType, number>;
 const SCALE_BYTES = 4;
 
+/** How a group's states lie in memory: rows are the keys of one head. */
+export function shapeOf(group: StateGroup): StateShape {
+  if (group.kind !== "rows") return group;
+  return { kvHeads: 1, keyDim: group.width, valueDim: 0, type: "f32" };
+}
+
+export type StateShape = Pick<KvGroup, "kvHeads" | "keyDim" | "valueDim" | "type" | "window">;
+
 /** Bytes of one state in a block. All sizes are multiples of 4: a block has 16 places. */
-export function stateBytes({ kvHeads, keyDim, valueDim, type }: KvGroup): number {
+export function stateBytes({ kvHeads, keyDim, valueDim, type }: StateShape): number {
   const elements = BLOCK_TOKENS * kvHeads * (keyDim + valueDim);
   return elements * ELEMENT_BYTES[type] + (type === "q8" ? 2 * BLOCK_TOKENS * kvHeads * SCALE_BYTES : 0);
 }
@@ -41,7 +49,7 @@ interface Part {
 }
 
 export class StateStore {
-  readonly spec: KvGroup;
+  readonly spec: StateShape;
   readonly group: number;
   readonly #memory: Memory;
   readonly #blockBytes: number;
@@ -49,7 +57,7 @@ export class StateStore {
   readonly #values: Part;
 
   /** `offset`: where the state begins in each block. */
-  constructor(memory: Memory, spec: KvGroup, group: number, blockBytes: number, offset: number) {
+  constructor(memory: Memory, spec: StateShape, group: number, blockBytes: number, offset: number) {
     const { kvHeads, keyDim, valueDim, type } = spec;
     this.spec = spec;
     this.group = group;
