@@ -50,6 +50,9 @@ export class RequestError extends MillraceError {
   }
 }
 
+/** A prompt is longer than the context; the message has the numbers. */
+export class LengthError extends RequestError {}
+
 /** Memory that was asked for isn't there; the message has the numbers. */
 export class MemoryError extends MillraceError {
   constructor(message: string, options?: ErrorOptions) {

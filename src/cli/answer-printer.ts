@@ -21,7 +21,7 @@ export class AnswerPrinter {
   }
 
   print(part: AnswerPart): void {
-    if (part.type === "finish" || part.text === "") return;
+    if ((part.type !== "text" && part.type !== "reasoning") || part.text === "") return;
     if (part.type === "reasoning") {
       if (!this.#thinking && this.#dim) this.#terminal.noteControl("\x1b[2m");
       this.#thinking = true;

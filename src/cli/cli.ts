@@ -11,13 +11,14 @@ import { list } from "./commands/list.ts";
 import { perplexity } from "./commands/perplexity.ts";
 import { pull } from "./commands/pull.ts";
 import { run } from "./commands/run.ts";
+import { serve } from "./commands/serve.ts";
 import { tokenize } from "./commands/tokenize.ts";
 import { EXIT, InterruptedError, UsageError } from "./exit.ts";
 import { parseFlags } from "./flags.ts";
 import { nearest } from "../nearest.ts";
 import { Terminal } from "./terminal.ts";
 
-const COMMANDS: readonly Command[] = [chat, run, tokenize, detokenize, perplexity, grammar, pull, list, inspect];
+const COMMANDS: readonly Command[] = [chat, run, serve, tokenize, detokenize, perplexity, grammar, pull, list, inspect];
 
 /** Runs a command line and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {

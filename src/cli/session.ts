@@ -3,7 +3,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Lowered } from "../backend/contract.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { Llm } from "../engine/llm.ts";
-import { createBackend, load, openReference, type LoadEvent } from "../engine/load.ts";
+import { createBackend, type EngineOptions, load, openReference, type LoadEvent } from "../engine/load.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { MODEL } from "./common-flags.ts";
@@ -15,10 +15,10 @@ type ModelFlags = Values<(typeof MODEL)["flags"]>;
 /** What it takes to find a model's files. */
 export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
 
-export async function loadModel(flags: ModelFlags, terminal: Terminal): Promise<Llm> {
+export async function loadModel(flags: ModelFlags, terminal: Terminal, engine: EngineOptions = {}): Promise<Llm> {
   const { model, context, kv, backend, threads } = flags;
   return withProgress(terminal, (progress) =>
-    load(model, { context, kv, backend, threads, ...networkOptions(flags), ...progress }),
+    load(model, { ...engine, context, kv, backend, threads, ...networkOptions(flags), ...progress }),
   );
 }
 

@@ -9,6 +9,7 @@ import { EXIT, InterruptedError } from "./exit.ts";
 export class Terminal {
   readonly #interrupt = new AbortController();
   #onInterrupt: (() => void) | undefined;
+  #onTerminate: (() => void) | undefined;
 
   constructor() {
     for (const stream of [process.stdout, process.stderr]) {
@@ -20,7 +21,7 @@ export class Terminal {
       });
     }
     process.on("SIGINT", () => (this.#onInterrupt ?? (() => this.interrupt()))());
-    process.on("SIGTERM", () => this.interrupt());
+    process.on("SIGTERM", () => (this.#onTerminate ?? (() => this.interrupt()))());
   }
 
   /** Aborted by Ctrl-C, with an InterruptedError as the reason. */
@@ -42,6 +43,16 @@ export class Terminal {
       return await work();
     } finally {
       this.#onInterrupt = before;
+    }
+  }
+
+  /** While `work` runs, Ctrl-C and SIGTERM call `handler`: for a program that runs until it is told to stop. */
+  async withStop<T>(handler: () => void, work: () => Promise<T>): Promise<T> {
+    this.#onTerminate = handler;
+    try {
+      return await this.withInterrupt(handler, work);
+    } finally {
+      this.#onTerminate = undefined;
     }
   }
 

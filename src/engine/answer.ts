@@ -48,6 +48,8 @@ export interface Choice {
   /** Token ids, the one that ended the answer included. */
   readonly tokens: readonly number[];
   readonly finishReason: FinishReason;
+  /** The one of the stop texts that ended the answer. */
+  readonly stopText?: string;
   /** One a token, where `logprobs` was asked for. */
   readonly logprobs?: readonly TokenLogprob[];
 }
@@ -67,7 +69,14 @@ export interface Generation extends Choice {
 export type AnswerPart =
   | { readonly type: "text"; readonly index: number; readonly text: string }
   | { readonly type: "reasoning"; readonly index: number; readonly text: string }
-  | { readonly type: "finish"; readonly index: number; readonly finishReason: FinishReason };
+  /** Where `logprobs` was asked for, ahead of the text that the tokens make: some of it may be held back for a while. */
+  | { readonly type: "tokens"; readonly index: number; readonly tokens: readonly TokenLogprob[] }
+  | {
+      readonly type: "finish";
+      readonly index: number;
+      readonly finishReason: FinishReason;
+      readonly stopText?: string;
+    };
 
 /** A generation as the engine and the output processor need it. */
 export interface AnswerRequest extends OutputOptions {
@@ -89,6 +98,10 @@ class Growing {
     this.output = output;
   }
 
+  get stopText(): { readonly stopText?: string } {
+    return this.output.stopText === undefined ? {} : { stopText: this.output.stopText };
+  }
+
   choice(logprobs: boolean): Choice {
     if (this.finish === undefined) throw new Error("Millrace defect: an answer ended without its last token");
     return {
@@ -97,6 +110,7 @@ class Growing {
       ...(this.output.reasoning === "" ? {} : { reasoning: this.output.reasoning }),
       tokens: this.tokens.map(({ id }) => id),
       finishReason: this.finish,
+      ...this.stopText,
       ...(logprobs ? { logprobs: this.tokens } : {}),
     };
   }
@@ -162,7 +176,7 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
       if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
       else if (event.type === "tokens") {
         first ??= performance.now();
-        this.#take(answers, event, handle);
+        this.#take(answers, event, handle, request.logprobs);
       }
     });
     return summarise(request, answers, promptLogprobs, {
@@ -174,7 +188,12 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
   }
 
   /** Adds tokens to an answer, as far as it goes. */
-  #take(answers: readonly Growing[], event: WorkEvent & { readonly type: "tokens" }, handle: WorkHandle): void {
+  #take(
+    answers: readonly Growing[],
+    event: WorkEvent & { readonly type: "tokens" },
+    handle: WorkHandle,
+    logprobs: boolean,
+  ): void {
     const answer = answers[event.answer];
     if (answer === undefined || answer.finish !== undefined) return;
     const { index, output } = answer;
@@ -183,11 +202,12 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
       const finish = i + 1 === event.tokens.length ? event.finish : undefined;
       // A stop token ends the text and is no part of it.
       const parts: TextPart[] = finish === "stop" ? [] : output.push(token.id);
+      if (logprobs && finish !== "stop") this.#parts.push({ type: "tokens", index, tokens: [token] });
       if (finish !== undefined) parts.push(...output.end());
       for (const part of parts) this.#parts.push({ ...part, index });
       answer.finish = output.stopped ? "stop" : finish;
       if (answer.finish === undefined) continue;
-      this.#parts.push({ type: "finish", index, finishReason: answer.finish });
+      this.#parts.push({ type: "finish", index, finishReason: answer.finish, ...answer.stopText });
       // Behind a stop string the engine would go on.
       if (finish === undefined || output.stopped) handle.endAnswer(index);
       return;

@@ -110,6 +110,8 @@ export async function assemble(
         kvBytes: pool.bytes,
         kvTokens: memory.tokens,
         kv,
+        maxSequences,
+        stepTokens: limits.stepTokens,
         profile: [backend.profile(kv), ...(variant === undefined ? [] : [variant])].join("-"),
         hasChatTemplate: template !== undefined,
       },

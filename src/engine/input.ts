@@ -5,7 +5,7 @@
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
-import { RequestError } from "../errors.ts";
+import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
 import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
 import type { MarkedText } from "../tokenizer/marked-text.ts";
@@ -29,6 +29,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly grammar?: GrammarSpec;
   /** A JSON Schema (2020-12, or draft 7): short for `grammar: { schema }`. */
   readonly schema?: JsonValue;
+  /** Higher goes first; equal ones in order of arrival. Default 0. */
+  readonly priority?: number;
+  /** What was computed for a prompt is shared only with prompts of an equal salt. Default "". */
+  readonly cacheSalt?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -119,7 +123,7 @@ export class InputProcessor {
   checkLength(tokens: number, answer: number): void {
     if (tokens === 0) throw new RequestError("the prompt is empty: it has no tokens");
     if (tokens + answer > this.#parts.context) {
-      throw new RequestError(
+      throw new LengthError(
         `the prompt has ${tokens} tokens, the context has ${this.#parts.context}` +
           (answer > 0 ? ` and ${answer} of them must be left for the answer` : "") +
           "; shorten the prompt or load the model with a larger context",
@@ -132,6 +136,10 @@ export class InputProcessor {
     const count = (name: string, value: number, high: number): number => {
       if (Number.isInteger(value) && value >= 1 && value <= high) return value;
       throw new RequestError(`${name} must be a whole number from 1 to ${high}, not ${String(value)}`);
+    };
+    const number = (name: string, value: number): number => {
+      if (Number.isFinite(value)) return value;
+      throw new RequestError(`${name} must be a number, not ${String(value)}`);
     };
     const maxTokens = count("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS, 2 ** 31 - 1);
     const n = count("n", options.n ?? 1, 1024);
@@ -147,6 +155,8 @@ export class InputProcessor {
     return {
       work: {
         prompt,
+        ...(options.priority !== undefined && { priority: number("priority", options.priority) }),
+        ...(options.cacheSalt !== undefined && { cacheSalt: options.cacheSalt }),
         generate: {
           maxTokens: Math.min(maxTokens, this.#parts.context - prompt.length),
           samplers: Array.from({ length: n }, (_, sampleIndex) => ({ ...sampling, sampleIndex })),

@@ -29,6 +29,10 @@ export interface LlmInfo {
   /** Positions that the KV budget holds, over all sequences. */
   readonly kvTokens: number;
   readonly kv: KvType;
+  /** Sequences that run at once. */
+  readonly maxSequences: number;
+  /** The most tokens that one step computes. */
+  readonly stepTokens: number;
   /** What tokens may depend on beside the request: backend, ISA path, KV type, kernel version. */
   readonly profile: string;
   readonly hasChatTemplate: boolean;

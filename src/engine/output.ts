@@ -18,8 +18,8 @@ export class OutputProcessor {
   readonly #parser: ReasoningParser | undefined;
   /** Text that may be the beginning of a stop string. */
   #held = "";
-  /** A stop string was met: what follows is not part of the answer. */
-  stopped = false;
+  /** The stop string that was met: what follows is not part of the answer. */
+  stopText: string | undefined;
   text = "";
   reasoning = "";
 
@@ -27,6 +27,10 @@ export class OutputProcessor {
     this.#detokenizer = tokenizer.stream();
     this.#stop = options.stop.filter((text) => text.length > 0);
     this.#parser = options.reasoning && new ReasoningParser(options.reasoning);
+  }
+
+  get stopped(): boolean {
+    return this.stopText !== undefined;
   }
 
   push(id: number): TextPart[] {
@@ -53,10 +57,10 @@ export class OutputProcessor {
         parts.push({ type, text });
       }
     }
-    const at = this.#findStop();
-    this.stopped = at >= 0;
+    const met = this.#findStop();
+    this.stopText = met?.stop;
     const keep = last ? 0 : Math.max(0, ...this.#stop.map((stop) => partialSuffix(this.#held, stop)));
-    const length = this.stopped ? at : this.#held.length - keep;
+    const length = met === undefined ? this.#held.length - keep : met.at;
     const text = this.#held.slice(0, length);
     this.#held = this.#held.slice(length);
     if (text !== "") {
@@ -66,12 +70,12 @@ export class OutputProcessor {
     return parts;
   }
 
-  /** Where the earliest stop string begins, or −1. */
-  #findStop(): number {
-    let first = -1;
+  /** The stop string that begins earliest, and where. */
+  #findStop(): { readonly stop: string; readonly at: number } | undefined {
+    let first: { readonly stop: string; readonly at: number } | undefined;
     for (const stop of this.#stop) {
       const at = this.#held.indexOf(stop);
-      if (at >= 0 && (first < 0 || at < first)) first = at;
+      if (at >= 0 && (first === undefined || at < first.at)) first = { stop, at };
     }
     return first;
   }

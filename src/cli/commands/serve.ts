@@ -1,0 +1,143 @@
+/** `millrace serve`: models behind HTTP, until it is told to stop. */
+import { readFileSync } from "node:fs";
+import process from "node:process";
+
+import type { Llm } from "../../engine/llm.ts";
+import { type ApiKey, parseKeyFile } from "../../server/api-keys.ts";
+import { createLog } from "../../server/log.ts";
+import { createServer, type Server } from "../../server/server.ts";
+import { defineCommand } from "../command.ts";
+import { MODEL } from "../common-flags.ts";
+import { EXIT, UsageError } from "../exit.ts";
+import { listFlag, textFlag, wholeFlag } from "../flags.ts";
+import { loadModel } from "../session.ts";
+import type { Terminal } from "../terminal.ts";
+
+const MODELS = {
+  title: "Models",
+  flags: {
+    ...MODEL.flags,
+    model: listFlag(
+      "[NAME=]REF",
+      "a model and the name that requests use; may be repeated; default: the built-in model",
+    ),
+    "max-sequences": wholeFlag(1, "answers that are computed at once; default 32", 1024),
+    "step-tokens": wholeFlag(1, "tokens that one step computes at most; default 512"),
+    "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB"),
+  },
+};
+
+const SERVER = {
+  title: "Server",
+  flags: {
+    host: textFlag("ADDRESS", "where to listen; default 127.0.0.1: this machine alone"),
+    port: wholeFlag(0, "default 8080; 0 draws one", 65_535),
+    "api-key": listFlag("KEY", "who may use it; may be repeated; MILLRACE_API_KEY does the same unseen"),
+    "api-keys": textFlag("FILE", "a file of keys, one a line: NAME:KEY or KEY"),
+    cors: listFlag("ORIGIN", 'pages of this origin may call it; "*": all'),
+    "allowed-host": listFlag("NAME", "a host name beside localhost, while there are no keys"),
+    "max-queue": wholeFlag(0, "answers that may wait for each model; default 256"),
+    "max-body-mib": wholeFlag(1, "the largest request, in MiB; default 8", 1024),
+  },
+};
+
+export const serve = defineCommand({
+  name: "serve",
+  summary: "serve models over HTTP (OpenAI's and Anthropic's APIs), with a page to chat",
+  words: "",
+  about:
+    "Serves models by OpenAI's and Anthropic's APIs, with a page to chat and to watch the engine at /. Requests that come at " +
+    "the same time share batches, and each gets what it would have got alone. Ctrl-C lets what is under way end; a second one " +
+    "doesn't.",
+  groups: [MODELS, SERVER],
+  flags: { ...MODELS.flags, ...SERVER.flags },
+  examples: [
+    "millrace serve",
+    "millrace serve --model small=hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --port 8000",
+    "millrace serve --host 0.0.0.0 --api-keys keys.txt --cors https://chat.example",
+  ],
+  async run({ values, terminal }) {
+    const apiKeys = readKeys(values["api-key"], values["api-keys"]);
+    const kvMib = values["kv-mib"];
+    const engine = {
+      maxSequences: values["max-sequences"],
+      stepTokens: values["step-tokens"],
+      kvBytes: kvMib === undefined ? undefined : kvMib * 2 ** 20,
+    };
+    const models = new Map<string, Llm>();
+    try {
+      for (const [name, model] of namedModels(values.model)) {
+        models.set(name, await loadModel({ ...values, model }, terminal, engine));
+      }
+      const maxBodyMib = values["max-body-mib"];
+      const maxQueue = values["max-queue"];
+      const server = createServer({
+        models,
+        apiKeys,
+        cors: values.cors,
+        allowedHosts: values["allowed-host"],
+        ...(maxQueue === undefined ? {} : { maxQueue }),
+        ...(maxBodyMib === undefined ? {} : { maxBodyBytes: maxBodyMib * 2 ** 20 }),
+        log: createLog((line) => terminal.note(line), terminal.notesAreSeen),
+      });
+      const host = values.host ?? "127.0.0.1";
+      const port = await server.listen(values.port ?? 8080, host);
+      const shown = host.includes(":") ? `[${host}]` : host;
+      terminal.note(`millrace: serving ${[...models.keys()].join(", ")} at http://${shown}:${port}`);
+      if (apiKeys.length === 0 && !/^(127\.|localhost$|::1$)/.test(host)) {
+        terminal.note("millrace: anybody who reaches this address may use it; --api-keys names who may");
+      }
+      await untilStopped(server, terminal);
+    } finally {
+      for (const llm of models.values()) await llm.close();
+    }
+  },
+});
+
+/** The first signal drains, the second ends everything. */
+async function untilStopped(server: Server, terminal: Terminal): Promise<void> {
+  let stop: () => void = () => undefined;
+  const stopped = new Promise<void>((resolve) => (stop = resolve));
+  let signals = 0;
+  await terminal.withStop(
+    () => {
+      signals += 1;
+      if (signals > 1) process.exit(EXIT.interrupted);
+      terminal.note("millrace: no new work; what is under way ends (once more: at once)");
+      stop();
+    },
+    async () => {
+      await stopped;
+      await server.drain();
+    },
+  );
+}
+
+function namedModels(given: readonly string[]): [string, string | undefined][] {
+  if (given.length === 0) return [["brook", undefined]];
+  const named = given.map((text): [string, string] => {
+    const [, name, reference = text] = /^([\w.-]+)=(.+)$/.exec(text) ?? [];
+    return [name ?? nameOf(reference), reference];
+  });
+  const names = new Set(named.map(([name]) => name));
+  if (names.size < named.length)
+    throw new UsageError("two models have the same name; give them others: --model NAME=REF");
+  return named;
+}
+
+/** "models/qwen3-0.6b-q8_0.gguf" → "qwen3-0.6b-q8_0", "hf:owner/repo:Q8_0" → "repo". */
+function nameOf(reference: string): string {
+  const last =
+    reference
+      .replace(/^(hf:[^:]+):.*$/, "$1")
+      .split(/[\\/]/)
+      .findLast((part) => part !== "") ?? reference;
+  return last.replace(/\.gguf$/, "");
+}
+
+function readKeys(given: readonly string[], file: string | undefined): ApiKey[] {
+  const fromEnvironment = process.env["MILLRACE_API_KEY"];
+  const words = fromEnvironment === undefined || fromEnvironment === "" ? given : [...given, fromEnvironment];
+  const keys = words.map((key, i) => ({ name: words.length === 1 ? "default" : `key ${i + 1}`, key }));
+  return file === undefined ? keys : [...keys, ...parseKeyFile(readFileSync(file, "utf8"))];
+}

@@ -1,0 +1,25 @@
+/** All endpoints. A new one is a file in endpoints/ and a line here. */
+import type { Endpoint } from "./endpoint.ts";
+import { chatCompletions } from "./endpoints/chat-completions.ts";
+import { completions } from "./endpoints/completions.ts";
+import { detokenize } from "./endpoints/detokenize.ts";
+import { live, ready } from "./endpoints/health.ts";
+import { metrics } from "./endpoints/metrics.ts";
+import { model } from "./endpoints/model.ts";
+import { models } from "./endpoints/models.ts";
+import { openapi } from "./endpoints/openapi.ts";
+import { tokenize } from "./endpoints/tokenize.ts";
+
+const API: readonly Endpoint[] = [
+  ready,
+  live,
+  models,
+  model,
+  chatCompletions,
+  completions,
+  tokenize,
+  detokenize,
+  metrics,
+];
+
+export const ENDPOINTS: readonly Endpoint[] = [...API, openapi(API)];

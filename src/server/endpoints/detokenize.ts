@@ -1,0 +1,14 @@
+/** POST /detokenize: the text of token ids, control tokens included. */
+import { withBody } from "../endpoint.ts";
+import { Detokenized, DetokenizeRequest } from "../schemas/tokens.ts";
+
+export const detokenize = withBody({
+  method: "POST",
+  path: "/detokenize",
+  summary: "The text of token ids",
+  body: DetokenizeRequest,
+  answer: Detokenized,
+  handle(_call, service, { model, tokens }) {
+    return Response.json({ prompt: service.model(model).llm.detokenize(tokens) });
+  },
+});

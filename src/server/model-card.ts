@@ -1,0 +1,30 @@
+/** A model as the lists of OpenAI's API show it. */
+import { z } from "zod";
+
+import type { ServedModel } from "./service.ts";
+
+export const ModelCard = z
+  .strictObject({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int(),
+    owned_by: z.string(),
+    max_model_len: z.int().describe("positions of prompt and answer together"),
+    description: z.string(),
+    system_fingerprint: z.string(),
+    chat: z.boolean().describe("whether it can be given messages"),
+  })
+  .meta({ id: "Model" });
+
+export function modelCard({ name, llm: { info } }: ServedModel, created: number): z.infer<typeof ModelCard> {
+  return {
+    id: name,
+    object: "model",
+    created,
+    owned_by: "millrace",
+    max_model_len: info.context,
+    description: info.description,
+    system_fingerprint: info.profile,
+    chat: info.hasChatTemplate,
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * The service behind the endpoints: the models under their names, the gate before each, what is counted, and the rules of
+ * the house. It knows no API's form.
+ */
+import type { Answer, AnswerPart, Generation, Llm } from "../engine/llm.ts";
+import type { Call } from "./call.ts";
+import { GoneError, HttpError } from "./failure.ts";
+import { Gate } from "./gate.ts";
+import type { Log } from "./log.ts";
+import { ModelMetrics } from "./model-metrics.ts";
+import { Counter } from "./prometheus.ts";
+
+export interface ServedModel {
+  readonly name: string;
+  readonly llm: Llm;
+  readonly gate: Gate;
+  readonly metrics: ModelMetrics;
+}
+
+export interface ServiceOptions {
+  readonly models: ReadonlyMap<string, Llm>;
+  /** Answers that may wait, for each model, behind those that are computed. */
+  readonly maxQueue: number;
+  /** A reader of a stream that takes nothing for so long is cut off. */
+  readonly stallMs: number;
+  readonly log: Log;
+}
+
+/** An answer that was asked for. */
+export interface Asked {
+  /** Its parts as they come. */
+  readonly parts: AsyncGenerator<AnswerPart, void>;
+  readonly result: Promise<Generation>;
+}
+
+export class Service {
+  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly stallMs: number;
+  readonly log: Log;
+  /** By `path` and `status`. */
+  readonly httpRequests = new Counter();
+  readonly startedAt = Math.floor(Date.now() / 1000);
+  #draining = false;
+
+  constructor({ models, maxQueue, stallMs, log }: ServiceOptions) {
+    this.stallMs = stallMs;
+    this.log = log;
+    this.models = new Map(
+      [...models].map(([name, llm]) => {
+        const gate = new Gate(llm.info.maxSequences, maxQueue);
+        return [name, { name, llm, gate, metrics: new ModelMetrics(llm) }];
+      }),
+    );
+  }
+
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  /** Throws 404 with the names that there are. */
+  model(name: string): ServedModel {
+    const model = this.models.get(name);
+    if (model !== undefined) return model;
+    const names = [...this.models.keys()].map((known) => `"${known}"`).join(", ");
+    throw new HttpError(404, `the model "${name}" isn't served here; there is ${names}`, {
+      code: "model_not_found",
+      param: "model",
+    });
+  }
+
+  /**
+   * Starts `count` answers to one prompt, unless the queue is full. The place in the queue is given back when the engine
+   * is done with them, however slowly they are read.
+   */
+  ask(call: Call, { gate, metrics }: ServedModel, count: number, start: () => Answer): Asked {
+    call.signal.throwIfAborted();
+    const leave = gate.enter(count);
+    const began = performance.now();
+    const answer = start();
+    const result = answer
+      .then(
+        (generation) => {
+          metrics.done(generation, performance.now() - began);
+          return generation;
+        },
+        (error: unknown) => {
+          metrics.failed(error instanceof GoneError ? "abort" : "error");
+          throw error;
+        },
+      )
+      .finally(leave);
+    result.catch(() => undefined);
+    return { parts: measured(answer, metrics, began), result };
+  }
+
+  /** No new work from now on; resolves when what is under way has ended. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    for (const { gate } of this.models.values()) gate.drain();
+    for (const { gate } of this.models.values()) await gate.empty();
+  }
+
+  close(): void {
+    for (const { metrics } of this.models.values()) metrics.close();
+  }
+}
+
+async function* measured(answer: Answer, metrics: ModelMetrics, began: number): AsyncGenerator<AnswerPart, void> {
+  let isFirst = true;
+  for await (const part of answer) {
+    if (isFirst) metrics.firstToken(performance.now() - began);
+    isFirst = false;
+    yield part;
+  }
+}
