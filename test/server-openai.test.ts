@@ -166,6 +166,23 @@ test("text completions: echo with the prompt's logprobs, several prompts, token 
   );
 });
 
+test("response_format holds the answer to a JSON Schema", async () => {
+  const schema = {
+    type: "object",
+    properties: { a: { enum: ["x", "y"] } },
+    required: ["a"],
+    additionalProperties: false,
+  };
+  const answer = await client.chat.completions.create({
+    ...BASE,
+    messages: USER("x"),
+    max_completion_tokens: 100,
+    response_format: { type: "json_schema", json_schema: { name: "a", schema } },
+  });
+  const { a } = JSON.parse(answer.choices[0]?.message.content ?? "") as { a: string };
+  assert.ok(a === "x" || a === "y");
+});
+
 test("what is wrong is said in OpenAI's form", async () => {
   const create = (body: object) =>
     client.chat.completions.create({
@@ -182,7 +199,7 @@ test("what is wrong is said in OpenAI's form", async () => {
     [{ temperature: "hot" }, "temperature"],
     [{ top_p: 2 }, "top_p"],
     [{ tools: [{ type: "function", function: { name: "f" } }] }, "tools"],
-    [{ response_format: { type: "json_object" } }, "response_format.type"],
+    [{ response_format: { type: "yaml" } }, "response_format.type"],
     [{ reasoning_effort: "high" }, "reasoning_effort"],
     [{ no_such_field: 1 }, "no_such_field"],
     [{ top_logprobs: 2 }, "top_logprobs"],

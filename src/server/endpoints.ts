@@ -2,8 +2,10 @@
 import type { Endpoint } from "./endpoint.ts";
 import { chatCompletions } from "./endpoints/chat-completions.ts";
 import { completions } from "./endpoints/completions.ts";
+import { countTokens } from "./endpoints/count-tokens.ts";
 import { detokenize } from "./endpoints/detokenize.ts";
 import { live, ready } from "./endpoints/health.ts";
+import { messages } from "./endpoints/messages.ts";
 import { metrics } from "./endpoints/metrics.ts";
 import { model } from "./endpoints/model.ts";
 import { models } from "./endpoints/models.ts";
@@ -17,6 +19,8 @@ const API: readonly Endpoint[] = [
   model,
   chatCompletions,
   completions,
+  messages,
+  countTokens,
   tokenize,
   detokenize,
   metrics,

@@ -36,6 +36,28 @@ export const ChatMessageBody = z.strictObject({
   function_call: notBuilt(Nothing),
 });
 
+const ResponseFormat = z
+  .discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("text") }),
+    z.strictObject({ type: z.literal("json_object") }),
+    z.strictObject({
+      type: z.literal("json_schema"),
+      json_schema: z.strictObject({
+        name: z.string().optional(),
+        description: z.string().nullish(),
+        strict: z.boolean().nullish(),
+        schema: z.json().describe("the answer satisfies it; what Millrace can't hold to is refused"),
+      }),
+    }),
+  ])
+  .describe("what form the answer has");
+
+/** The JSON Schema that an answer must satisfy. */
+export function answerSchema({ response_format: format }: ChatRequest): z.core.util.JSONType | undefined {
+  if (format?.type === "json_object") return { type: "object" };
+  return format?.type === "json_schema" ? format.json_schema.schema : undefined;
+}
+
 export const ChatRequest = z
   .strictObject({
     model: ModelName,
@@ -55,9 +77,7 @@ export const ChatRequest = z
     tool_choice: notBuilt(z.union([z.null(), z.enum(["none", "auto"])], { error: "tools aren't supported yet" })),
     functions: notBuilt(NoList),
     function_call: notBuilt(Nothing),
-    response_format: notBuilt(
-      z.strictObject({ type: z.literal("text", { error: 'only "text" is supported yet' }) }).nullable(),
-    ),
+    response_format: ResponseFormat.nullish(),
     modalities: notBuilt(
       z
         .array(z.literal("text", { error: "only text is supported" }))

@@ -1,0 +1,16 @@
+/** POST /v1/messages/count_tokens: how long a conversation is. */
+import { withBody } from "../endpoint.ts";
+import { CountTokensRequest, messagesOf, TokenCount } from "../schemas/messages.ts";
+
+export const countTokens = withBody({
+  method: "POST",
+  path: "/v1/messages/count_tokens",
+  summary: "How many tokens a conversation has (Anthropic's API)",
+  errors: "anthropic",
+  body: CountTokensRequest,
+  answer: TokenCount,
+  handle(_call, service, body) {
+    const { llm } = service.model(body.model);
+    return Response.json({ input_tokens: llm.tokenizeChat(messagesOf(body)).length });
+  },
+});

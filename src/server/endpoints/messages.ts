@@ -1,0 +1,110 @@
+/** POST /v1/messages: the assistant's next turn, by Anthropic's API. */
+import { z } from "zod";
+
+import type { Choice, Generation } from "../../engine/llm.ts";
+import { messagesFailureEvent } from "../anthropic-error.ts";
+import { answerWithStream } from "../answer-stream.ts";
+import type { Call } from "../call.ts";
+import { withBody } from "../endpoint.ts";
+import { frame } from "../event-stream.ts";
+import { given } from "../given.ts";
+import { cacheSalt } from "../schemas/common.ts";
+import { Message, messagesOf, MessagesRequest, type MessagesUsage } from "../schemas/messages.ts";
+import type { Asked, ServedModel } from "../service.ts";
+import { noteUsage } from "../usage.ts";
+
+type MessageBody = z.infer<typeof Message>;
+
+export const messages = withBody({
+  method: "POST",
+  path: "/v1/messages",
+  summary: "The assistant's next turn in a conversation (Anthropic's API)",
+  errors: "anthropic",
+  body: MessagesRequest,
+  answer: Message,
+  events: z.looseObject({ type: z.string() }),
+  async handle(call, service, body) {
+    const model = service.model(body.model);
+    const options = {
+      maxTokens: body.max_tokens,
+      ...given({
+        temperature: body.temperature,
+        topK: body.top_k,
+        topP: body.top_p,
+        stop: body.stop_sequences,
+        cacheSalt: cacheSalt(call.key, undefined),
+      }),
+      signal: call.signal,
+    };
+    call.note({ model: model.name });
+    const asked = service.ask(call, model, 1, () => model.llm.chat(messagesOf(body), options));
+    if (body.stream === true) {
+      const frames = events(call, model, asked);
+      return answerWithStream(call, service, [asked], frames, (error) => messagesFailureEvent(error, call.id));
+    }
+    for await (const _ of asked.parts);
+    const generation = await asked.result;
+    noteUsage(call, generation);
+    const { text, reasoning } = generation;
+    const thoughts = reasoning === undefined ? [] : [{ type: "thinking" as const, thinking: reasoning, signature: "" }];
+    const content = [...thoughts, { type: "text" as const, text }];
+    return Response.json({ ...blank(call, model), content, ...endOf(generation), usage: usageOf(generation) });
+  },
+});
+
+async function* events(call: Call, model: ServedModel, asked: Asked): AsyncGenerator<string> {
+  const event = (data: { readonly type: string; readonly [field: string]: unknown }): string => frame(data, data.type);
+  yield event({ type: "message_start", message: blank(call, model) });
+  let open: "text" | "reasoning" | undefined;
+  let index = -1;
+  const begin = function* (kind: "text" | "reasoning"): Generator<string> {
+    if (open === kind) return;
+    if (open !== undefined) yield event({ type: "content_block_stop", index });
+    open = kind;
+    index += 1;
+    const block = kind === "text" ? { type: "text", text: "" } : { type: "thinking", thinking: "", signature: "" };
+    yield event({ type: "content_block_start", index, content_block: block });
+  };
+  for await (const part of asked.parts) {
+    if (part.type !== "text" && part.type !== "reasoning") continue;
+    yield* begin(part.type);
+    const delta =
+      part.type === "text" ? { type: "text_delta", text: part.text } : { type: "thinking_delta", thinking: part.text };
+    yield event({ type: "content_block_delta", index, delta });
+  }
+  const generation = await asked.result;
+  noteUsage(call, generation);
+  if (open === undefined) yield* begin("text");
+  yield event({ type: "content_block_stop", index });
+  yield event({ type: "message_delta", delta: endOf(generation), usage: usageOf(generation) });
+  yield event({ type: "message_stop" });
+}
+
+/** The message before anything of it is there. */
+function blank(call: Call, { name }: ServedModel): MessageBody {
+  return {
+    id: `msg_${call.id}`,
+    type: "message",
+    role: "assistant",
+    model: name,
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    usage: { input_tokens: 0, cache_read_input_tokens: 0, cache_creation_input_tokens: 0, output_tokens: 0 },
+  };
+}
+
+function endOf({ finishReason, stopText }: Choice): Pick<MessageBody, "stop_reason" | "stop_sequence"> {
+  if (stopText !== undefined) return { stop_reason: "stop_sequence", stop_sequence: stopText };
+  return { stop_reason: finishReason === "length" ? "max_tokens" : "end_turn", stop_sequence: null };
+}
+
+function usageOf({ usage }: Generation): z.infer<typeof MessagesUsage> {
+  const { promptTokens, cachedTokens, completionTokens } = usage;
+  return {
+    input_tokens: promptTokens - cachedTokens,
+    cache_read_input_tokens: cachedTokens,
+    cache_creation_input_tokens: 0,
+    output_tokens: completionTokens,
+  };
+}
