@@ -43,12 +43,11 @@ const SERVER = {
 
 export const serve = defineCommand({
   name: "serve",
-  summary: "serve models over HTTP (OpenAI's and Anthropic's APIs), with a page to chat",
+  summary: "serve models over HTTP, by OpenAI's and Anthropic's APIs",
   words: "",
   about:
-    "Serves models by OpenAI's and Anthropic's APIs, with a page to chat and to watch the engine at /. Requests that come at " +
-    "the same time share batches, and each gets what it would have got alone. Ctrl-C lets what is under way end; a second one " +
-    "doesn't.",
+    "Serves models by OpenAI's and Anthropic's APIs. Requests that come at the same time share batches, and each gets what " +
+    "it would have got alone. Ctrl-C lets what is under way end; a second one doesn't.",
   groups: [MODELS, SERVER],
   flags: { ...MODELS.flags, ...SERVER.flags },
   examples: [
