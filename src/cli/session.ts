@@ -73,7 +73,8 @@ async function withProgress<T>(terminal: Terminal, work: (options: ProgressOptio
     return await work({
       signal: terminal.signal,
       onProgress: ({ stage, name, done, total }) => {
-        if (stage === "compile") line.update("compile the kernels (once)", done, total, "steps");
+        if (stage === "compile" && total === 0) terminal.note(name);
+        else if (stage === "compile") line.update("compile the kernels (once)", done, total, "steps");
         else line.update(`${stage} ${baseName(name)}`, done, total, "bytes");
       },
     });

@@ -22,7 +22,10 @@ export interface LoadOptions extends EngineOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** `done` of `total`: bytes, or for `compile` calls of the compiler. `name`: the file that it is about. */
+/**
+ * `done` of `total`: bytes, or for `compile` calls of the compiler. `name`: the file that it is about; where `compile` has
+ * a total of 0, another process compiles, and it says which.
+ */
 export interface LoadEvent {
   readonly stage: "download" | "compile" | "load";
   readonly name: string;

@@ -12,11 +12,22 @@ import process from "node:process";
 import { millraceHome } from "../../artifact/node-home.ts";
 import { withLock } from "../../artifact/node-lock.ts";
 import { NativeError } from "../../errors.ts";
-import { addonFileName, buildNative, hash, packageRoot, type BuildProgress } from "./build.ts";
+import {
+  addonFileName,
+  buildNative,
+  type BuildOptions,
+  type BuildProgress,
+  hash,
+  isIntact,
+  packageRoot,
+} from "./build.ts";
 import { VARIANTS, compileFlags, hostTarget, type Variant } from "./toolchain.ts";
 
 export interface LoadAddonOptions {
-  /** Called while the addon is compiled, which takes a minute at the first load and doesn't happen later. */
+  /**
+   * Called while the addon is compiled, which takes a minute at the first load and doesn't happen later; with a total of
+   * 0 where another process does it.
+   */
   readonly onBuild?: ((progress: BuildProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -42,8 +53,8 @@ async function developmentBuild(root: string, options: LoadAddonOptions): Promis
   const variant = variantOf(process.env["MILLRACE_NATIVE_VARIANT"]);
   const outDir = join(root, "build", variant);
   const addon = join(outDir, addonFileName());
-  if (!existsSync(addon)) {
-    await buildNative({ root, outDir, variant, strict: true, onProgress: options.onBuild, signal: options.signal });
+  if (!(await isIntact(addon))) {
+    await buildNative({ root, outDir, variant, strict: true, ...buildOptions(options) });
   } else if (await hasNewerSource(root, addon)) {
     process.emitWarning(`native/cpu is newer than build/${variant}: run "npm run build:native"`, "MillraceWarning");
   }
@@ -74,16 +85,23 @@ async function userBuild(root: string, options: LoadAddonOptions): Promise<strin
   const name = `${version}-${hash([...compileFlags("release", target, false), ...contents])}`;
   const outDir = join(millraceHome(), "native", name);
   const addon = join(outDir, addonFileName(target));
-  if (existsSync(addon)) return addon;
-  // The linker's result is moved in whole, so the file's existence says that it is done; a second process waits for it.
+  if (await isIntact(addon)) return addon;
+  // The linker's result is moved in whole, so its checksum says that it is done; a second process waits for it.
+  const build = buildOptions(options);
   const work = async (): Promise<void> => {
-    if (existsSync(addon)) return;
-    const { onBuild: onProgress, signal } = options;
-    await buildNative({ root, outDir, variant: "release", strict: false, onProgress, signal });
+    if (await isIntact(addon)) return;
+    await buildNative({ root, outDir, variant: "release", strict: false, ...build });
     await rm(join(outDir, "obj"), { recursive: true, force: true });
   };
-  await withLock(`${outDir}.lock`, work, { signal: options.signal });
+  await withLock(`${outDir}.lock`, work, { signal: options.signal, onWait: build.onWait });
   return addon;
+}
+
+/** A step of no total is one of another process, which is waited for. */
+function buildOptions({ onBuild, signal }: LoadAddonOptions): Pick<BuildOptions, "onProgress" | "onWait" | "signal"> {
+  const onWait = (holder: string): void =>
+    onBuild?.({ done: 0, total: 0, what: `process ${holder} compiles the kernels; waiting for it` });
+  return { onProgress: onBuild, onWait, signal };
 }
 
 async function nativeSources(root: string): Promise<string[]> {
@@ -99,6 +117,6 @@ function open(file: string): unknown {
     return createRequire(import.meta.url)(file);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new NativeError(`${file} can't be loaded: ${why}`, { cause: error });
+    throw new NativeError(`${file} can't be loaded: ${why}; delete it, and it is compiled again`, { cause: error });
   }
 }

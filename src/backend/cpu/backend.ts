@@ -59,12 +59,20 @@ export async function createCpuBackend(options: CpuBackendOptions = {}): Promise
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new NativeError(`The cpu backend can't run on ${threads} threads; 1 … 256 works.`);
   }
+  checkIsa(options.isa, native.isas());
   return new NativeBackend(native, native.createTeam(threads, options.isa), threads);
 }
 
 /** The instruction sets that this build and processor have, best first. */
 export async function cpuIsas(): Promise<string[]> {
   return asNativeAddon(await loadAddon()).isas();
+}
+
+function checkIsa(option: string | undefined, known: readonly string[]): void {
+  const wanted = option ?? process.env["MILLRACE_ISA"];
+  if (wanted === undefined || known.includes(wanted)) return;
+  const name = option === undefined ? "MILLRACE_ISA" : "isa";
+  throw new NativeError(`${name} is "${wanted}"; this processor and build have ${known.join(", ")}`);
 }
 
 class NativeBackend implements CpuBackend {

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cp, mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
 import { NativeError } from "../../errors.ts";
-import { buildNative, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
+import { buildNative, isIntact, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
 import { findCompiler, hostTarget } from "./toolchain.ts";
 
 /** A small addon with the shape of the real one, in a folder whose name has a space. */
@@ -68,6 +69,33 @@ test("each ISA gets its own objects, and only what changed is compiled again", a
   // What was made lies before the header's time, so all that includes it is compiled again.
   await utimes(join(root, "native", "cpu", "isas.h"), later, later);
   assert.equal((await build(root)).steps, 2 + isas.length + 2);
+});
+
+test("a damaged result is linked again, and not loaded", async (t) => {
+  const root = await project(t);
+  const { addon } = await build(root, { tests: false });
+  assert.ok(await isIntact(addon));
+  const [whole, times] = [await readFile(addon), await stat(addon)];
+  for (const damaged of [whole.subarray(0, whole.length / 2), new Uint8Array(0), Buffer.from("garbage")]) {
+    await writeFile(addon, damaged);
+    await utimes(addon, times.atime, times.mtime);
+    assert.ok(!(await isIntact(addon)));
+    assert.equal((await build(root, { tests: false })).steps, 1);
+    assert.ok(await isIntact(addon));
+  }
+  await rm(`${addon}.sha256`);
+  assert.ok(!(await isIntact(addon)));
+});
+
+test("a CXX that names nothing is said", async (t) => {
+  const warned = once(process, "warning");
+  const { command } = await findCompiler(hostTarget(), "no-such-c++");
+  const [warning] = (await warned) as [Error];
+  assert.match(
+    warning.message,
+    new RegExp(`CXX names no-such-c\\+\\+ \\(not found\\); .*${command.replaceAll("+", "\\+")}`),
+  );
+  t.diagnostic(warning.message);
 });
 
 test("a failed unit test is reported and counted", async (t) => {

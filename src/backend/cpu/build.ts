@@ -15,13 +15,15 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+import { readNote, readSmallFile } from "../../artifact/node-file.ts";
+import { makeFolder } from "../../artifact/node-home.ts";
 import { withLock } from "../../artifact/node-lock.ts";
 import { NativeError, invariant } from "../../errors.ts";
 import {
@@ -35,6 +37,9 @@ import {
   type Target,
   type Variant,
 } from "./toolchain.ts";
+
+/** Bytes of an object or an addon; a sanitised one with debug information is the largest. */
+const MAX_RESULT = 512 * 2 ** 20;
 
 export interface BuildProgress {
   /** Of the steps that this build has to do (up-to-date objects aren't counted). */
@@ -56,6 +61,8 @@ export interface BuildOptions {
   readonly tests?: boolean;
   readonly jobs?: number;
   readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
+  /** Another process (its id) builds the same, and we wait for it. */
+  readonly onWait?: ((holder: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -88,7 +95,7 @@ interface Unit {
 /** Compiles and links what isn't up to date. Errors: NativeError with what the compiler said. */
 export async function buildNative(options: BuildOptions): Promise<BuildResult> {
   const lock = join(options.outDir, ".lock");
-  return withLock(lock, () => buildLocked(options), { signal: options.signal });
+  return withLock(lock, () => buildLocked(options), { signal: options.signal, onWait: options.onWait });
 }
 
 async function buildLocked(options: BuildOptions): Promise<BuildResult> {
@@ -99,7 +106,7 @@ async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   const include = ["-I", join(root, "native", "cpu"), "-isystem", nodeApiHeaders()];
   const objDir = join(options.outDir, "obj");
   const units = await listUnits(root, objDir, target, [...flags, ...include], options.tests === true);
-  await mkdir(objDir, { recursive: true });
+  await makeFolder(objDir);
 
   const stale: Unit[] = [];
   for (const unit of units) if (!(await isFresh(unit.object, unitStamp(compiler, unit)))) stale.push(unit);
@@ -118,7 +125,7 @@ async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   const link = async (output: string, objects: readonly string[], extra: readonly string[]): Promise<boolean> => {
     const args = [...linkFlags(options.variant), ...extra, ...objects];
     const stamp = hash([compiler.version, compiler.command, ...compiler.args, ...args]);
-    if (await isFresh(output, stamp, objects)) {
+    if ((await isFresh(output, stamp, objects)) && (await isIntact(output))) {
       total--;
       return false;
     }
@@ -208,8 +215,25 @@ async function toolStep(
   }
   // A file that changes during the call is newer than its result.
   await utimes(temporary, begun, begun);
+  await writeFile(checksumOf(output), await sha256Of(temporary));
   await rename(temporary, output);
   await writeFile(`${output}.stamp`, stamp);
+}
+
+/** Whether a result is what the compiler made, whole: a truncated addon would end the process where it is mapped. */
+export async function isIntact(output: string): Promise<boolean> {
+  const [expected, found] = await Promise.all([readNote(checksumOf(output)), sha256Of(output).catch(() => "")]);
+  return found !== "" && found === expected;
+}
+
+function checksumOf(output: string): string {
+  return `${output}.sha256`;
+}
+
+async function sha256Of(path: string): Promise<string> {
+  return createHash("sha256")
+    .update(await readSmallFile(path, MAX_RESULT))
+    .digest("hex");
 }
 
 /** Whether `output` was made by this very command and none of its inputs is newer. */

@@ -118,6 +118,9 @@ export async function findCompiler(target: Target, cxx: string | undefined = pro
       refusals.push(`${candidate} (${version}: older than ${kind} ${oldest})`);
       continue;
     }
+    const [refused] = refusals;
+    if (refused !== undefined && cxx !== undefined && cxx.trim() !== "")
+      process.emitWarning(`CXX names ${refused}; ${candidate} is used instead`, "MillraceWarning");
     return { command, args, kind, version };
   }
   throw new NativeError(
