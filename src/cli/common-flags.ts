@@ -1,5 +1,5 @@
 /** The flags that commands share, in the groups in which the help shows them. */
-import { choiceFlag, listFlag, numberFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
+import { choiceFlag, limitFlag, listFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 export const MODEL = {
   title: "Model",
@@ -9,8 +9,8 @@ export const MODEL = {
       'a GGUF file, a folder with safetensors, or "hf:owner/repo[:file-or-quant]"; default: the built-in model',
       "m",
     ),
-    context: wholeFlag(
-      1,
+    context: limitFlag(
+      "context",
       "positions for prompt and answer together; default: what the model was made for, within memory",
     ),
     kv: choiceFlag(["f16", "f32", "q8"], "type of the KV cache; default f16"),
@@ -18,7 +18,7 @@ export const MODEL = {
       ["cpu", "reference"],
       "cpu: native kernels (default); reference: plain TypeScript, slow, the oracle",
     ),
-    threads: wholeFlag(1, "threads of the cpu backend; default: the machine's cores", 1024),
+    threads: limitFlag("threads", "threads of the cpu backend; default: the machine's cores"),
     offline: switchFlag("never go to the network: only what is on disk already"),
   },
 } as const;
@@ -27,11 +27,11 @@ export const SAMPLING = {
   title: "Answer",
   flags: {
     system: textFlag("TEXT", "the system line of the chat"),
-    "max-tokens": wholeFlag(1, "the most tokens of an answer; default 1024"),
-    temperature: numberFlag(0, 100, "0 picks the most likely token; default: the model's own, else 0.7"),
-    "top-k": wholeFlag(0, "only the k most likely tokens; 0: all", 2 ** 31 - 1),
-    "top-p": numberFlag(0, 1, "only the most likely tokens whose probabilities add up to X"),
-    "min-p": numberFlag(0, 1, "only tokens at least X times as likely as the likeliest"),
+    "max-tokens": limitFlag("maxTokens", "the most tokens of an answer; default 1024"),
+    temperature: limitFlag("temperature", "0 picks the most likely token; default: the model's own, else 0.7"),
+    "top-k": limitFlag("topK", "only the k most likely tokens; 0: all"),
+    "top-p": limitFlag("topP", "only the most likely tokens whose probabilities add up to X"),
+    "min-p": limitFlag("minP", "only tokens at least X times as likely as the likeliest"),
     seed: wholeFlag(0, "equal seeds give equal answers; default: drawn, and shown"),
     stop: listFlag("TEXT", "end the answer before this text; may be repeated"),
   },

@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
 
+import { LIMITS } from "../decode/limits.ts";
 import { UsageError } from "./exit.ts";
 import { nearest } from "../nearest.ts";
 
@@ -52,6 +53,12 @@ export function wholeFlag(low: number, help: string, high: number = Number.MAX_S
 export function numberFlag(low: number, high: number, help: string): Flag<number | undefined> {
   const schema = z.string().regex(NUMBER).transform(Number).pipe(z.number().min(low).max(high)).optional();
   return { kind: "value", placeholder: "X", help, expected: `a number from ${low} to ${high}`, schema };
+}
+
+/** A number in the range of the API's parameter of that name. */
+export function limitFlag(name: keyof typeof LIMITS, help: string): Flag<number | undefined> {
+  const { whole, low, high } = LIMITS[name];
+  return whole ? wholeFlag(low, help, high) : numberFlag(low, high, help);
 }
 
 export interface Parsed<F extends Flags> {

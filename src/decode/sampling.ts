@@ -3,8 +3,9 @@
  * knows: the model's defaults fill what is missing, a missing seed is drawn (and reported), everything is checked.
  */
 import type { GenerationDefaults } from "../artifact/artifact.ts";
-import { MAX_TOP_LOGPROBS, type SamplerParams } from "../backend/contract.ts";
+import type { SamplerParams } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
+import { checkNumber, shown } from "./limits.ts";
 
 export interface SamplingOptions {
   /** 0 picks the most likely token. Default: the model's own, else 0.7. */
@@ -46,57 +47,53 @@ export function resolveSampling(
   stopIds: ReadonlySet<number>,
   vocabSize: number,
 ): ResolvedSampling {
-  const number = (name: keyof SamplingOptions, value: number, low: number, high: number): number => {
-    if (typeof value === "number" && value >= low && value <= high) return value;
-    throw new RequestError(`${name} must be a number from ${low} to ${high}, not ${String(value)}`);
-  };
-  const whole = (name: keyof SamplingOptions, value: number, high: number): number => {
-    if (Number.isInteger(value) && value >= 0 && value <= high) return value;
-    throw new RequestError(`${name} must be a whole number from 0 to ${high}, not ${String(value)}`);
-  };
-  const topP = number("topP", options.topP ?? defaults.topP ?? 1, 0, 1);
   const bias = biasEntries(options.logitBias, vocabSize);
-  const repetitionPenalty = options.repetitionPenalty ?? defaults.repetitionPenalty ?? 1;
+  const minTokens = checkNumber("minTokens", options.minTokens ?? 0);
+  const forbidden = new Set(bias.filter(([, value]) => value === -Infinity).map(([id]) => id));
+  if (minTokens > 0) for (const id of stopIds) forbidden.add(id);
+  if (forbidden.size >= vocabSize)
+    throw new RequestError("logitBias and minTokens forbid every token of the vocabulary");
   return {
-    temperature: number("temperature", options.temperature ?? defaults.temperature ?? 0.7, 0, 100),
-    topK: whole("topK", options.topK ?? defaults.topK ?? 0, 2 ** 31 - 1),
-    topP: Math.max(topP, 1e-9),
-    minP: number("minP", options.minP ?? defaults.minP ?? 0.05, 0, 1),
-    repetitionPenalty: number("repetitionPenalty", repetitionPenalty, 0.01, 100),
-    presencePenalty: number("presencePenalty", options.presencePenalty ?? 0, -100, 100),
-    frequencyPenalty: number("frequencyPenalty", options.frequencyPenalty ?? 0, -100, 100),
+    temperature: checkNumber("temperature", options.temperature ?? defaults.temperature ?? 0.7),
+    topK: checkNumber("topK", options.topK ?? defaults.topK ?? 0),
+    topP: Math.max(checkNumber("topP", options.topP ?? defaults.topP ?? 1), 1e-9),
+    minP: checkNumber("minP", options.minP ?? defaults.minP ?? 0.05),
+    repetitionPenalty: checkNumber("repetitionPenalty", options.repetitionPenalty ?? defaults.repetitionPenalty ?? 1),
+    presencePenalty: checkNumber("presencePenalty", options.presencePenalty ?? 0),
+    frequencyPenalty: checkNumber("frequencyPenalty", options.frequencyPenalty ?? 0),
     biasIds: Int32Array.from(bias, ([id]) => id),
     biasValues: Float32Array.from(bias, ([, value]) => value),
-    minTokens: whole("minTokens", options.minTokens ?? 0, 2 ** 31 - 1),
+    minTokens,
     stopIds: Int32Array.from(stopIds),
     seed: resolveSeed(options.seed),
   };
 }
 
-export function checkTopLogprobs(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 0 && value <= MAX_TOP_LOGPROBS) return value;
-  throw new RequestError(`${name} must be a whole number from 0 to ${MAX_TOP_LOGPROBS}, not ${String(value)}`);
-}
-
-function resolveSeed(seed: number | bigint | undefined): bigint {
+function resolveSeed(seed: unknown): bigint {
   if (seed === undefined) return drawSeed();
-  if (typeof seed === "number" && !Number.isSafeInteger(seed)) {
-    throw new RequestError(`seed must be a whole number (a bigint beyond 2^53), not ${seed}`);
-  }
-  return BigInt(seed) & SEED_MASK;
+  if (typeof seed === "bigint" || (typeof seed === "number" && Number.isSafeInteger(seed)))
+    return BigInt(seed) & SEED_MASK;
+  throw new RequestError(`seed must be a whole number (a bigint beyond 2^53), not ${shown(seed)}`);
 }
 
-function biasEntries(bias: SamplingOptions["logitBias"], vocabSize: number): [number, number][] {
+/** Larger ones say nothing that this doesn't, and would be infinite in single precision. */
+const MAX_BIAS = 1e6;
+
+function biasEntries(bias: unknown, vocabSize: number): [number, number][] {
   if (bias === undefined) return [];
-  const entries: [number, number][] =
-    bias instanceof Map ? [...bias] : Object.entries(bias).map(([id, value]) => [Number(id), Number(value)]);
-  for (const [id, value] of entries) {
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw new RequestError(`logitBias names token ${id}; the vocabulary has the ids 0 to ${vocabSize - 1}`);
-    }
-    if (Number.isNaN(value) || value === Number.POSITIVE_INFINITY) {
-      throw new RequestError(`logitBias of token ${id} must be a number or -Infinity, not ${value}`);
-    }
-  }
-  return entries;
+  if (typeof bias !== "object" || bias === null || Array.isArray(bias) || ArrayBuffer.isView(bias))
+    throw new RequestError(`logitBias must be a map or an object from token ids to numbers, not ${shown(bias)}`);
+  const entries: [unknown, unknown][] =
+    bias instanceof Map
+      ? [...bias]
+      : Object.entries(bias).map(([id, value]) => [/^\d+$/.test(id) ? Number(id) : id, value]);
+  return entries.map(([id, value]) => {
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocabSize)
+      throw new RequestError(`logitBias names token ${shown(id)}; the vocabulary has the ids 0 to ${vocabSize - 1}`);
+    if (typeof value !== "number" || !(value === -Infinity || Math.abs(value) <= MAX_BIAS))
+      throw new RequestError(
+        `logitBias of token ${id} must be a number from -${MAX_BIAS} to ${MAX_BIAS}, or -Infinity, not ${shown(value)}`,
+      );
+    return [id, value];
+  });
 }

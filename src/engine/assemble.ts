@@ -9,6 +9,7 @@ import type { Graph } from "../graph/graph.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
+import { checkNumber } from "../decode/limits.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -65,14 +66,14 @@ export async function assemble(
   };
   try {
     const { kv = "f16", onProgress, signal } = options;
-    const maxSequences = positive("maxSequences", options.maxSequences ?? 32);
-    const context = positive("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
+    const maxSequences = checkNumber("maxSequences", options.maxSequences ?? 32);
+    const context = checkNumber("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
     const { graph, variant } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
     const { drafter, depth = drafter === undefined ? 2 : 1, maxDraft = drafter === undefined ? 0 : 64 } = options;
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
-      stepTokens: Math.min(positive("stepTokens", options.stepTokens ?? 512), context),
+      stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
       maxSequences,
       maxOutputs: maxSequences + Math.max(scoreRows, maxDraft),
       maxListed: maxDraft * Math.max(maxDraft, maxSequences),
@@ -146,11 +147,6 @@ function checkPositions(graph: Graph, context: number): void {
   const learned = graph.nodes.find((node) => node.op === "positionEmbed")?.weight.shape[0] ?? Infinity;
   if (context > learned)
     throw new RequestError(`context is ${context}, but the model has learned only ${learned} positions`);
-}
-
-function positive(name: string, value: number): number {
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new RequestError(`${name} must be a whole number above 0, not ${String(value)}`);
 }
 
 function special(tokenizer: Tokenizer): { bos?: string; eos?: string } {

@@ -3,8 +3,9 @@
  * and the tokenizer, parameters are checked and completed, a prompt that can't fit is an error with the numbers.
  */
 import type { GenerationDefaults } from "../artifact/artifact.ts";
-import { checkTopLogprobs, resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
+import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
 import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
@@ -88,6 +89,7 @@ export class InputProcessor {
   }
 
   chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest {
+    checkOptions(options);
     const text = this.render(messages, options.templateVariables);
     const hasToken = (token: string): boolean => this.#tokenizer.tokenId(token) !== undefined;
     const reasoning = reasoningFormat(this.#parts.templateSource, text.value, hasToken);
@@ -96,7 +98,10 @@ export class InputProcessor {
   }
 
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerRequest {
+    checkOptions(options);
     const { parseSpecial = true, addSpecial = true } = options;
+    checkType("parseSpecial", parseSpecial, "boolean");
+    checkType("addSpecial", addSpecial, "boolean");
     const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
     return this.#answer(this.checkIds(ids), options, undefined);
   }
@@ -105,6 +110,8 @@ export class InputProcessor {
   prefix(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Int32Array {
     if (typeof prompt === "string")
       return this.checkIds(this.#tokenizer.encode(prompt, { addSpecial: true, parseSpecial: true }));
+    if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt))
+      throw new RequestError(`a text, messages or a list of token ids is expected, not ${shown(prompt)}`);
     const isIds = (value: typeof prompt): value is ArrayLike<number> =>
       value.length === 0 || typeof value[0] === "number";
     return this.checkIds(isIds(prompt) ? prompt : this.#tokenizer.encodeMarked(this.render(prompt, undefined, false)));
@@ -112,9 +119,15 @@ export class InputProcessor {
 
   /** A copy of token ids, checked. */
   checkIds(ids: ArrayLike<number>): Int32Array {
-    const bad = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= this.#parts.vocabSize);
-    if (bad !== undefined) {
-      throw new RequestError(`${bad} is not a token id (valid: 0 to ${this.#parts.vocabSize - 1})`);
+    if (!Array.isArray(ids) && !ArrayBuffer.isView(ids))
+      throw new RequestError(`a text or a list of token ids is expected, not ${shown(ids)}`);
+    const list: readonly unknown[] = Array.from(ids);
+    const isId = (id: unknown): boolean =>
+      Number.isInteger(id) && Number(id) >= 0 && Number(id) < this.#parts.vocabSize;
+    const place = list.findIndex((id) => !isId(id));
+    const bad = list[place];
+    if (place >= 0) {
+      throw new RequestError(`${shown(bad)} is not a token id (valid: 0 to ${this.#parts.vocabSize - 1})`);
     }
     return Int32Array.from(ids);
   }
@@ -133,25 +146,22 @@ export class InputProcessor {
 
   #answer(prompt: Int32Array, options: GenerateOptions, reasoning: ReasoningFormat | undefined): AnswerRequest {
     this.checkLength(prompt.length, 1);
-    const count = (name: string, value: number, high: number): number => {
-      if (Number.isInteger(value) && value >= 1 && value <= high) return value;
-      throw new RequestError(`${name} must be a whole number from 1 to ${high}, not ${String(value)}`);
-    };
     const number = (name: string, value: number): number => {
       if (Number.isFinite(value)) return value;
-      throw new RequestError(`${name} must be a number, not ${String(value)}`);
+      throw new RequestError(`${name} must be a finite number, not ${shown(value)}`);
     };
-    const maxTokens = count("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS, 2 ** 31 - 1);
-    const n = count("n", options.n ?? 1, 1024);
-    const stopIds = options.stopTokens
-      ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
-      : this.#stopIds;
+    const maxTokens = checkNumber("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS);
+    const n = checkNumber("n", options.n ?? 1);
+    const stopIds =
+      options.stopTokens !== undefined
+        ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
+        : this.#stopIds;
     const sampling = resolveSampling(options, this.#parts.defaults, stopIds, this.#parts.vocabSize);
     if (options.grammar !== undefined && options.schema !== undefined) {
       throw new RequestError("schema is short for grammar: { schema }; give one of them");
     }
     const grammar = options.schema === undefined ? options.grammar : { schema: options.schema };
-    const topLogprobs = checkTopLogprobs("logprobs", options.logprobs ?? 0);
+    const topLogprobs = checkNumber("logprobs", options.logprobs ?? 0);
     return {
       work: {
         prompt,
@@ -165,14 +175,31 @@ export class InputProcessor {
           ...(grammar && { grammar }),
         },
         ...(options.promptLogprobs !== undefined && {
-          score: { want: "logprobs", topLogprobs: checkTopLogprobs("promptLogprobs", options.promptLogprobs) },
+          score: { want: "logprobs", topLogprobs: checkNumber("promptLogprobs", options.promptLogprobs) },
         }),
       },
-      stop: typeof options.stop === "string" ? [options.stop] : (options.stop ?? []),
+      stop: stopTexts(options.stop),
       reasoning,
       seed: sampling.seed,
       logprobs: options.logprobs !== undefined,
       signal: options.signal,
     };
   }
+}
+
+const MAX_STOPS = 64;
+const MAX_STOP_LENGTH = 1000;
+
+/** Each text that comes is compared with all of them. */
+function stopTexts(stop: unknown): readonly string[] {
+  if (stop === undefined) return [];
+  const texts: readonly unknown[] = Array.isArray(stop) ? stop : [stop];
+  if (texts.length > MAX_STOPS) throw new RequestError(`stop has ${texts.length} texts, expected ${MAX_STOPS} at most`);
+  return texts.map((text) => {
+    if (typeof text === "string" && text.length <= MAX_STOP_LENGTH) return text;
+    const found = typeof text === "string" ? `one of ${text.length} characters` : shown(text);
+    throw new RequestError(
+      `stop must be a text or a list of texts of ${MAX_STOP_LENGTH} characters at most, not ${found}`,
+    );
+  });
 }

@@ -4,6 +4,8 @@
  */
 import type { KvType } from "../backend/contract.ts";
 import type { ChatMessage } from "../chat/chat-template.ts";
+import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import { RequestError } from "../errors.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Answer } from "./answer.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
@@ -88,15 +90,19 @@ export class Llm implements AsyncDisposable {
 
   /** Token ids of a text; by default as `generate` would read it. */
   tokenize(text: string, options: EncodeOptions = {}): Int32Array {
+    if (typeof text !== "string") throw new RequestError(`a text is expected, not ${shown(text)}`);
+    checkOptions(options);
     return this.tokenizer.encode(text, { addSpecial: true, parseSpecial: true, ...options });
   }
 
   detokenize(ids: ArrayLike<number>, options: { readonly skipSpecial?: boolean } = {}): string {
+    checkOptions(options);
     return this.tokenizer.decode(this.#input.checkIds(ids), { skipSpecial: false, ...options });
   }
 
   /** Logits `[vocabSize]` after each of the ids, for evaluation. */
   async logits(ids: ArrayLike<number>, options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+    checkOptions(options);
     const prompt = this.#input.checkIds(ids);
     this.#input.checkLength(prompt.length, 0);
     const rows: Float32Array[] = [];
@@ -109,11 +115,14 @@ export class Llm implements AsyncDisposable {
 
   /** How well the model predicts a text, in windows that don't overlap, without BOS. */
   async perplexity(text: string | ArrayLike<number>, options: PerplexityOptions = {}): Promise<Perplexity> {
+    checkOptions(options);
+    if (options.limit !== undefined) checkNumber("limit", options.limit);
+    checkType("onProgress", options.onProgress, "function");
     const ids = this.#input.checkIds(
       typeof text === "string" ? this.tokenizer.encode(text, { addSpecial: false, parseSpecial: false }) : text,
     );
     this.#input.checkLength(Math.min(ids.length, 2), 0);
-    const window = options.window ?? Math.min(1024, this.info.context);
+    const window = checkNumber("window", options.window ?? Math.min(1024, this.info.context));
     this.#input.checkLength(window, 0);
     const bytes = (part: Int32Array): number =>
       part.reduce((sum, id) => sum + this.tokenizer.tokenBytes(id, true).length, 0);

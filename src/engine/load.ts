@@ -4,6 +4,8 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
+import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import { RequestError } from "../errors.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
 export type { EngineOptions } from "./assemble.ts";
 import type { Llm } from "./llm.ts";
@@ -45,6 +47,7 @@ export interface LoadEvent {
  * await llm.close();
  */
 export async function load(reference?: string, options: LoadOptions = {}): Promise<Llm> {
+  checkLoadOptions(options);
   const { onProgress, signal } = options;
   const artifact = await openReference(reference, options);
   let backend: Backend;
@@ -64,11 +67,25 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
   });
 }
 
+/** All of them before anything is opened: a wrong one costs nobody time or memory. */
+function checkLoadOptions(options: LoadOptions): void {
+  checkOptions(options);
+  for (const name of ["context", "kvBytes", "maxSequences", "stepTokens", "threads"] as const)
+    if (options[name] !== undefined) checkNumber(name, options[name]);
+  if (options.backend !== undefined) checkChoice("backend", options.backend, ["cpu", "reference"]);
+  if (options.kv !== undefined) checkChoice("kv", options.kv, ["f16", "f32", "q8"]);
+  checkType("isa", options.isa, "string");
+  checkType("offline", options.offline, "boolean");
+  checkType("onProgress", options.onProgress, "function");
+}
+
 // Files and the addon are Node's; imported when needed, so that the core runs in a browser too.
 
 /** The artifact that a reference means, as `load` finds it: for tools that need no engine. */
 export async function openReference(reference: string | undefined, options: LoadOptions = {}): Promise<ModelArtifact> {
   const { onProgress, offline, signal } = options;
+  if (reference !== undefined && (typeof reference !== "string" || reference === ""))
+    throw new RequestError(`a model is named by a path or "hf:owner/repo", not by ${shown(reference)}`);
   if (reference === undefined) {
     const { builtinModelPath } = await import("../artifact/node-builtin.ts");
     const { openArtifact } = await import("../artifact/node-open.ts");

@@ -3,7 +3,7 @@ import { readSmallFile } from "../../artifact/node-file.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
-import { textFlag, wholeFlag } from "../flags.ts";
+import { limitFlag, textFlag } from "../flags.ts";
 import { ProgressLine, formatSeconds } from "../progress.ts";
 import { loadModel } from "../session.ts";
 import { decodeUtf8 } from "../terminal.ts";
@@ -15,8 +15,8 @@ const MEASURE = {
   title: "Measure",
   flags: {
     text: textFlag("FILE", "the text, UTF-8 (required)"),
-    window: wholeFlag(2, "tokens in a window; default 1024, or the context where that is less"),
-    limit: wholeFlag(1, "the most windows; default: all of the text"),
+    window: limitFlag("window", "tokens in a window; default 1024, or the context where that is less"),
+    limit: limitFlag("limit", "the most windows; default: all of the text"),
     json: JSON_OUTPUT,
   },
 };
