@@ -6,7 +6,10 @@
  * Then mutated small models of every family are loaded and answer (fuzz-models.ts): only errors of ours that name the
  * file, the request or memory, within two seconds of processor time, and a model beside them answers as before.
  *
- * Options: --headers N, --tables N, --large N, --models N, --model I (only that one), --seed S (printed, so that a run
+ * Then mutated chat templates and tokenizer.json (fuzz-texts.ts), and the API's options with random values of random
+ * types (fuzz-options.ts).
+ *
+ * Options: --headers N, --tables N, --large N, --templates N, --tokenizers N, --calls N, --models N, --model I (only that one), --seed S (printed, so that a run
  * can be repeated), --any-time (being slow is no fault).
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -26,6 +29,8 @@ import {
   type FuzzReport,
 } from "./fuzz-artifacts.ts";
 import { fuzzModels } from "./fuzz-models.ts";
+import { fuzzOptions } from "./fuzz-options.ts";
+import { fuzzTemplates, fuzzTokenizers } from "./fuzz-texts.ts";
 
 const { values } = parseArgs({
   options: {
@@ -35,6 +40,9 @@ const { values } = parseArgs({
     models: { type: "string", default: "3000" },
     model: { type: "string" },
     large: { type: "string", default: "400" },
+    templates: { type: "string", default: "20000" },
+    tokenizers: { type: "string", default: "5000" },
+    calls: { type: "string", default: "20000" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
   },
 });
@@ -90,10 +98,31 @@ for (const path of paths.filter((name) => name.endsWith(".gguf") && existsSync(n
 if (originals.length === 0) console.log(`real files: left out, ${shared} is missing`);
 else await part("real files", Number(values.large), (options) => fuzzLarge(Number(values.large), originals, options));
 
+/** What a part that isn't about files found, in a line, and its first faults. */
+function tell(line: string, found: readonly string[]): void {
+  faults += found.length;
+  console.log(`${line}, ${found.length} faults`);
+  for (const fault of found.slice(0, 10)) console.log(`  ${fault}`);
+}
+
+const timed = !values["any-time"];
+for (const [name, count, fuzz] of [
+  ["templates", Number(values.templates), fuzzTemplates],
+  ["tokenizer.json", Number(values.tokenizers), fuzzTokenizers],
+] as const) {
+  const { cases, accepted, slowestMs, mostBytes, faults: found } = fuzz(count, { seed, timed });
+  const memory = `at most ${(mostBytes / 2 ** 20).toFixed(0)} MiB`;
+  tell(`${name}: ${cases} cases (${accepted} accepted), slowest ${slowestMs.toFixed(0)} ms, ${memory}`, found);
+}
+const calls = await fuzzOptions(Number(values.calls), { seed, timed });
+tell(
+  `options: ${calls.calls} calls (${calls.answered} answered, ${calls.refused} refused), slowest ${calls.slowestMs.toFixed(0)} ms`,
+  calls.faults,
+);
+
 const models = Number(values.models);
 if (models > 0) {
   const started = performance.now();
-  const timed = !values["any-time"];
   const onProgress = (done: number) => {
     if (done % 250 === 0) console.error(`  models: ${done} of ${models}`);
   };
