@@ -291,7 +291,7 @@ function tinySize(random: Random, dtype: DType): Partial<TinySize> {
   };
 }
 
-function typeOf(value: MetaValue | undefined): GgufType {
+export function typeOf(value: MetaValue | undefined): GgufType {
   if (value instanceof Int32Array) return "i32[]";
   if (value instanceof Float32Array) return "f32[]";
   if (Array.isArray(value)) return "string[]";

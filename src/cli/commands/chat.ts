@@ -1,5 +1,6 @@
 /** `millrace chat`: a conversation in the terminal, or line by line through a pipe. */
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 
 import { millraceHome } from "../../artifact/node-home.ts";
 import type { GenerateOptions } from "../../engine/llm.ts";
@@ -55,6 +56,9 @@ export const chat = defineCommand({
     let messages = system;
     const counts = { answered: 0, failed: 0 };
     for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
+      // Lines that wait already come without a pause; a signal needs one to be heard.
+      await setImmediate();
+      terminal.signal.throwIfAborted();
       const message = line.trim();
       if (message === "") continue;
       if (message === "/exit") break;

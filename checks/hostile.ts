@@ -1,0 +1,60 @@
+/**
+ * check:hostile: crafted files, folders, prompts and command lines, a hub that misbehaves, and signals at every stage. Each
+ * case must end with the right code and one line, nothing on stdout, within a second of processor time and 64 MiB above a
+ * good run's. Prints PASS.
+ *
+ * Options: --only TEXT (cases whose name contains it), --any-time (being slow or large is no fault).
+ */
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { HOSTILE, modelFile } from "./hostile-cases.ts";
+import { HUB_CASES, pullLine, withHub } from "./hostile-hub.ts";
+import { INTERRUPTS, interrupt } from "./hostile-interrupts.ts";
+import { complaints, inFolder, millrace, type Outcome, runCase } from "./hostile-run.ts";
+
+const MORE_MS = 1000;
+const MORE_BYTES = 64 * 2 ** 20;
+
+const { values } = parseArgs({
+  options: { only: { type: "string", default: "" }, "any-time": { type: "boolean", default: false } },
+});
+const chosen = <T extends { readonly name: string }>(cases: readonly T[]): readonly T[] =>
+  cases.filter(({ name }) => name.includes(values.only));
+let faults = 0;
+
+function tell(name: string, found: readonly string[], numbers: string): void {
+  faults += found.length;
+  console.log(`${found.length === 0 ? "ok  " : "FAIL"} ${name} (${numbers})`);
+  for (const line of found) console.log(`     ${line}`);
+}
+
+const good = await inFolder(async (folder) =>
+  millrace({ args: ["run", "Hi", "--max-tokens", "4", "--model", await modelFile(folder)] }),
+);
+if (good.code !== 0) throw new Error(`a sound model doesn't run: ${good.stderr}`);
+
+function judge(name: string, found: readonly string[], { ms, bytes }: Outcome): void {
+  const [more, larger] = [ms - good.ms, bytes - good.bytes];
+  const costs: string[] = [];
+  if (!values["any-time"] && more > MORE_MS) costs.push(`${more.toFixed(0)} ms of processor time above a good run's`);
+  if (!values["any-time"] && larger > MORE_BYTES) costs.push(`${(larger / 2 ** 20).toFixed(0)} MiB above a good run's`);
+  tell(name, [...found, ...costs], `${ms.toFixed(0)} ms, ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+}
+
+console.log(`a good run: ${good.ms.toFixed(0)} ms, ${(good.bytes / 2 ** 20).toFixed(0)} MiB`);
+for (const hostile of chosen(HOSTILE)) {
+  const outcome = await runCase(hostile);
+  judge(hostile.name, complaints(hostile, outcome), outcome);
+}
+for (const { name, answer, home, says } of chosen(HUB_CASES)) {
+  const outcome = await inFolder((folder) => withHub(answer, (endpoint) => millrace(pullLine(endpoint, folder, home))));
+  judge(`hub: ${name}`, complaints({ code: 1, says }, outcome), outcome);
+}
+for (const each of chosen(INTERRUPTS)) {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    const { ms, complaints: found } = await interrupt(each, signal);
+    tell(`${signal}: ${each.name}`, found, `ended after ${ms.toFixed(0)} ms`);
+  }
+}
+console.log(faults === 0 ? "PASS" : "FAIL");
+process.exitCode = faults === 0 ? 0 : 1;
