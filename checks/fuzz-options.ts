@@ -8,7 +8,7 @@ import type { Backend } from "../src/backend/contract.ts";
 import { assemble } from "../src/engine/assemble.ts";
 import type { Llm } from "../src/engine/llm.ts";
 import { load } from "../src/engine/load.ts";
-import { RequestError } from "../src/errors.ts";
+import { RequestError, UnsupportedGrammarError } from "../src/errors.ts";
 import { Random } from "../test/support/random.ts";
 import { tinyModel } from "../test/support/tiny-models.ts";
 
@@ -39,6 +39,8 @@ const ANSWER_OPTIONS = [
   "parseSpecial",
   "addSpecial",
   "templateVariables",
+  "grammar",
+  "schema",
 ] as const;
 const LOAD_OPTIONS = ["context", "kv", "kvBytes", "maxSequences", "stepTokens", "backend", "threads", "offline"];
 
@@ -68,7 +70,7 @@ export async function fuzzOptions(
         await inTime(run());
         report.answered++;
       } catch (error) {
-        if (error instanceof RequestError) report.refused++;
+        if (error instanceof RequestError || error instanceof UnsupportedGrammarError) report.refused++;
         else report.faults.push(`${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
       }
       const { user, system } = process.cpuUsage(started);

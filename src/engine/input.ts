@@ -3,6 +3,7 @@
  * and the tokenizer, parameters are checked and completed, a prompt that can't fit is an error with the numbers.
  */
 import type { GenerationDefaults } from "../artifact/artifact.ts";
+import { checkGrammarSpec } from "../decode/grammar/check-spec.ts";
 import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
 import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
 import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
@@ -110,8 +111,9 @@ export class InputProcessor {
   prefix(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Int32Array {
     if (typeof prompt === "string")
       return this.checkIds(this.#tokenizer.encode(prompt, { addSpecial: true, parseSpecial: true }));
-    if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt))
-      throw new RequestError(`a text, messages or a list of token ids is expected, not ${shown(prompt)}`);
+    const list: unknown = prompt;
+    if (!Array.isArray(list) && !ArrayBuffer.isView(list))
+      throw new RequestError(`a text, messages or a list of token ids is expected, not ${shown(list)}`);
     const isIds = (value: typeof prompt): value is ArrayLike<number> =>
       value.length === 0 || typeof value[0] === "number";
     return this.checkIds(isIds(prompt) ? prompt : this.#tokenizer.encodeMarked(this.render(prompt, undefined, false)));
@@ -161,6 +163,7 @@ export class InputProcessor {
       throw new RequestError("schema is short for grammar: { schema }; give one of them");
     }
     const grammar = options.schema === undefined ? options.grammar : { schema: options.schema };
+    if (grammar !== undefined) checkGrammarSpec(grammar);
     const topLogprobs = checkNumber("logprobs", options.logprobs ?? 0);
     return {
       work: {
