@@ -20,6 +20,8 @@ const MOST_MS = 60_000;
 
 export interface Outcome {
   readonly code: number | null;
+  /** What killed it, where something did. */
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
   /** Processor time, and the most memory; 0 where it was killed. */
@@ -44,13 +46,13 @@ export function ended(child: ChildProcess): Promise<Outcome> {
   const timer = setTimeout(() => child.kill("SIGKILL"), MOST_MS);
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code) => {
+    child.on("close", (code, signal) => {
       clearTimeout(timer);
       const usage = (report.text === "" ? { ms: 0, bytes: 0 } : JSON.parse(report.text)) as {
         ms: number;
         bytes: number;
       };
-      resolve({ code, stdout: stdout.text, stderr: stderr.text, ...usage });
+      resolve({ code, signal, stdout: stdout.text, stderr: stderr.text, ...usage });
     });
   });
 }

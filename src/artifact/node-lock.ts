@@ -4,7 +4,7 @@
  * is gone, or it hasn't touched the file for half a minute) is robbed of it.
  */
 import { randomUUID } from "node:crypto";
-import { link, lstat, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { lstat, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import process from "node:process";
@@ -74,24 +74,37 @@ async function acquire(path: string, token: string, options: LockOptions): Promi
 async function isStale(path: string, holder: string): Promise<boolean> {
   const [pid, host] = holder.split(" ");
   if (host === hostname() && !isAlive(Number(pid))) return true;
-  const age = await lstat(path).then(
+  return (await ageOf(path)) > STALE_MS;
+}
+
+/**
+ * Removes a stale lock. Several waiters may see it: who holds the guard looks again, and nobody else removes a lock that
+ * isn't his own, so that none catches a fresh one.
+ */
+async function rob(path: string, holder: string): Promise<void> {
+  const guard = `${path}.robbed`;
+  try {
+    await writeFile(guard, "", { flag: "wx" });
+  } catch (error) {
+    if (!isCode(error, "EEXIST")) throw diskError(path, error);
+    // Robbing takes no time: a guard that lasts was left by a process that died.
+    if ((await ageOf(guard)) > STALE_MS) await rm(guard, { force: true });
+    await sleep(POLL_MS);
+    return;
+  }
+  try {
+    if ((await readNote(path)) === holder) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
+}
+
+/** Milliseconds since somebody touched it; 0 where it is gone. */
+async function ageOf(path: string): Promise<number> {
+  return lstat(path).then(
     (s) => Date.now() - s.mtimeMs,
     () => 0,
   );
-  return age > STALE_MS;
-}
-
-/** Two waiters may see the same stale lock; the rename lets one have it, and a fresh lock caught by it is put back. */
-async function rob(path: string, holder: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (isCode(error, "ENOENT")) return;
-    throw diskError(path, error);
-  }
-  if ((await readNote(aside)) !== holder) await link(aside, path).catch(() => undefined);
-  await rm(aside, { force: true });
 }
 
 function isAlive(pid: number): boolean {

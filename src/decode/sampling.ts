@@ -51,8 +51,7 @@ export function resolveSampling(
   const minTokens = checkNumber("minTokens", options.minTokens ?? 0);
   const forbidden = new Set(bias.filter(([, value]) => value === -Infinity).map(([id]) => id));
   if (minTokens > 0) for (const id of stopIds) forbidden.add(id);
-  if (forbidden.size >= vocabSize)
-    throw new RequestError("logitBias and minTokens forbid every token of the vocabulary");
+  if (forbidden.size >= vocabSize) throw new RequestError("every token is forbidden, by logitBias and minTokens");
   return {
     temperature: checkNumber("temperature", options.temperature ?? defaults.temperature ?? 0.7),
     topK: checkNumber("topK", options.topK ?? defaults.topK ?? 0),
