@@ -114,6 +114,7 @@ export interface Pool {
   readonly bytes: number;
   /** The bytes of some blocks, one after another, in the pool's own layout (swap, transfer). */
   read(group: number, blocks: Int32Array): Promise<Uint8Array>;
+  /** `bytes` must stay as they are until the promise is settled. */
   write(group: number, blocks: Int32Array, bytes: Uint8Array): Promise<void>;
   close(): void;
 }
