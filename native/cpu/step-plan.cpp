@@ -1,5 +1,4 @@
-// A step's plan: every number of it is checked and copied before the step is submitted, and attention is cut into
-// pieces.
+// A step's plan: every number of it is checked and copied before the step is submitted.
 #include <algorithm>
 #include <cstdio>
 #include <tuple>
@@ -10,9 +9,6 @@
 namespace millrace {
 
 namespace {
-
-// Fewer pieces of attention (of rows and kv heads) a thread than this are cut by tiles, too.
-constexpr size_t kFewPieces = 4;
 
 bool refuse(Refusal& refusal, const char* what, int64_t value, int64_t limit) {
   char text[200];
@@ -262,19 +258,6 @@ bool Step::copySequences(const PlanView& plan, Refusal& refusal) {
   return true;
 }
 
-// How many places a row sees, before a window cuts them.
-int32_t Step::placesOf(int32_t row) const {
-  return seen_[row] + (listStarts_.empty() ? 0 : listStarts_[row + 1] - listStarts_[row]);
-}
-
-// A row's own place is the last one, unless others behind it are seen.
-int32_t Step::ownPlace(int32_t row) const { return slots_[row] < seen_[row] - 1 ? slots_[row] : placesOf(row) - 1; }
-
-// The first place that a window leaves to a row.
-int32_t Step::oldestPlace(int32_t row, int32_t window) const {
-  return window > 0 ? std::max(0, ownPlace(row) - window + 1) : 0;
-}
-
 // Every block that a row writes or reads must exist.
 bool Step::copyTables(const PlanView& plan, Refusal& refusal) {
   const Pool& pool = *program_.pool;
@@ -503,58 +486,6 @@ void Step::orderOutputs(size_t section) {
   for (int32_t row : rows) rowOutput_[row] = kNone;
   auto order = [&](const Wanted& w) { return std::tuple(w.outputRow / passRows, isMasked(w), w.outputRow); };
   std::stable_sort(wanted.begin(), wanted.end(), [&](const Wanted& a, const Wanted& b) { return order(a) < order(b); });
-}
-
-bool Step::planAttention(size_t index) {
-  GroupPlan& plan = groups_[index];
-  const PoolGroup& group = *program_.pool->groups[index];
-  int threads = program_.threads();
-  plan.items.clear();
-  plan.splits.clear();
-  if (group.isRows()) return true;
-  size_t pieces = 0;
-  for (const Sequence& sequence : sequences_) pieces += (sequence.rows + kAttendRows - 1) / kAttendRows;
-  // Tiles are a way to share work; where there is enough of it, or one thread, whole rows cost less.
-  bool few = threads > 1 && pieces * static_cast<size_t>(group.kvHeads) < kFewPieces * static_cast<size_t>(threads);
-  size_t perTile = static_cast<size_t>(program_.heads[index]) * (static_cast<size_t>(group.valueDim) + 2);
-  size_t partialsLeft = program_.partialFloats() / perTile;
-  int32_t partial = 0;
-  auto add = [&](const Item& item) {
-    if (!plan.items.grow(plan.items.size() + 1)) return false;
-    plan.items.push(item);
-    return true;
-  };
-  for (int32_t s = 0; s < static_cast<int32_t>(sequences_.size()); s++) {
-    const Sequence& sequence = sequences_[s];
-    int32_t rows = sequence.rows, tileBegin = INT32_MAX, tileEnd = (sequence.places - 1) / kTileTokens + 1;
-    for (int32_t row = sequence.row; few && row < sequence.row + rows; row++) {
-      tileBegin = std::min(tileBegin, oldestPlace(row, group.window) / kTileTokens);
-    }
-    int32_t tiles = tileEnd - tileBegin;
-    size_t wanted = static_cast<size_t>(std::max(tiles, 0)) * static_cast<size_t>(rows);
-    if (few && rows <= kAttendRows && tiles > 1 && wanted <= partialsLeft) {
-      if (!plan.splits.grow(plan.splits.size() + 1)) return false;
-      auto split = static_cast<int32_t>(plan.splits.size());
-      for (int32_t tile = tileBegin; tile < tileEnd; tile++) {
-        if (!add({s, 0, rows, tile, split})) return false;
-      }
-      for (int32_t head = 0; head < group.kvHeads; head++) {
-        plan.tilesLeft[static_cast<size_t>(split * group.kvHeads + head)].store(tiles, std::memory_order_relaxed);
-      }
-      plan.splits.push({s, tileBegin, tiles, partial});
-      partial += tiles * rows;
-      partialsLeft -= wanted;
-      continue;
-    }
-    // Rows that are done together read their keys and values once. The last rows first: they see the most.
-    int32_t together = few ? std::clamp(rows * group.kvHeads / (2 * threads), 1, kAttendRows) : kAttendRows;
-    for (int32_t end = rows; end > 0;) {
-      int32_t begin = std::max(0, end - together);
-      if (!add({s, begin, end, -1, -1})) return false;
-      end = begin;
-    }
-  }
-  return true;
 }
 
 }  // namespace millrace

@@ -83,6 +83,9 @@ struct Grid {
   int rowEnd(int item) const;
 };
 
+// Fewer pieces of attention (of rows and kv heads) a thread than this are cut by tiles, too.
+constexpr size_t kFewPieces = 4;
+
 class Step {
  public:
   enum class State { Free, Submitted, Running, Waiting, Done, Failed, Cancelled, Unrun };
@@ -182,6 +185,8 @@ class Step {
   bool copyInputs(const PlanView& plan, Refusal& refusal);
   bool copyOutputs(const PlanView& plan, Refusal& refusal);
   void orderOutputs(size_t section);
+
+  // step-attention.cpp
   bool planAttention(size_t group);
 
   // step.cpp
