@@ -142,7 +142,7 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   const policy = random.below(2) === 0 ? new Whimsical(random) : undefined;
   // The largest request must fit by itself.
   const answers = Math.max(...jobs.map(({ options }) => options.n ?? 1));
-  const share = Math.max(0.4, answers / 4 + 0.05) + random.below(10) / 100;
+  const share = Math.max(0.45, answers / 4 + 0.2) + random.below(10) / 100;
   const known = alone.outcomes.flatMap(({ tokens }) => tokens);
   const drafter = random.below(2) === 0 ? new Guesser(random, known, one.shape.vocab) : undefined;
   const together = await withBackend(isa, threads, values.sabotage ? "linear" : "", (backend) =>

@@ -24,7 +24,7 @@ const MAX_BYTES = 5 * 1024 * 1024;
 
 /** The README's program. */
 const TYPED_PROGRAM = `import { load, type AnswerPart, type Generation, RequestError } from "millrace";
-const show = (part: AnswerPart): string => (part.type === "finish" ? part.finishReason : part.text);
+const show = (part: AnswerPart): string => ("text" in part ? part.text : part.type);
 const llm = await load("hf:owner/repo:Q8_0", { context: 512, kv: "q8", onProgress: ({ stage, done, total }) => void [stage, done / total] });
 try {
   for await (const part of llm.chat([{ role: "user", content: "Hi" }], { maxTokens: 64, seed: 1 })) show(part);
