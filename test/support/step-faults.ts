@@ -83,7 +83,8 @@ function faultyProgram(program: Program, mechanism: Mechanism, index: number): P
         mask: (sample, mask) => step.mask(sample, changeMask(mask, mechanism)),
         cancel: () => {
           step.cancel();
-          if (mechanism === "cancelled steps") void damage(program.pool, plan);
+          // A workload that has found a fault closes its pool meanwhile.
+          if (mechanism === "cancelled steps") damage(program.pool, plan).catch(() => undefined);
         },
       };
     },
