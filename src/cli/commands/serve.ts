@@ -5,7 +5,7 @@ import process from "node:process";
 import type { Llm } from "../../engine/llm.ts";
 import { type ApiKey, parseKeyFile } from "../../server/api-keys.ts";
 import { createLog } from "../../server/log.ts";
-import { createServer, type Server } from "../../server/server.ts";
+import type { Server } from "../../server/server.ts";
 import { defineCommand } from "../command.ts";
 import { MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
@@ -70,6 +70,8 @@ export const serve = defineCommand({
       }
       const maxBodyMib = values["max-body-mib"];
       const maxQueue = values["max-queue"];
+      // Only this command pays for loading the server.
+      const { createServer } = await import("../../server/server.ts");
       const server = createServer({
         models,
         apiKeys,
