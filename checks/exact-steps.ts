@@ -3,7 +3,8 @@
  * (test/support/step-workload.ts), on toy models with windows, soft caps, experts, int8 weights and each KV type. With
  * sabotage one mechanism after another is done wrong, and each fault must be found.
  */
-import type { Backend, KvType } from "../src/backend/contract.ts";
+import type { Backend } from "../src/backend/contract.ts";
+import { KV_TYPES } from "../test/support/formats.ts";
 import { Random } from "../test/support/random.ts";
 import { faultyBackend } from "../test/support/step-faults.ts";
 import { randomStepJobs, StepModel, tellAlone } from "../test/support/step-jobs.ts";
@@ -11,7 +12,6 @@ import { type Mechanism, type MechanismCounts, MECHANISMS, noCounts, StepMismatc
 import { runStepWorkload } from "../test/support/step-workload.ts";
 import type { ToyOptions } from "../test/support/toy-models.ts";
 
-const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
 const VARIANTS: readonly ToyOptions[] = [
   {},
   { dtype: "Q8_0", window: 24 },

@@ -16,6 +16,7 @@ import { type CpuBackend, cpuIsas, createCpuBackend } from "../src/backend/cpu/b
 import { buildNative, packageRoot } from "../src/backend/cpu/build.ts";
 import type { KvType } from "../src/backend/contract.ts";
 import { MODEL } from "../test/support/greedy-paths.ts";
+import { FORMATS, KV_TYPES } from "../test/support/formats.ts";
 import { progress } from "../test/support/progress.ts";
 import { Random } from "../test/support/random.ts";
 import { sharedFile } from "../test/support/shared.ts";
@@ -33,23 +34,6 @@ interface Case {
   readonly context: number;
 }
 
-const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
-/** Every native format, and file formats that load into each of the general layouts. */
-const FORMATS: readonly DType[] = [
-  "F32",
-  "F16",
-  "BF16",
-  "Q4_0",
-  "Q4_1",
-  "Q8_0",
-  "Q4_K",
-  "Q5_K",
-  "Q6_K",
-  "Q3_K",
-  "Q2_K",
-  "Q5_0",
-  "Q5_1",
-];
 /** Prompts reach over three KV tiles of 128 positions. */
 const TINY: WorkloadShape = { vocab: TINY_VOCAB, prompt: 420, answer: 40, requests: 14 };
 const SHARED: WorkloadShape = { vocab: 49_152, prompt: 40, answer: 8, requests: 4 };

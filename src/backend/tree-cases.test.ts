@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import test, { after } from "node:test";
 import { openBackends } from "../../test/support/backends.ts";
 import { TensorMaker } from "../../test/support/memory-artifact.ts";
+import { KV_TYPES } from "../../test/support/formats.ts";
 import { Random } from "../../test/support/random.ts";
 import { TOY_VOCAB, ToyModel, type ToyOptions } from "../../test/support/toy-models.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -15,7 +16,6 @@ import { TILE_TOKENS, type Backend, type KvType } from "./contract.ts";
 import { ProgramRunner } from "./program-runner.ts";
 
 const CONTEXT = 288;
-const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
 const backends = await openBackends();
 after(async () => {
   await Promise.all(backends.map((backend) => backend.close()));

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";
 
+import { FORMATS, KV_TYPES } from "../../../test/support/formats.ts";
 import { TensorMaker } from "../../../test/support/memory-artifact.ts";
 import { TINY_VOCABULARY, tinyModel } from "../../../test/support/tiny-program.ts";
 import type { DType } from "../../artifact/dtype.ts";
@@ -16,23 +17,6 @@ import { ProgramRunner } from "../program-runner.ts";
 import { cpuIsas, createCpuBackend, type CpuBackend } from "./backend.ts";
 
 const ALL_ISAS = ["scalar", "avx2", "avx512vnni", "neon"];
-const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
-/** Every native format, and file formats that load into each of the general layouts. */
-const FORMATS: readonly DType[] = [
-  "F32",
-  "F16",
-  "BF16",
-  "Q4_0",
-  "Q4_1",
-  "Q8_0",
-  "Q4_K",
-  "Q5_K",
-  "Q6_K",
-  "Q3_K",
-  "Q2_K",
-  "Q5_0",
-  "Q5_1",
-];
 const GOLDEN: Readonly<Record<string, string>> = {
   "linear BF16": "1641c142b4ab73fd",
   "linear F16": "b97de80d46ff8f56",
