@@ -25,5 +25,5 @@ export async function arcee(artifact: ModelArtifact, options: GraphOptions): Pro
     const up = layer.linear(layer.rmsNorm(x, "ffnNorm", eps), "up", hidden);
     x = g.add(x, layer.linear(g.gate(up, up, activation), "down", width));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

@@ -32,6 +32,6 @@ export async function cohere(artifact: ModelArtifact, options: GraphOptions): Pr
     const attended = layer.linear(decoder.attend(i, q, k, v, { rope }), "o", width);
     x = g.add(x, g.add(attended, layer.gatedMlp(h, hidden, activation)));
   }
-  const logits = net.head(net.layerNorm(g.rows(x), eps), true);
+  const logits = net.head(net.layerNorm(x, eps), true);
   return net.finish(g.scale(logits, logitScale), decoder.contextLength);
 }

@@ -24,5 +24,5 @@ export async function exaone4(artifact: ModelArtifact, options: GraphOptions): P
     x = g.add(x, layer.rmsNorm(attended, "attnPostNorm", eps));
     x = g.add(x, layer.rmsNorm(layer.gatedMlp(x, hidden, activation), "ffnPostNorm", eps));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

@@ -54,7 +54,7 @@ export async function falcon(artifact: ModelArtifact, options: GraphOptions): Pr
       x = g.add(x, g.add(attended, layer.mlp(m, hidden, activation)));
     }
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), decoder.contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), true), decoder.contextLength);
 }
 
 /** config.json's older words: one key/value head (`multi_query`), or one for each head; an MLP four times as wide. */

@@ -25,5 +25,5 @@ export async function gemma(artifact: ModelArtifact, options: GraphOptions): Pro
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
     x = g.add(x, layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps, { weightOffset }), hidden, activation));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps, weightOffset), true), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps, weightOffset), true), decoder.contextLength);
 }

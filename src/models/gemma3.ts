@@ -53,6 +53,6 @@ export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Pr
     const gated = layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps, { weightOffset }), hidden, activation);
     x = g.add(x, layer.rmsNorm(gated, "ffnPostNorm", eps, { weightOffset }));
   }
-  const logits = net.head(net.norm(g.rows(x), eps, weightOffset), true);
+  const logits = net.head(net.norm(x, eps, weightOffset), true);
   return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), decoder.contextLength);
 }

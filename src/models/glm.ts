@@ -36,5 +36,5 @@ export async function glm(artifact: ModelArtifact, options: GraphOptions): Promi
     const mlp = layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation);
     x = g.add(x, sandwiched ? layer.rmsNorm(mlp, "ffnPostNorm", eps) : mlp);
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

@@ -56,5 +56,5 @@ export async function gpt2(artifact: ModelArtifact, options: GraphOptions): Prom
     x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale }), "o", width, file));
     x = g.add(x, layer.mlp(layer.layerNorm(x, "ffnNorm", eps, file), hidden, activation, file));
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), true), contextLength);
 }

@@ -55,5 +55,5 @@ export async function gptj(artifact: ModelArtifact, options: GraphOptions): Prom
     const attended = layer.linear(decoder.attend(i, q, k, v), "o", width);
     x = g.add(x, g.add(attended, layer.mlp(h, hidden, activation)));
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), false), decoder.contextLength);
 }

@@ -56,5 +56,5 @@ export async function gptneo(artifact: ModelArtifact, options: GraphOptions): Pr
     x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale: 1 }), "o", width));
     x = g.add(x, layer.mlp(layer.layerNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), true), contextLength);
 }

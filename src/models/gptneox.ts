@@ -44,7 +44,7 @@ export async function gptneox(artifact: ModelArtifact, options: GraphOptions): P
     const mlp = layer.mlp(layer.layerNorm(before, "ffnNorm", eps), hidden, activation);
     x = parallel ? g.add(x, g.add(attended, mlp)) : g.add(before, mlp);
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), false, "embed_out"), decoder.contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), false, "embed_out"), decoder.contextLength);
 }
 
 /** Configs from before `rope_parameters` give the turned share of a head as `rotary_pct`. */

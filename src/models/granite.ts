@@ -51,7 +51,7 @@ export async function granite(artifact: ModelArtifact, options: GraphOptions): P
       mlp = g.add(mlp, layer.gatedMlp(m, sharedHidden, activation, "shared"));
     x = g.add(x, g.scale(mlp, multiply.residual));
   }
-  const logits = net.head(net.norm(g.rows(x), eps), options.title === "minicpm");
+  const logits = net.head(net.norm(x, eps), options.title === "minicpm");
   return net.finish(g.scale(logits, 1 / multiply.logits), decoder.contextLength);
 }
 

@@ -42,7 +42,7 @@ export async function hunyuan(artifact: ModelArtifact, options: GraphOptions): P
     if (mixture === undefined) x = g.add(x, layer.gatedMlp(m, hidden, activation));
     else x = g.add(x, g.add(layer.moe(m, mixture), layer.gatedMlp(m, sharedHidden, activation, "shared")));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }
 
 function readExperts({ config, hidden, activation }: Decoder<typeof NAMES>): MoeOptions {

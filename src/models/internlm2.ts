@@ -42,5 +42,5 @@ export async function internlm2(artifact: ModelArtifact, options: GraphOptions):
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
     x = g.add(x, layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false, "output"), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false, "output"), decoder.contextLength);
 }

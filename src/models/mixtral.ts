@@ -25,5 +25,5 @@ export async function mixtral(artifact: ModelArtifact, options: GraphOptions): P
     const mixture = { experts, topK, hidden, normalize: true, activation };
     x = g.add(x, layer.moe(layer.rmsNorm(x, "ffnNorm", eps), mixture));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

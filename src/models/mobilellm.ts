@@ -24,5 +24,5 @@ export async function mobilellm(artifact: ModelArtifact, options: GraphOptions):
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
     x = g.add(x, layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), tied), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), tied), decoder.contextLength);
 }

@@ -74,9 +74,10 @@ export class Network<N extends TensorNames> {
   /**
    * The logits: an output matrix of its own (by Hugging Face's name `name`; with a bias where the file has one), or the
    * embeddings again where the two are tied. GGUF leaves a tied matrix out; config.json says so (`tiedByDefault` where it
-   * is silent).
+   * is silent). What the matrix reads is the output `hidden`: the model's own vector of a row.
    */
   head(x: Value, tiedByDefault: boolean, name = "lm_head"): Value {
+    this.g.output("hidden", x);
     const width = this.g.width(x);
     const gguf = this.config.format === "gguf";
     const names = (suffix: string): string[] =>

@@ -49,5 +49,5 @@ export async function olmo2(artifact: ModelArtifact, options: GraphOptions): Pro
     const mlp = mixture === undefined ? layer.gatedMlp(x, hidden, activation) : layer.moe(x, mixture);
     x = g.add(x, layer.rmsNorm(mlp, "ffnPostNorm", eps));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), contextLength);
 }

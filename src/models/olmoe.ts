@@ -28,5 +28,5 @@ export async function olmoe(artifact: ModelArtifact, options: GraphOptions): Pro
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
     x = g.add(x, layer.moe(layer.rmsNorm(x, "ffnNorm", eps), mixture));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

@@ -58,7 +58,7 @@ export async function opt(artifact: ModelArtifact, options: GraphOptions): Promi
     x = g.add(x, layer.mlp(before ? layer.layerNorm(x, "ffnNorm", EPS) : x, hidden, activation));
     if (!before) x = layer.layerNorm(x, "ffnNorm", EPS);
   }
-  const last = before ? net.layerNorm(g.rows(x), EPS) : g.rows(x);
+  const last = before ? net.layerNorm(x, EPS) : x;
   const narrowed = narrow === width ? last : net.linear(last, "projectOut", narrow);
   return net.finish(net.head(narrowed, true), contextLength);
 }

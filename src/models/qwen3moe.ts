@@ -41,7 +41,7 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
     const dense = config.format === "gguf" ? !layer.has("router") : namedDense(i);
     x = g.add(x, dense ? layer.gatedMlp(m, hidden, activation) : layer.moe(m, mixture));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }
 
 /** Layers with a plain MLP: those that `mlp_only_layers` names, and all but every `decoder_sparse_step`-th. */

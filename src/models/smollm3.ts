@@ -26,7 +26,7 @@ export async function smollm3(artifact: ModelArtifact, options: GraphOptions): P
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v, { rope }), "o", width));
     x = g.add(x, layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.norm(g.rows(x), eps), true), decoder.contextLength);
+  return net.finish(net.head(net.norm(x, eps), true), decoder.contextLength);
 }
 
 /** As `no_rope_layers` says (1: the layer turns, in spite of the name), else all but every fourth. */

@@ -33,5 +33,5 @@ export async function stablelm(artifact: ModelArtifact, options: GraphOptions): 
       x = g.add(x, layer.gatedMlp(layer.layerNorm(x, "ffnNorm", eps), hidden, activation));
     }
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), false), decoder.contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), false), decoder.contextLength);
 }

@@ -38,5 +38,5 @@ export async function starcoder(artifact: ModelArtifact, options: GraphOptions):
     x = g.add(x, layer.linear(g.attention(q, k, v, { state, heads, scale }), "o", width));
     x = g.add(x, layer.mlp(layer.layerNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), true), contextLength);
 }

@@ -34,5 +34,5 @@ export async function starcoder2(artifact: ModelArtifact, options: GraphOptions)
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
     x = g.add(x, layer.mlp(layer.layerNorm(x, "ffnNorm", eps), hidden, activation));
   }
-  return net.finish(net.head(net.layerNorm(g.rows(x), eps), true), decoder.contextLength);
+  return net.finish(net.head(net.layerNorm(x, eps), true), decoder.contextLength);
 }
