@@ -155,8 +155,8 @@ export class StepPlanBuffer implements StepPlan {
     return row;
   }
 
-  /** Causal rows from `position` on, each at its own place. Returns the first one's index. */
-  addRows(tokens: ArrayLike<number>, position: number): number {
+  /** Rows from `position` on, each at its own place: causal, or all with `seen` places. Returns the first one's index. */
+  addRows(tokens: ArrayLike<number>, position: number, seen?: number): number {
     invariant(this.sequenceCount > 0, "rows without a sequence");
     invariant(this.tokenCount + tokens.length <= this.tokens.length, "more tokens than a step holds");
     const first = this.tokenCount;
@@ -164,7 +164,7 @@ export class StepPlanBuffer implements StepPlan {
     for (let i = 0; i < tokens.length; i++) {
       this.positions[first + i] = position + i;
       this.slots[first + i] = position + i;
-      this.seen[first + i] = position + i + 1;
+      this.seen[first + i] = seen ?? position + i + 1;
       this.listStarts[first + i + 1] = this.listedCount;
     }
     this.tokenCount += tokens.length;

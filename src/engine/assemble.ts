@@ -13,7 +13,7 @@ import { checkNumber } from "../decode/limits.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { compileOptions, Engine } from "./engine.ts";
+import { compileOptions, Engine, type OutputShape } from "./engine.ts";
 import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
@@ -71,6 +71,7 @@ export async function assemble(
     const { graph, variant } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
     const { drafter, depth = drafter === undefined ? 2 : 1, maxDraft = drafter === undefined ? 0 : 64 } = options;
+    const outputs = outputShapes(graph);
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
       stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
@@ -97,7 +98,7 @@ export async function assemble(
     closers.push(() => weights.close());
     const pool = await backend.allocate(groups, memory.blocks);
     closers.push(() => pool.close());
-    const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length));
+    const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length, outputs));
     closers.push(() => program.close());
 
     return new Llm({
@@ -128,7 +129,7 @@ export async function assemble(
       client: new Engine({
         program,
         limits,
-        vocabSize: graph.vocabSize,
+        outputs,
         policy: options.policy ?? new FirstCome(),
         drafter,
         grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
@@ -140,6 +141,10 @@ export async function assemble(
     await release();
     throw error;
   }
+}
+
+function outputShapes({ outputs, widths }: Graph): OutputShape[] {
+  return [...outputs].map(([name, value]) => ({ name, width: widths[value] ?? 0 }));
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

@@ -12,6 +12,9 @@ export interface Work {
   readonly prefill?: true;
   readonly generate?: GenerateWish;
   readonly score?: ScoreWish;
+  readonly embed?: EmbedWish;
+  /** Tokens that see each other, also those behind them: all of an encoder's prompt. In order, apart from each other. */
+  readonly spans?: readonly Span[];
   /** Prefixes are shared in memory only under an equal salt. Default "". */
   readonly cacheSalt?: string;
   /** Higher goes first; equal ones in order of arrival. Default 0. */
@@ -37,6 +40,22 @@ export interface ScoreWish {
   readonly topLogprobs: number;
 }
 
+/** One vector for the prompt, of the rows of one of the model's outputs. */
+export interface EmbedWish {
+  readonly output: string;
+  /** The mean of all rows, or the first or the last one. */
+  readonly pooling: Pooling;
+}
+
+export const POOLINGS = ["mean", "first", "last"] as const;
+export type Pooling = (typeof POOLINGS)[number];
+
+/** The tokens `begin … end − 1` of a prompt. */
+export interface Span {
+  readonly begin: number;
+  readonly end: number;
+}
+
 export type FinishReason = "stop" | "length";
 
 /** A token with its log-probability under the model's own distribution, and the likeliest ones at its place. */
@@ -57,6 +76,8 @@ export type WorkEvent =
   /** The prompt's tokens from index `first` on (`logprobs`), or the logits after them, the receiver's own. */
   | { readonly type: "logprobs"; readonly first: number; readonly tokens: readonly ScoredToken[] }
   | { readonly type: "logits"; readonly first: number; readonly rows: readonly Float32Array[] }
+  /** What `embed` asked for, the receiver's own. */
+  | { readonly type: "vector"; readonly values: Float32Array }
   /** The last event: all is done, or an error says why not. Some tokens of the prompt may have been in memory already. */
   | { readonly type: "end"; readonly cachedTokens: number; readonly error?: unknown };
 

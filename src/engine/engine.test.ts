@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
-import { TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
+import { TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
 import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { RequestError } from "../errors.ts";
-import type { EngineClient, Work, WorkEvent } from "./client.ts";
+import { type EngineClient, POOLINGS, type Work, type WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
@@ -35,7 +35,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
     context: 512,
     depth,
   };
-  return { engine: new Engine({ program, limits, vocabSize: TOY_VOCAB, policy, drafter, prefixCache }), program };
+  return { engine: new Engine({ program, limits, outputs: TOY_OUTPUTS, policy, drafter, prefixCache }), program };
 }
 
 function work(prompt: readonly number[], maxTokens: number, n: number, seed: number, stopIds: number[] = []): Work {
@@ -53,7 +53,7 @@ function collect(engine: EngineClient, job: Work, cancelAfter = Infinity): Promi
     const handle = engine.submit(job, (event: WorkEvent) => {
       if (event.type === "end") {
         if (event.error === "enough") resolve(answers);
-        else if (event.error === undefined) resolve(job.score === undefined ? answers : [...answers, prompt]);
+        else if (event.error === undefined) resolve((job.score ?? job.embed) ? [...answers, prompt] : answers);
         // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- what the engine gave
         else reject(event.error);
       } else if (event.type === "tokens") {
@@ -63,13 +63,35 @@ function collect(engine: EngineClient, job: Work, cancelAfter = Infinity): Promi
         if (taken >= cancelAfter) handle.cancel("enough");
       } else if (event.type === "logprobs") {
         prompt += event.tokens.map(({ id, logprob }, i) => `${event.first + i}:${id},${logprob} `).join("");
-      } else prompt += event.rows.map((row, i) => `${event.first + i}:${row.join()} `).join("");
+      } else if (event.type === "vector") prompt += event.values.join();
+      else prompt += event.rows.map((row, i) => `${event.first + i}:${row.join()} `).join("");
     });
   });
 }
 
+/** The longest span of the jobs below. */
+const SPAN = 4;
+
+/** A vector of a prompt, alone or beside its answers; some tokens of the prompt may see each other. */
+function embedding({ prompt, generate }: Work, draw: Random): Work {
+  const pooling = POOLINGS[draw.below(POOLINGS.length)] ?? "mean";
+  const spans: { begin: number; end: number }[] = [];
+  for (let at = draw.below(9); at < prompt.length; at += draw.below(9)) {
+    const end = Math.min(prompt.length, at + 1 + draw.below(SPAN));
+    spans.push({ begin: at, end });
+    at = end;
+  }
+  return {
+    prompt,
+    embed: { output: "hidden", pooling },
+    ...(generate && draw.below(2) === 0 && { generate }),
+    ...(draw.below(2) === 0 && { spans }),
+  };
+}
+
 function alone(job: Work): Promise<string[]> {
-  return collect(makeEngine({ stepTokens: 1, sequences: 8, blocks: [600, 600], depth: 1 }).engine, job);
+  const stepTokens = Math.max(1, ...(job.spans ?? []).map(({ begin, end }) => end - begin));
+  return collect(makeEngine({ stepTokens, sequences: 8, blocks: [600, 600], depth: 1 }).engine, job);
 }
 
 /** What many prompts go on with. */
@@ -85,6 +107,7 @@ test("random loads under any policy, depth and drafts give every request the ans
       // Some begin like another, as far as a random place.
       if (next(2) === 0) prompt.splice(1, next(prompt.length), ...COMMON.slice(0, next(COMMON.length)));
       const job = work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(TOY_VOCAB)] : []);
+      if (next(5) === 0) return embedding(job, draw);
       const want = next(2) ? ("logprobs" as const) : ("logits" as const);
       return next(4) === 0 ? { ...job, score: { want, topLogprobs: 0 } } : job;
     });
@@ -96,7 +119,7 @@ test("random loads under any policy, depth and drafts give every request the ans
     const policy = next(3) === 0 ? new FirstCome() : new Whimsical(draw);
     const drafter = next(2) === 0 ? new Guesser(draw, known, TOY_VOCAB) : undefined;
     const { engine, program } = makeEngine({
-      stepTokens: 1 + next(40),
+      stepTokens: SPAN + next(40),
       sequences: 3 + next(12),
       blocks: [18 + next(10), 26 + next(20)],
       depth: 1 + next(2),
@@ -201,6 +224,13 @@ test("a request that can never fit is refused through its events, with the numbe
   );
   await assert.rejects(collect(engine, work([1], 5, 3, 1)), /3 answers.*2 sequences/);
   await assert.rejects(collect(engine, work([1], 600, 1, 1)), /601 positions.*512/);
+  const embed = { output: "hidden", pooling: "mean" } as const;
+  const text = { prompt: new Int32Array(9), embed };
+  await assert.rejects(collect(engine, { ...text, spans: [{ begin: 0, end: 9 }] }), /9 tokens see each other.*holds 8/);
+  await assert.rejects(
+    collect(engine, { ...text, embed: { ...embed, output: "pooled" } }),
+    /no output "pooled".*hidden/,
+  );
   assert.equal((await fine)[0]?.split(" ").length, 11);
 });
 

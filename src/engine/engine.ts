@@ -24,6 +24,7 @@ import { EngineRequest, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
+import { Embed } from "./work/embed.ts";
 import { Generate } from "./work/generate.ts";
 import { Prefill } from "./work/prefill.ts";
 import { Score } from "./work/score.ts";
@@ -31,12 +32,18 @@ import { Score } from "./work/score.ts";
 export interface EngineParts {
   readonly program: Program;
   readonly limits: StepLimits;
-  readonly vocabSize: number;
+  /** The program's named outputs, in its order. */
+  readonly outputs: readonly OutputShape[];
   readonly policy: Policy;
   readonly drafter?: Drafter | undefined;
   readonly prefixCache: boolean;
   /** Absent: no request can have a grammar. */
   readonly grammars?: Grammars | undefined;
+}
+
+export interface OutputShape {
+  readonly name: string;
+  readonly width: number;
 }
 
 interface InFlight {
@@ -50,7 +57,7 @@ export class Engine implements EngineClient {
   readonly #scheduler: Scheduler;
   readonly #memory: readonly GroupMemory[];
   readonly #depth: number;
-  readonly #vocabSize: number;
+  readonly #outputs: readonly OutputShape[];
   readonly #grammars: Grammars | undefined;
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
@@ -61,15 +68,16 @@ export class Engine implements EngineClient {
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, vocabSize, policy, drafter, prefixCache, grammars }: EngineParts) {
+  constructor({ program, limits, outputs, policy, drafter, prefixCache, grammars }: EngineParts) {
     const { groups, blocks } = program.pool;
     this.#program = program;
     this.#depth = limits.depth;
-    this.#vocabSize = vocabSize;
+    this.#outputs = outputs;
     this.#grammars = grammars;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + 2 * limits.maxDraft;
-    const plan = new StepPlanBuffer({ ...compileOptions(limits, groups.length), groups: groups.length, context });
+    const compiled = compileOptions(limits, groups.length, outputs);
+    const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context });
     this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter, prefixCache });
   }
 
@@ -143,10 +151,12 @@ export class Engine implements EngineClient {
     for (const release of this.#pins) release();
   }
 
-  #kindsOf({ generate, score, prefill }: Work): WorkKind[] {
+  #kindsOf({ generate, score, embed, prefill }: Work): WorkKind[] {
     const kinds: WorkKind[] = [];
-    if (score !== undefined) kinds.push(new Score(score, OUTPUTS.indexOf("logits"), this.#vocabSize));
+    if (score !== undefined) kinds.push(new Score(score, ...this.#output("logits")));
+    if (embed !== undefined) kinds.push(new Embed(embed, ...this.#output(embed.output)));
     if (generate !== undefined) {
+      this.#output("logits");
       const { grammar } = generate;
       if (grammar !== undefined && this.#grammars === undefined) {
         throw new RequestError("this engine has no vocabulary to apply a grammar to");
@@ -155,6 +165,19 @@ export class Engine implements EngineClient {
     }
     if (prefill !== undefined) kinds.push(new Prefill());
     return kinds;
+  }
+
+  /** An output's index, and its width. */
+  #output(name: string): [index: number, width: number] {
+    const index = this.#outputs.findIndex((one) => one.name === name);
+    const width = this.#outputs[index]?.width;
+    if (width !== undefined) return [index, width];
+    const known = this.#outputs.map((one) => one.name).join(", ");
+    throw new RequestError(
+      name === "logits"
+        ? `this model makes no text: it has ${known}, and no logits`
+        : `the model has no output "${name}"; it has ${known}`,
+    );
   }
 
   async #run(): Promise<void> {
@@ -248,11 +271,8 @@ export class Engine implements EngineClient {
   }
 }
 
-/** The named outputs of the engine's programs. */
-const OUTPUTS = ["logits"] as const;
-
 /** How large the steps of an engine with these limits may be. */
-export function compileOptions(limits: StepLimits, groups: number): CompileOptions {
+export function compileOptions(limits: StepLimits, groups: number, outputs: readonly OutputShape[]): CompileOptions {
   const { stepTokens, maxSequences, maxOutputs, maxListed, maxDraft } = limits;
   return {
     stepTokens,
@@ -262,7 +282,7 @@ export function compileOptions(limits: StepLimits, groups: number): CompileOptio
     maxListed,
     maxMoves: groups * maxSequences * maxDraft,
     maxCopies: groups * maxSequences,
-    outputs: OUTPUTS,
+    outputs: outputs.map(({ name }) => name),
   };
 }
 

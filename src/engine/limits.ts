@@ -35,6 +35,13 @@ export function needOf(request: EngineRequest, limits: StepLimits, groups: reado
       `the request needs ${request.capacity} positions (prompt and answer), the context has ${context}`,
     );
   }
+  for (const { begin, end } of request.work.spans ?? []) {
+    if (end - begin <= stepTokens) continue;
+    throw new RequestError(
+      `${end - begin} tokens see each other and must be computed in one step, which holds ${stepTokens}; ` +
+        "shorten the text or raise stepTokens",
+    );
+  }
   return groups.map(({ pool, group }) => {
     const most = request.capacity + 2 * maxDraft;
     const prompt = request.work.prompt.length;

@@ -30,7 +30,7 @@ export class PrefixCache {
     // Answers that share a prompt are forked off where it ends, behind a row that was computed.
     const shared = request.unforked.length > 1 ? prompt - 1 : length;
     const limit = Math.min(shared, ...kinds.map((kind) => kind.skippable(sequence)));
-    const hit = this.#tree?.match(tokens, limit, work.cacheSalt ?? "");
+    const hit = this.#treeOf(sequence)?.match(tokens, limit, work.cacheSalt ?? "");
     const state = hit && SequenceState.withPrefix(this.#memory, hit);
     sequence.state = state ?? new SequenceState(this.#memory);
     if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
@@ -71,14 +71,15 @@ export class PrefixCache {
 
   /** Enters the full blocks of what is stored. `later` releases a block of its own that the tree's has replaced. */
   enter(sequence: Sequence, later: (pool: BlockPool, block: number) => void): void {
-    if (this.#tree === undefined) return;
-    this.#moveTo(sequence, sequence.prefix ?? this.#tree.root(sequence.request.work.cacheSalt ?? ""));
+    const tree = this.#treeOf(sequence);
+    if (tree === undefined) return;
+    this.#moveTo(sequence, sequence.prefix ?? tree.root(sequence.request.work.cacheSalt ?? ""));
     while ((sequence.entered + 1) * BLOCK_TOKENS <= sequence.stored) this.#enter(sequence, BLOCK_TOKENS, later);
   }
 
   /** Enters all that is stored; the sequence ends. */
   leave(sequence: Sequence, later: (pool: BlockPool, block: number) => void): void {
-    if (this.#tree !== undefined && sequence.state !== undefined) {
+    if (this.#treeOf(sequence) !== undefined && sequence.state !== undefined) {
       this.enter(sequence, later);
       const rest = sequence.stored - sequence.entered * BLOCK_TOKENS;
       if (rest > 0) this.#enter(sequence, rest, later);
@@ -101,6 +102,11 @@ export class PrefixCache {
     });
     sequence.entered += 1;
     this.#moveTo(sequence, node);
+  }
+
+  /** What a token's row is where it sees tokens behind it, the tokens before it don't say. */
+  #treeOf({ request }: Sequence): PrefixTree | undefined {
+    return request.work.spans === undefined ? this.#tree : undefined;
   }
 
   #moveTo(sequence: Sequence, node: Sequence["prefix"]): void {

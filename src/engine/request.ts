@@ -58,6 +58,15 @@ export class Sequence {
     return this.length + this.coming.length;
   }
 
+  /** As many of its next `count` rows as leave no span cut in two; if need be more, but at most `room`. */
+  uncut(count: number, room: number): number {
+    const end = this.planned + count;
+    const span = this.request.work.spans?.find((one) => one.begin < end && end < one.end);
+    if (span === undefined) return count;
+    if (span.begin > this.planned) return span.begin - this.planned;
+    return span.end - this.planned <= room ? span.end - this.planned : 0;
+  }
+
   /** Rows that the next step may compute. An answer's last possible token needs none. */
   get pending(): number {
     const { capacity, work } = this.request;

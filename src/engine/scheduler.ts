@@ -130,12 +130,13 @@ export class Scheduler implements SchedulerView {
     if (state === undefined || sequence.isDrafted || (sequence.finished && unforked.length === 0)) return;
     // The prompt is computed once for all answers, which are forked off where it ends.
     const end = unforked.length > 0 ? request.work.prompt.length - planned : sequence.pending;
-    let count = Math.min(rows, end, sequence.pending, this.stepTokens - this.#plan.tokenCount);
+    const left = this.stepTokens - this.#plan.tokenCount;
+    let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { drafter, limits } = this.#options;
     const room = limits.maxOutputs - this.#plan.outputCount;
     const outputs = (rows: number): number =>
       request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
-    while (count > 0 && outputs(count) > room) count -= 1;
+    while (count > 0 && outputs(count) > room) count = sequence.uncut(count - 1, 0);
     if (count <= 0) return;
     let draft = drafter && placeDraft(drafter, sequence, count, outputs(count), this.#plan, limits);
     if (draft !== undefined && !state.grow(draft.slots)) draft = undefined;

@@ -61,7 +61,15 @@ export function addShare(
   const { planned: first, length, tokens, coming, request } = sequence;
   plan.addSequence(state.tables);
   const row = plan.tokenCount;
-  plan.addRows(tokens.subarray(first, Math.min(first + count, length)), first);
+  const end = Math.min(first + count, length);
+  let next = first;
+  for (const span of request.work.spans ?? []) {
+    if (span.begin < next || span.end > end) continue;
+    plan.addRows(tokens.subarray(next, span.begin), next);
+    plan.addRows(tokens.subarray(span.begin, span.end), span.begin, span.end);
+    next = span.end;
+  }
+  plan.addRows(tokens.subarray(next, end), next);
   for (const { step: from, sample } of coming.slice(Math.max(0, first - length), first + count - length)) {
     plan.addRow(plan.addReference(from, sample), first + plan.tokenCount - row);
   }

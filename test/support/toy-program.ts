@@ -20,6 +20,10 @@ import {
 import { StepError } from "../../src/errors.ts";
 
 export const TOY_VOCAB = 50;
+export const TOY_OUTPUTS = [
+  { name: "logits", width: TOY_VOCAB },
+  { name: "hidden", width: 3 },
+] as const;
 const SHAPE = { kvHeads: 1, keyDim: 16, valueDim: 16, type: "f32" } as const;
 export const TOY_GROUPS: readonly StateGroup[] = [
   { ...SHAPE, kind: "kv", states: ["all"] },
@@ -45,7 +49,17 @@ export class ToyProgram implements Program {
   /** Rows of each step that ran. */
   readonly steps: number[] = [];
   /** How often each mechanism was used. */
-  readonly used = { references: 0, listed: 0, moves: 0, copies: 0, reopened: 0, unrun: 0, cancelled: 0, inFlight: 0 };
+  readonly used = {
+    references: 0,
+    listed: 0,
+    moves: 0,
+    copies: 0,
+    reopened: 0,
+    unrun: 0,
+    cancelled: 0,
+    inFlight: 0,
+    spans: 0,
+  };
   readonly slots = new Map<number, Slot>();
   /** The next step to run fails. */
   failNext = false;
@@ -157,7 +171,6 @@ export class ToyProgram implements Program {
     });
     this.#samples.set(plan.id, ids);
     this.#samples.delete(plan.id - REMEMBERED_STEPS);
-    const { count: logits = 0, rows = new Int32Array() } = plan.outputs[0] ?? {};
     return {
       sampleIds: ids,
       sampleLogprobs: Float32Array.from(ids, (id) => -id),
@@ -169,12 +182,14 @@ export class ToyProgram implements Program {
       ),
       logprobTopIds: new Int32Array(plan.logprobCount * MAX_TOP_LOGPROBS),
       logprobTopLogprobs: new Float32Array(plan.logprobCount * MAX_TOP_LOGPROBS),
-      outputs: [
-        Float32Array.from(
-          { length: logits * TOY_VOCAB },
-          (_, i) => hash(rows[Math.floor(i / TOY_VOCAB)] ?? 0, `${i % TOY_VOCAB}`) % 1000,
-        ),
-      ],
+      outputs: TOY_OUTPUTS.map(({ name, width }, o) => {
+        const { count = 0, rows = new Int32Array() } = plan.outputs[o] ?? {};
+        const salt = name === "logits" ? "" : name;
+        return Float32Array.from(
+          { length: count * width },
+          (_, i) => hash(rows[Math.floor(i / width)] ?? 0, `${salt}${i % width}`) % 1000,
+        );
+      }),
     };
   }
 
@@ -225,12 +240,16 @@ export class ToyProgram implements Program {
       h = Math.imul(h ^ value, 16777619) >>> 0;
       h = (h ^ (h >>> 13)) >>> 0;
     };
-    const places = Array.from({ length: plan.seen[row] ?? 0 }, (_, slot) => slot);
+    const seen = plan.seen[row] ?? 0;
+    const places = Array.from({ length: seen }, (_, slot) => slot);
     if (plan.listedCount > 0) places.push(...plan.listed.subarray(plan.listStarts[row], plan.listStarts[row + 1]));
-    if (places.length > (plan.seen[row] ?? 0)) this.used.listed += 1;
+    if (places.length > seen) this.used.listed += 1;
+    const slot = plan.slots[row] ?? -1;
+    const own = slot < seen - 1 ? slot : places.length - 1;
+    if (slot < seen - 1) this.used.spans += 1;
     mix(plan.positions[row] ?? -1);
     for (const [g, { window = Infinity }] of TOY_GROUPS.entries()) {
-      for (const slot of places.slice(Math.max(0, places.length - window))) {
+      for (const slot of places.slice(Math.max(0, own - window + 1))) {
         const value = this.#memory[g]?.[at(plan, g, sequence, slot)] ?? -1;
         assert.ok(value >= 0, `slot ${slot} of group ${g} was never written`);
         mix(value + 1);

@@ -15,7 +15,7 @@ export interface SchedulerView {
   readonly stepTokens: number;
 }
 
-/** At most so many of a sequence's pending rows. */
+/** At most so many of a sequence's pending rows; more only where tokens that see each other must stay together. */
 export interface Turn {
   readonly sequence: Readonly<Sequence>;
   readonly rows: number;
