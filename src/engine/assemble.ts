@@ -40,13 +40,15 @@ export interface EngineOptions {
 export interface AssembleOptions extends EngineOptions {
   readonly policy?: Policy | undefined;
   readonly drafter?: Drafter | undefined;
-  /** Nodes of a draft, at most. Default 64 where there is a drafter. */
+  /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 where there is a drafter, else 32. */
   readonly maxDraft?: number | undefined;
   /** Steps in flight. Default 2; 1 with a drafter, whose drafts depend on what the step before gave. */
   readonly depth?: 1 | 2 | undefined;
 }
 
 const DEFAULT_CONTEXT = 8192;
+/** Nodes of a draft where only grammars propose any. */
+const FORCED_DRAFT = 32;
 /** Logits of rows that a score wants lie in memory together: at most so many bytes, so many rows. */
 const SCORE_BYTES = 32 * 2 ** 20;
 const MAX_SCORE_ROWS = 256;
@@ -70,8 +72,13 @@ export async function assemble(
     const context = checkNumber("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
     const { graph, variant } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
-    const { drafter, depth = drafter === undefined ? 2 : 1, maxDraft = drafter === undefined ? 0 : 64 } = options;
+    const {
+      drafter,
+      depth = drafter === undefined ? 2 : 1,
+      maxDraft = drafter === undefined ? FORCED_DRAFT : 64,
+    } = options;
     const outputs = outputShapes(graph);
+    const treeSlots = drafter === undefined ? 0 : 2 * maxDraft;
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
       stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
@@ -79,12 +86,13 @@ export async function assemble(
       maxOutputs: maxSequences + Math.max(scoreRows, maxDraft),
       maxListed: maxDraft * Math.max(maxDraft, maxSequences),
       maxDraft,
+      treeSlots,
       context,
       depth,
     };
-    const ahead = depth * limits.stepTokens + 2 * maxDraft;
+    const ahead = depth * limits.stepTokens + treeSlots;
     const groups = groupStates([graph], kv);
-    const positions = context + 2 * maxDraft;
+    const positions = context + treeSlots;
     const memory = planMemory(backend, groups, { context: positions, ahead, kvBytes: options.kvBytes });
     const tokenizer = createTokenizer(artifact.tokenizer);
     const template =
@@ -168,6 +176,8 @@ function tokenTable(tokenizer: Tokenizer, { eosTokenIds = [] }: GenerationDefaul
     vocabSize,
     stopIds: new Set([...tokenizer.stopIds, ...eosTokenIds].filter((id) => id < vocabSize)),
     tokenBytes: (id) => (id < tokenizer.vocabSize ? tokenizer.tokenBytes(id) : new Uint8Array()),
-    isSpecial: (id) => id >= tokenizer.vocabSize || tokenizer.isSpecial(id),
+    isSpecial: (id) => id < tokenizer.vocabSize && tokenizer.isSpecial(id),
+    tokenText: (id) => tokenizer.tokenText(id),
+    encode: (text) => tokenizer.encode(text, { addSpecial: false, parseSpecial: false }),
   };
 }

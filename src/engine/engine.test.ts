@@ -32,6 +32,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
     maxOutputs: sequences + 5,
     maxListed: 60,
     maxDraft,
+    treeSlots: 2 * maxDraft,
     context: 512,
     depth,
   };

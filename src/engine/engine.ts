@@ -75,7 +75,7 @@ export class Engine implements EngineClient {
     this.#outputs = outputs;
     this.#grammars = grammars;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
-    const context = limits.context + 2 * limits.maxDraft;
+    const context = limits.context + limits.treeSlots;
     const compiled = compileOptions(limits, groups.length, outputs);
     const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context });
     this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter, prefixCache });

@@ -14,6 +14,8 @@ export interface StepLimits {
   readonly maxListed: number;
   /** Nodes of a draft; 0: none. */
   readonly maxDraft: number;
+  /** Slots that a drafted tree may take beyond a sequence's last position; a chain takes none. */
+  readonly treeSlots: number;
   /** Positions of a sequence. */
   readonly context: number;
   /** Steps in flight. */
@@ -22,7 +24,7 @@ export interface StepLimits {
 
 /** The most blocks of each group that a request may need; throws RequestError where it could not even run alone. */
 export function needOf(request: EngineRequest, limits: StepLimits, groups: readonly GroupMemory[]): readonly number[] {
-  const { stepTokens, maxSequences, context, depth, maxDraft } = limits;
+  const { stepTokens, maxSequences, context, depth, treeSlots } = limits;
   const answers = request.sequences.length;
   if (answers > maxSequences) {
     throw new RequestError(
@@ -43,9 +45,9 @@ export function needOf(request: EngineRequest, limits: StepLimits, groups: reado
     );
   }
   return groups.map(({ pool, group }) => {
-    const most = request.capacity + 2 * maxDraft;
+    const most = request.capacity + treeSlots;
     const prompt = request.work.prompt.length;
-    const need = blocksNeeded(group, prompt, most, answers, depth * stepTokens + 2 * maxDraft);
+    const need = blocksNeeded(group, prompt, most, answers, depth * stepTokens + treeSlots);
     if (need <= pool.size) return need;
     throw new RequestError(
       `the request needs ${need} KV blocks of 16 positions (${group.kind}), the whole cache has ${pool.size}; ` +

@@ -18,18 +18,19 @@ export interface PlacedDraft {
 }
 
 /**
- * What a drafter proposes for a sequence whose next `count` rows, with so many outputs, reach its last token; undefined
- * where it can't or won't.
+ * What may follow a sequence whose next `count` rows, with so many outputs, reach its last token: text that is forced, and
+ * behind it what a drafter proposes. Undefined where nothing is proposed, or nothing fits.
  */
 export function placeDraft(
-  drafter: Drafter,
+  drafter: Drafter | undefined,
+  forced: readonly number[],
   sequence: Sequence,
   count: number,
   outputs: number,
   plan: StepPlanBuffer,
   limits: StepLimits,
 ): PlacedDraft | undefined {
-  const { request, length, coming, planned, tokens } = sequence;
+  const { request, length, coming, planned } = sequence;
   if (request.work.generate === undefined || coming.length > 0 || planned + count < length) return undefined;
   if (request.unforked.length > 0) return undefined;
   const room = Math.min(
@@ -40,14 +41,43 @@ export function placeDraft(
   // The answer's last possible token needs no row.
   const deepest = request.capacity - 1 - length;
   if (room <= 0 || deepest <= 0) return undefined;
-  const proposed = drafter.propose(tokens.subarray(0, length), room);
-  if (proposed === undefined) return undefined;
-  const tree = prune(proposed, room, deepest);
+  const listed = limits.maxListed - Math.max(plan.listedCount, plan.countedCount);
+  // A chain of n nodes lists n (n + 1) / 2 of them.
+  const chain = forced.slice(0, Math.min(room, deepest, Math.floor(Math.sqrt(2 * listed + 0.25) - 0.5)));
+  const proposed = chain.length < forced.length ? undefined : propose(drafter, sequence, forced, room);
+  return (
+    (proposed && place(sequence, prune(behind(chain, proposed), room, deepest), listed)) ??
+    place(sequence, behind(chain, NO_TREE), listed)
+  );
+}
+
+const NO_TREE: DraftTree = { tokens: [], parents: [] };
+
+function propose(
+  drafter: Drafter | undefined,
+  { tokens, length }: Sequence,
+  forced: readonly number[],
+  room: number,
+): DraftTree | undefined {
+  if (drafter === undefined || forced.length >= room) return undefined;
+  const known = tokens.subarray(0, length);
+  if (forced.length === 0) return drafter.propose(known, room);
+  return drafter.propose(Int32Array.of(...known, ...forced), room - forced.length);
+}
+
+/** A tree whose root is the end of a chain. */
+function behind(chain: readonly number[], { tokens, parents }: DraftTree): DraftTree {
+  return {
+    tokens: [...chain, ...tokens],
+    parents: [...chain.map((_, i) => i - 1), ...parents.map((parent) => parent + chain.length)],
+  };
+}
+
+/** A tree with its slots; undefined where it has no nodes, or lists more than is left. */
+function place({ length }: Sequence, tree: DraftTree, left: number): PlacedDraft | undefined {
   const depths = depthsOf(tree);
   const listed = depths.reduce((sum, depth) => sum + depth, 0);
-  if (tree.tokens.length === 0 || listed > limits.maxListed - Math.max(plan.listedCount, plan.countedCount)) {
-    return undefined;
-  }
+  if (tree.tokens.length === 0 || listed > left) return undefined;
   const chain = isChain(tree);
   const base = chain ? length : length + Math.max(...depths);
   return {

@@ -134,6 +134,8 @@ export interface WorkKind {
   outputs(sequence: Sequence, count: number): number;
   /** Rows from the beginning that need not be computed, where the prefix tree has them. */
   skippable(sequence: Sequence): number;
+  /** Tokens that are all but certain to follow the known ones, `most` at most: proposed as a draft. */
+  forced?(sequence: Sequence, most: number): readonly number[];
   /** Asks for outputs; undefined where it wants nothing of these rows. */
   ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined;
 }

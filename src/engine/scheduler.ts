@@ -133,12 +133,15 @@ export class Scheduler implements SchedulerView {
     const left = this.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { drafter, limits } = this.#options;
+    const forced = request.kinds.flatMap((kind) => kind.forced?.(sequence, limits.maxDraft) ?? []);
+    // Forced text beyond the tokens that are coming is drafted behind them, which saves more than a step planned ahead.
+    if (sequence.coming.length > 0 && forced.length > sequence.coming.length) return;
     const room = limits.maxOutputs - this.#plan.outputCount;
     const outputs = (rows: number): number =>
       request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
     while (count > 0 && outputs(count) > room) count = sequence.uncut(count - 1, 0);
     if (count <= 0) return;
-    let draft = drafter && placeDraft(drafter, sequence, count, outputs(count), this.#plan, limits);
+    let draft = placeDraft(drafter, forced, sequence, count, outputs(count), this.#plan, limits);
     if (draft !== undefined && !state.grow(draft.slots)) draft = undefined;
     if (draft === undefined && !this.#makeRoom(sequence, state, planned + count, shares)) return;
     shares.push(addShare(this.#plan, step, sequence, state, count, draft));

@@ -18,6 +18,7 @@ const KINDS: Readonly<Record<string, (value: unknown, where: string, depth: numb
   lark: text,
   choice: texts,
   text,
+  special: text,
   until: text,
   without: texts,
   sequence: specs,

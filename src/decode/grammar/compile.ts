@@ -11,6 +11,7 @@ import { lark } from "./lark.ts";
 import { wholeRegex } from "./regex.ts";
 import { compileSchema } from "./schema/compile-schema.ts";
 import type { GrammarSpec, JsonValue } from "./spec.ts";
+import { specialBytes } from "./vocabulary.ts";
 
 /** Units of work (fuel.ts) that compiling may take. */
 const COMPILE_FUEL = 1_000_000;
@@ -77,6 +78,7 @@ function lower(builder: GrammarBuilder, spec: GrammarSpec, path: string): Expres
   }
   if ("choice" in spec) return pool.alternatives(spec.choice.map((text) => pool.text(text)));
   if ("text" in spec) return pool.text(spec.text);
+  if ("special" in spec) return pool.words([specialBytes(spec.special)]);
   if ("until" in spec) {
     const ends = pool.concat(pool.anyText, pool.text(spec.until));
     return pool.without(ends, pool.concat(ends, pool.anyChar, pool.anyText));

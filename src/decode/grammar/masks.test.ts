@@ -51,6 +51,8 @@ function pieces(): TokenTable {
     stopIds: new Set([end]),
     tokenBytes: (id) => tokens[id] ?? encoder.encode('{"name":'),
     isSpecial: (id) => id === other,
+    tokenText: () => "<|other|>",
+    encode: (text) => Int32Array.from(encoder.encode(text)),
   };
 }
 

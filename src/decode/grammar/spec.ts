@@ -37,6 +37,8 @@ export type GrammarSpec =
   | { readonly choice: readonly string[] }
   /** Exactly this text. */
   | { readonly text: string }
+  /** The control token of this name, which no text matches. */
+  | { readonly special: string }
   /** Any text up to and with the first occurrence of this one. */
   | { readonly until: string }
   /** Any text in which none of these occurs. */

@@ -1,8 +1,17 @@
 /**
- * A tokenizer's vocabulary as a byte trie, for masks: built once a tokenizer, shared by all grammars. Control tokens are not
- * in it, since no text matches them; neither are tokens without bytes.
+ * A tokenizer's vocabulary as a byte trie, for masks: built once a tokenizer, shared by all grammars. A control token stands
+ * in it as its name between two bytes that no text has, so that text never matches it and a grammar can still ask for it.
+ * Tokens without bytes, and those that end an answer, are not in it.
  */
-import { fromBytes, type ByteString } from "./byte-string.ts";
+import { fromBytes, type ByteString, utf8Bytes } from "./byte-string.ts";
+
+/** How a control token is written: these bytes never occur in UTF-8. */
+export const SPECIAL = { open: "\xff", close: "\xfe", split: /(\xff[^\xfe]*\xfe)/ } as const;
+
+/** What matches the control token of this name, and nothing else. */
+export function specialBytes(name: string): ByteString {
+  return `${SPECIAL.open}${utf8Bytes(name)}${SPECIAL.close}`;
+}
 
 /** What a mask needs of a tokenizer; `Tokenizer` fits. */
 export interface TokenTable {
@@ -11,6 +20,10 @@ export interface TokenTable {
   readonly stopIds: ReadonlySet<number>;
   tokenBytes(id: number): Uint8Array;
   isSpecial(id: number): boolean;
+  /** The name of a control token. */
+  tokenText(id: number): string;
+  /** The ids of a text that goes on after other text, as the tokenizer writes it; control tokens are not looked for. */
+  encode(text: string): Int32Array;
 }
 
 /** The nodes in depth-first order: a node's subtree is the range from it up to before its `end`. */
@@ -42,7 +55,7 @@ export class Vocabulary {
     const bytes: ByteString[] = [];
     const tokens: { bytes: ByteString; id: number }[] = [];
     for (let id = 0; id < table.vocabSize; id++) {
-      const text = table.isSpecial(id) || table.stopIds.has(id) ? "" : fromBytes(table.tokenBytes(id));
+      const text = table.stopIds.has(id) ? "" : bytesOf(table, id);
       bytes.push(text);
       if (text !== "") tokens.push({ bytes: text, id });
     }
@@ -58,6 +71,40 @@ export class Vocabulary {
     return this.#bytes[id] ?? "";
   }
 
+  /** The first token with these bytes; −1 where there is none. */
+  find(bytes: ByteString): number {
+    return this.trie.token[this.#node(bytes)] ?? -1;
+  }
+
+  /** Is there a token that begins with some bytes and goes on, in a mask that is asked for where one is in sight? */
+  hasLonger(bytes: ByteString, mask: () => Uint32Array): boolean {
+    const node = this.#node(bytes);
+    const { end, token } = this.trie;
+    const last = end[node] ?? 0;
+    if (node < 0 || last === node + 1) return false;
+    const allowed = mask();
+    for (let at = node + 1; at < last; at++) {
+      const id = token[at] ?? -1;
+      if (id >= 0 && allows(allowed, id)) return true;
+    }
+    return false;
+  }
+
+  /** The node where some bytes end, or −1. */
+  #node(bytes: ByteString): number {
+    const { byte, end, size } = this.trie;
+    let node = -1;
+    let last = size;
+    for (let i = 0; i < bytes.length; i++) {
+      let child = node + 1;
+      while (child < last && byte[child] !== bytes.charCodeAt(i)) child = end[child] ?? last;
+      if (child >= last) return -1;
+      node = child;
+      last = end[node] ?? node;
+    }
+    return node;
+  }
+
   /** Sets a token's bit, and those of its equals. */
   allow(mask: Uint32Array, id: number): void {
     set(mask, id);
@@ -68,6 +115,13 @@ export class Vocabulary {
     clear(mask, id);
     for (const other of this.#same.get(id) ?? []) clear(mask, other);
   }
+}
+
+/** Bytes that never occur in UTF-8 match no text either. */
+function bytesOf(table: TokenTable, id: number): ByteString {
+  if (table.isSpecial(id)) return specialBytes(table.tokenText(id));
+  const bytes = fromBytes(table.tokenBytes(id));
+  return /[\xfe\xff]/.test(bytes) ? "" : bytes;
 }
 
 /** Is a token in a mask? */

@@ -5,9 +5,10 @@
  */
 import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
+import type { ForcedRun } from "../../decode/grammar/forced-tokens.ts";
 import type { GrammarState, TokenGrammar } from "../../decode/grammar/grammar.ts";
 import { pathTo, verify } from "../../decode/speculative/draft-tree.ts";
-import { ModelError, invariant } from "../../errors.ts";
+import { ModelError, UnsupportedGrammarError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
 import type { Asked, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
@@ -19,6 +20,8 @@ export class Generate implements WorkKind {
   readonly #grammar: TokenGrammar | undefined;
   /** For each answer. */
   readonly #states: (GrammarState | undefined)[] = [];
+  /** For each answer: what is forced behind its first `length` tokens, where that was looked for. */
+  readonly #runs: ((ForcedRun & { readonly length: number }) | undefined)[] = [];
 
   constructor(wish: GenerateWish, grammar: TokenGrammar | undefined) {
     this.#wish = wish;
@@ -32,6 +35,18 @@ export class Generate implements WorkKind {
 
   skippable({ length }: Sequence): number {
     return length - 1;
+  }
+
+  forced(answer: Sequence, most: number): readonly number[] {
+    const grammar = this.#grammar;
+    if (grammar === undefined || most === 0 || answer.finished) return NONE;
+    const { index, length } = answer;
+    let run = this.#runs[index];
+    if (run?.length !== length) {
+      run = { length, ...forcedRun(grammar, this.#stateOf(answer, grammar), lastTokens(answer), most) };
+      this.#runs[index] = run;
+    }
+    return run.tokens;
   }
 
   ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined {
@@ -121,6 +136,7 @@ export class Generate implements WorkKind {
     answer.coming.shift();
     const tokens: ScoredToken[] = [];
     let finish: FinishReason | undefined;
+    let forced = this.#runs[answer.index]?.bytes ?? "";
     for (const sample of samples) {
       const id = result.sampleIds[sample] ?? NOT_FINITE;
       if (id < 0) {
@@ -132,6 +148,7 @@ export class Generate implements WorkKind {
         );
         return tokens.length;
       }
+      if (forced !== "") forced = this.#grammar?.noteForced(forced, lastTokens(answer), id) ?? "";
       answer.tokens[answer.length] = id;
       answer.length += 1;
       tokens.push(scored(id, result.sampleLogprobs, result.topIds, result.topLogprobs, sample, this.#wish.topLogprobs));
@@ -142,10 +159,25 @@ export class Generate implements WorkKind {
       else if (answer.length === request.capacity) finish = "length";
       if (finish !== undefined) break;
     }
+    this.#runs[answer.index] = undefined;
     answer.finished = finish !== undefined;
     request.listen({ type: "tokens", answer: answer.index, tokens, ...(finish && { finish }) });
     return tokens.length;
   }
+}
+
+/** A grammar that grows too large while it is looked through ends the request where its mask is made. */
+function forcedRun(grammar: TokenGrammar, state: GrammarState, before: readonly number[], most: number): ForcedRun {
+  try {
+    return grammar.forcedRun(state, before, most);
+  } catch (error) {
+    if (error instanceof UnsupportedGrammarError) return { bytes: "", tokens: NONE };
+    throw error;
+  }
+}
+
+function lastTokens({ tokens, length }: Sequence): readonly number[] {
+  return Array.from(tokens.subarray(Math.max(0, length - 8), length));
 }
 
 /** The answers whose last token is the last of a sequence's first `end` ones: its own, and those that share its prompt. */
