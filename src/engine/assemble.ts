@@ -4,7 +4,7 @@
  */
 import type { GenerationDefaults, ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
-import { RequestError } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
@@ -13,7 +13,8 @@ import { checkNumber } from "../decode/limits.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { compileOptions, Engine, type OutputShape } from "./engine.ts";
+import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
+import { compileOptions, draftingOptions, type DraftingProgram, Engine, type OutputShape } from "./engine.ts";
 import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
@@ -40,6 +41,8 @@ export interface EngineOptions {
 export interface AssembleOptions extends EngineOptions {
   readonly policy?: Policy | undefined;
   readonly drafter?: Drafter | undefined;
+  /** Models that draft: one's chain, or the tree of several. */
+  readonly drafting?: readonly DraftingOptions[] | undefined;
   /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 where there is a drafter, else 32. */
   readonly maxDraft?: number | undefined;
   /** Steps in flight. Default 2; 1 with a drafter, whose drafts depend on what the step before gave. */
@@ -62,7 +65,11 @@ export async function assemble(
     readonly signal?: AbortSignal | undefined;
   } = {},
 ): Promise<Llm> {
-  const closers: (() => Promise<void> | void)[] = [() => artifact.close(), () => backend.close()];
+  const { drafter, drafting = [] } = options;
+  const closers: (() => Promise<void> | void)[] = [
+    ...[artifact, ...drafting.map((one) => one.artifact)].map((file) => () => file.close()),
+    () => backend.close(),
+  ];
   const release = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
   };
@@ -72,13 +79,14 @@ export async function assemble(
     const context = checkNumber("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
     const { graph, variant } = await modelGraph(artifact, { context });
     checkPositions(graph, context);
-    const {
-      drafter,
-      depth = drafter === undefined ? 2 : 1,
-      maxDraft = drafter === undefined ? FORCED_DRAFT : 64,
-    } = options;
+    const tokenizer = createTokenizer(artifact.tokenizer);
+    const drafts: DraftingGraph[] = [];
+    for (const [i, one] of drafting.entries()) drafts.push(await draftingGraph(one, i, { graph, tokenizer, context }));
+    for (const draft of drafts) checkPositions(draft.graph, context);
+    const isDrafted = drafter !== undefined || drafting.length > 0;
+    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : FORCED_DRAFT } = options;
     const outputs = outputShapes(graph);
-    const treeSlots = drafter === undefined ? 0 : 2 * maxDraft;
+    const treeSlots = drafter === undefined && drafting.length < 2 ? 0 : 2 * maxDraft;
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
       stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
@@ -91,15 +99,15 @@ export async function assemble(
       depth,
     };
     const ahead = depth * limits.stepTokens + treeSlots;
-    const groups = groupStates([graph], kv);
+    const groups = groupStates([graph, ...drafts.map((draft) => draft.graph)], kv);
     const positions = context + treeSlots;
     const memory = planMemory(backend, groups, { context: positions, ahead, kvBytes: options.kvBytes });
-    const tokenizer = createTokenizer(artifact.tokenizer);
     const template =
       artifact.chatTemplate === undefined ? undefined : createChatTemplate(artifact.chatTemplate, special(tokenizer));
 
     const lowered = backend.lower(graph, artifact, groups);
-    const weights = await backend.upload([lowered], {
+    const draftsLowered = drafts.map((draft) => backend.lower(draft.graph, draft.artifact, groups));
+    const weights = await backend.upload([lowered, ...draftsLowered], {
       ...(onProgress && { onProgress }),
       ...(signal && { signal }),
     });
@@ -108,6 +116,14 @@ export async function assemble(
     closers.push(() => pool.close());
     const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length, outputs));
     closers.push(() => program.close());
+    const draftPrograms: DraftingProgram[] = [];
+    for (const [i, { depth, minProbability }] of drafts.entries()) {
+      const draftLowered = draftsLowered[i];
+      invariant(draftLowered !== undefined, "a drafting model was not lowered");
+      const one = await backend.compile(draftLowered, weights, pool, draftingOptions(limits, groups.length));
+      closers.push(() => one.close());
+      draftPrograms.push({ program: one, depth, minProbability });
+    }
 
     return new Llm({
       info: {
@@ -140,6 +156,7 @@ export async function assemble(
         outputs,
         policy: options.policy ?? new FirstCome(),
         drafter,
+        drafting: draftPrograms,
         grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
         prefixCache: options.prefixCache ?? true,
       }),

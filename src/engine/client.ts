@@ -103,6 +103,8 @@ export interface EngineStats {
 /** What a step was. */
 export interface StepRecord {
   readonly id: number;
+  /** 0: of the model that answers; 1 …: of one that drafts. */
+  readonly program: number;
   readonly sequences: number;
   readonly tokens: number;
   readonly samples: number;

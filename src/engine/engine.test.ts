@@ -19,13 +19,17 @@ interface Options {
   readonly depth?: number;
   readonly policy?: Policy;
   readonly drafter?: Drafter;
+  /** Whether a second toy drafts for the first. */
+  readonly drafting?: boolean;
   readonly prefixCache?: boolean;
 }
 
-function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
-  const { stepTokens, sequences, blocks, depth = 2, policy = new FirstCome(), drafter, prefixCache = false } = options;
+function makeEngine(options: Options): { engine: Engine; program: ToyProgram; draft: ToyProgram } {
+  const { stepTokens, sequences, depth = 2, policy = new FirstCome(), drafter, prefixCache = false } = options;
+  // The drafting toy's group is as large as the target's.
+  const blocks = [...options.blocks, options.blocks[0] ?? 0];
   const program = new ToyProgram(blocks);
-  const maxDraft = drafter === undefined ? 0 : 8;
+  const maxDraft = drafter === undefined && options.drafting !== true ? 0 : 8;
   const limits = {
     stepTokens,
     maxSequences: sequences,
@@ -36,7 +40,10 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram } {
     context: 512,
     depth,
   };
-  return { engine: new Engine({ program, limits, outputs: TOY_OUTPUTS, policy, drafter, prefixCache }), program };
+  const draft = new ToyProgram(blocks, program);
+  const drafting = options.drafting === true ? [{ program: draft, depth: 5, minProbability: 1e-9 }] : [];
+  const parts = { program, limits, outputs: TOY_OUTPUTS, policy, drafter, drafting, prefixCache };
+  return { engine: new Engine(parts), program, draft };
 }
 
 function work(prompt: readonly number[], maxTokens: number, n: number, seed: number, stopIds: number[] = []): Work {
@@ -119,13 +126,14 @@ test("random loads under any policy, depth and drafts give every request the ans
     );
     const policy = next(3) === 0 ? new FirstCome() : new Whimsical(draw);
     const drafter = next(2) === 0 ? new Guesser(draw, known, TOY_VOCAB) : undefined;
-    const { engine, program } = makeEngine({
+    const { engine, program, draft } = makeEngine({
       stepTokens: SPAN + next(40),
       sequences: 3 + next(12),
       blocks: [18 + next(10), 26 + next(20)],
       depth: 1 + next(2),
       policy,
       ...(drafter && { drafter }),
+      drafting: next(2) === 0,
       prefixCache: next(3) > 0,
     });
     const failures = next(4) === 0;
@@ -152,12 +160,37 @@ test("random loads under any policy, depth and drafts give every request the ans
     }
     for (const { used } of engine.stats().blocks) assert.equal(used, 0, `seed ${seed}: blocks leaked`);
     for (const [name, count] of Object.entries(program.used)) total[name] = (total[name] ?? 0) + count;
+    total["draftSteps"] = (total["draftSteps"] ?? 0) + draft.steps.length;
     if (policy instanceof Whimsical) total["preempted"] = (total["preempted"] ?? 0) + policy.preempted;
     total["cached"] = (total["cached"] ?? 0) + engine.stats().cachedTokens;
     if (drafter) total["drafted"] = (total["drafted"] ?? 0) + drafter.nodes;
   }
   for (const [name, count] of Object.entries(total))
     assert.ok(count > 0, `${name} never happened: ${JSON.stringify(total)}`);
+});
+
+test("a drafting model saves steps, also in forks and behind a prefix that another sequence left", async () => {
+  const { engine, program, draft } = makeEngine({
+    stepTokens: 40,
+    sequences: 4,
+    blocks: [60, 60],
+    depth: 1,
+    prefixCache: true,
+    drafting: true,
+  });
+  const jobs = [work(COMMON, 60, 2, 1), work([...COMMON, 1], 60, 1, 2), work(COMMON.slice(0, 30), 60, 1, 3)];
+  const drafted: number[] = [];
+  for (const job of jobs) {
+    const [before, rows] = [program.steps.length, draft.steps.reduce((sum, count) => sum + count, 0)];
+    assert.deepEqual(await collect(engine, job), await alone(job));
+    // Three in four of its tokens are right, five at most in a step: 3.3 tokens a step on average.
+    const steps = program.steps.length - before;
+    assert.ok(steps < 60 / 2, `${steps} steps`);
+    drafted.push(draft.steps.reduce((sum, count) => sum + count, 0) - rows);
+  }
+  // The second and the third job begin with what the first has left, in the drafting model's memory too.
+  assert.ok((drafted[1] ?? Infinity) < COMMON.length + 60, `${drafted.join()} rows`);
+  for (const { used } of engine.stats().blocks) assert.equal(used, 0);
 });
 
 test("scores don't depend on chunks or company", async () => {

@@ -3,7 +3,7 @@
  * backend); it keeps up to two steps in flight while there is work, and tells whoever submitted what became of it. A step
  * that fails ends the requests that it was for, not the engine.
  */
-import type { CompileOptions, Program, StepHandle, StepPlan } from "../backend/contract.ts";
+import type { CompileOptions, Program, StepHandle } from "../backend/contract.ts";
 import { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
@@ -24,6 +24,7 @@ import { EngineRequest, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
+import { ModelDraft } from "./work/draft.ts";
 import { Embed } from "./work/embed.ts";
 import { Generate } from "./work/generate.ts";
 import { Prefill } from "./work/prefill.ts";
@@ -36,6 +37,8 @@ export interface EngineParts {
   readonly outputs: readonly OutputShape[];
   readonly policy: Policy;
   readonly drafter?: Drafter | undefined;
+  /** Models that draft: programs over the same pool. */
+  readonly drafting?: readonly DraftingProgram[] | undefined;
   readonly prefixCache: boolean;
   /** Absent: no request can have a grammar. */
   readonly grammars?: Grammars | undefined;
@@ -46,6 +49,12 @@ export interface OutputShape {
   readonly width: number;
 }
 
+export interface DraftingProgram {
+  readonly program: Program;
+  readonly depth: number;
+  readonly minProbability: number;
+}
+
 interface InFlight {
   readonly handle: StepHandle;
   readonly record: Omit<StepRecord, "ms" | "preempted">;
@@ -53,7 +62,8 @@ interface InFlight {
 }
 
 export class Engine implements EngineClient {
-  readonly #program: Program;
+  /** The one that answers, then those that draft. */
+  readonly #programs: readonly Program[];
   readonly #scheduler: Scheduler;
   readonly #memory: readonly GroupMemory[];
   readonly #depth: number;
@@ -68,9 +78,9 @@ export class Engine implements EngineClient {
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, outputs, policy, drafter, prefixCache, grammars }: EngineParts) {
+  constructor({ program, limits, outputs, policy, drafter, drafting = [], prefixCache, grammars }: EngineParts) {
     const { groups, blocks } = program.pool;
-    this.#program = program;
+    this.#programs = [program, ...drafting.map((one) => one.program)];
     this.#depth = limits.depth;
     this.#outputs = outputs;
     this.#grammars = grammars;
@@ -78,7 +88,14 @@ export class Engine implements EngineClient {
     const context = limits.context + limits.treeSlots;
     const compiled = compileOptions(limits, groups.length, outputs);
     const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context });
-    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, drafter, prefixCache });
+    const models = drafting.map(({ depth, minProbability }) => ({
+      plan: new StepPlanBuffer({ ...draftingOptions(limits, groups.length), groups: groups.length, context }),
+      stepTokens: limits.stepTokens,
+      depth,
+      minProbability,
+    }));
+    const memory = this.#memory;
+    this.#scheduler = new Scheduler({ policy, limits, groups: memory, plan, drafter, drafting: models, prefixCache });
   }
 
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
@@ -91,7 +108,8 @@ export class Engine implements EngineClient {
     };
     let request = new EngineRequest(work, tell, []);
     try {
-      request = new EngineRequest(work, tell, this.#kindsOf(work));
+      const makeDrafts = (): ModelDraft[] => this.#programs.slice(1).map(() => new ModelDraft());
+      request = new EngineRequest(work, tell, this.#kindsOf(work), makeDrafts);
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
       this.#scheduler.add(request);
@@ -209,14 +227,15 @@ export class Engine implements EngineClient {
   /** Submits the next step; false where there is nothing to do now. */
   #launch(): boolean {
     // Where a preemption gave its memory to nobody, the second try may start somebody else.
-    const plan: StepPlan | undefined = this.#scheduler.schedule() ?? this.#scheduler.schedule();
-    if (plan === undefined) return false;
-    const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples } = plan;
+    const step = this.#scheduler.schedule() ?? this.#scheduler.schedule();
+    const program = this.#programs[step?.program ?? 0];
+    if (step === undefined || program === undefined) return false;
+    const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples } = step.plan;
     const began = performance.now();
-    const handle = this.#program.run(plan);
+    const handle = program.run(step.plan);
     // Met in #run when its turn comes; until then nobody waits for it.
     handle.result.catch(() => undefined);
-    this.#inFlight.push({ handle, record: { id, sequences, tokens, samples }, began });
+    this.#inFlight.push({ handle, record: { id, program: step.program, sequences, tokens, samples }, began });
     this.#deliverMasks();
     return true;
   }
@@ -284,6 +303,12 @@ export function compileOptions(limits: StepLimits, groups: number, outputs: read
     maxCopies: groups * maxSequences,
     outputs: outputs.map(({ name }) => name),
   };
+}
+
+/** How large the steps of a drafting model may be. */
+export function draftingOptions(limits: StepLimits, groups: number): CompileOptions {
+  const { maxSequences } = limits;
+  return { ...compileOptions(limits, groups, []), maxOutputs: maxSequences, maxListed: 0 };
 }
 
 function asError(error: unknown): Error {

@@ -4,6 +4,7 @@
  */
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { depthsOf, type Drafter, type DraftTree, isChain, pathTo } from "../decode/speculative/draft-tree.ts";
+import { proposalOf } from "./work/draft.ts";
 import type { Sequence } from "./request.ts";
 import type { StepLimits } from "./limits.ts";
 
@@ -19,7 +20,7 @@ export interface PlacedDraft {
 
 /**
  * What may follow a sequence whose next `count` rows, with so many outputs, reach its last token: text that is forced, and
- * behind it what a drafter proposes. Undefined where nothing is proposed, or nothing fits.
+ * behind it what a drafting model or else the drafter proposes. Undefined where nothing is proposed, or nothing fits.
  */
 export function placeDraft(
   drafter: Drafter | undefined,
@@ -55,14 +56,14 @@ const NO_TREE: DraftTree = { tokens: [], parents: [] };
 
 function propose(
   drafter: Drafter | undefined,
-  { tokens, length }: Sequence,
+  sequence: Sequence,
   forced: readonly number[],
   room: number,
 ): DraftTree | undefined {
-  if (drafter === undefined || forced.length >= room) return undefined;
-  const known = tokens.subarray(0, length);
-  if (forced.length === 0) return drafter.propose(known, room);
-  return drafter.propose(Int32Array.of(...known, ...forced), room - forced.length);
+  if (forced.length >= room) return undefined;
+  const known = sequence.tokens.subarray(0, sequence.length);
+  if (forced.length === 0) return proposalOf(sequence.drafts, sequence.length) ?? drafter?.propose(known, room);
+  return drafter?.propose(Int32Array.of(...known, ...forced), room - forced.length);
 }
 
 /** A tree whose root is the end of a chain. */

@@ -5,7 +5,7 @@
 import { BLOCK_TOKENS } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
-import { PrefixTree } from "../state/prefix-tree.ts";
+import { type PrefixNode, PrefixTree } from "../state/prefix-tree.ts";
 import { SequenceState } from "../state/sequence-state.ts";
 import type { Sequence } from "./request.ts";
 
@@ -88,20 +88,46 @@ export class PrefixCache {
     sequence.stored = sequence.entered = 0;
   }
 
+  /** A drafting model has computed a sequence's first `places`: so it has for whoever shares their blocks. */
+  mark({ prefix, entered }: Sequence, model: number, places: number): void {
+    let node = prefix;
+    // What comes before a marked node is marked.
+    for (let end = entered; end > 0 && node !== undefined && !isMarked(node, model); end--) {
+      if (end * BLOCK_TOKENS <= places) node.models |= 1 << model;
+      node = node.parent;
+    }
+  }
+
+  /** How many places of the first `entered` blocks, the last of them `prefix`, a drafting model has computed. */
+  markedPlaces(prefix: PrefixNode | undefined, entered: number, model: number): number {
+    let end = entered;
+    for (let node = prefix; node !== undefined; node = node.parent, end--) {
+      if (isMarked(node, model)) return end * BLOCK_TOKENS;
+    }
+    return 0;
+  }
+
   #enter(sequence: Sequence, count: number, later: (pool: BlockPool, block: number) => void): void {
     const { state, entered, tokens, prefix } = sequence;
     invariant(this.#tree && state && prefix, "a sequence enters the prefix tree without a place in it");
     const from = entered * BLOCK_TOKENS;
     const blocks = state.tables.map((ids) => ids[entered] ?? -1);
+    let isOwn = true;
     const node = this.#tree.add(prefix, tokens.subarray(from, from + count), blocks, (g, own, shared) => {
       const pool = this.#memory[g]?.pool;
       // The last, partial block is the sequence's own while it goes on.
       if (pool === undefined || count < BLOCK_TOKENS) return;
+      isOwn = false;
       state.swap(g, entered, shared);
       later(pool, own);
     });
     sequence.entered += 1;
     this.#moveTo(sequence, node);
+    for (const [model, draft] of sequence.drafts.entries()) {
+      if (isOwn) this.mark(sequence, model, draft.computed);
+      // What the model had computed went with the sequence's own block.
+      else if (!isMarked(node, model)) draft.keep(tokens, from);
+    }
   }
 
   /** What a token's row is where it sees tokens behind it, the tokens before it don't say. */
@@ -114,4 +140,8 @@ export class PrefixCache {
     if (node !== undefined) node.locks += 1;
     sequence.prefix = node;
   }
+}
+
+function isMarked({ models }: PrefixNode, model: number): boolean {
+  return ((models >> model) & 1) === 1;
 }

@@ -10,6 +10,7 @@ import type { DraftTree } from "../decode/speculative/draft-tree.ts";
 import type { PrefixNode } from "../state/prefix-tree.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
 import type { Work, WorkEvent } from "./client.ts";
+import type { ModelDraft } from "./work/draft.ts";
 
 /** A sample of a step in flight. */
 export interface SampleReference {
@@ -41,12 +42,15 @@ export class Sequence {
   committed = 0;
   /** The last step that names its memory. */
   lastStep = 0;
-  /** A draft of it is in flight: what follows depends on more than a sample's id. */
+  /** A draft of it is in flight, or made by one: what follows depends on more than a sample's id. */
   isDrafted = false;
   finished = false;
+  /** How far each drafting model has come with it. */
+  readonly drafts: readonly ModelDraft[];
 
-  constructor(request: EngineRequest, index: number) {
+  constructor(request: EngineRequest, index: number, drafts: readonly ModelDraft[]) {
     this.request = request;
+    this.drafts = drafts;
     this.index = index;
     this.tokens = new Int32Array(request.capacity);
     this.tokens.set(request.work.prompt);
@@ -91,12 +95,17 @@ export class EngineRequest {
   /** Set by a kind of work: the request can't go on. */
   failure: Error | undefined;
 
-  constructor(work: Work, listen: (event: WorkEvent) => void, kinds: readonly WorkKind[]) {
+  constructor(
+    work: Work,
+    listen: (event: WorkEvent) => void,
+    kinds: readonly WorkKind[],
+    makeDrafts: () => readonly ModelDraft[] = () => [],
+  ) {
     this.work = work;
     this.listen = listen;
     this.kinds = kinds;
     const answers = work.generate?.samplers.length ?? 1;
-    this.sequences = Array.from({ length: answers }, (_, index) => new Sequence(this, index));
+    this.sequences = Array.from({ length: answers }, (_, index) => new Sequence(this, index, makeDrafts()));
   }
 
   /** Positions that one sequence of the request may come to hold. */

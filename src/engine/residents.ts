@@ -15,10 +15,10 @@ export class Residents {
   readonly #flights: Flights;
   readonly #slots: SamplerSlots;
 
-  constructor({ groups, prefixCache, limits }: SchedulerOptions, flights: Flights) {
+  constructor({ groups, prefixCache, limits, drafting = [] }: SchedulerOptions, flights: Flights) {
     this.#flights = flights;
     this.prefixes = new PrefixCache(groups, prefixCache);
-    this.#slots = new SamplerSlots(limits.maxSequences);
+    this.#slots = new SamplerSlots(limits.maxSequences, 1 + drafting.length);
   }
 
   /** A slot for each answer, memory for the one that computes the prompt; false where there are too few slots. */
@@ -56,8 +56,9 @@ export class Residents {
 
   /** The one path on which a sequence's slot and memory become free. */
   drop(sequence: Sequence): void {
-    const { state, slot, isOpen, lastStep } = sequence;
-    if (slot >= 0) this.#slots.giveBack(slot, isOpen);
+    const { state, slot, isOpen, lastStep, drafts } = sequence;
+    if (slot >= 0) this.#slots.giveBack(slot, [isOpen, ...drafts.map((draft) => draft.isOpen)]);
+    for (const draft of drafts) draft.forget();
     this.prefixes.leave(sequence, this.#later(sequence));
     sequence.slot = -1;
     sequence.isOpen = sequence.isDrafted = false;
@@ -66,9 +67,9 @@ export class Residents {
     if (state !== undefined) this.#flights.whenDone(lastStep, () => state.release());
   }
 
-  /** The sampler slots that the next plan must close; it may open them again. */
-  takeClosing(): readonly number[] {
-    return this.#slots.takeClosing();
+  /** The sampler slots that a program's next plan must close; it may open them again. */
+  takeClosing(program: number): readonly number[] {
+    return this.#slots.takeClosing(program);
   }
 
   /** Releases a block of a sequence when no step names it any more. */
@@ -77,12 +78,13 @@ export class Residents {
   }
 }
 
-/** The sampler slots of a program: an answer holds one while it runs. */
+/** Sampler slots: an answer holds one while it runs, of the same number in each program. */
 class SamplerSlots {
   readonly #free: number[];
-  readonly #toClose = new Set<number>();
+  readonly #toClose: readonly Set<number>[];
 
-  constructor(count: number) {
+  constructor(count: number, programs: number) {
+    this.#toClose = Array.from({ length: programs }, () => new Set());
     this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
   }
 
@@ -95,15 +97,15 @@ class SamplerSlots {
     return this.#free.pop() ?? -1;
   }
 
-  giveBack(slot: number, isOpen: boolean): void {
+  /** `isOpen`: in which programs. */
+  giveBack(slot: number, isOpen: readonly boolean[]): void {
     this.#free.push(slot);
-    if (isOpen) this.#toClose.add(slot);
+    for (const [program, slots] of this.#toClose.entries()) if (isOpen[program] === true) slots.add(slot);
   }
 
-  /** The slots that the next plan must close; it may open them again. */
-  takeClosing(): readonly number[] {
-    const slots = [...this.#toClose];
-    this.#toClose.clear();
+  takeClosing(program: number): readonly number[] {
+    const slots = [...(this.#toClose[program] ?? [])];
+    this.#toClose[program]?.clear();
     return slots;
   }
 }

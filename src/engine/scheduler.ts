@@ -8,13 +8,20 @@ import type { StepPlan, StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { invariant, StepError } from "../errors.ts";
 import { releaseBlocks, type SequenceState } from "../state/sequence-state.ts";
+import { Drafting } from "./drafting.ts";
 import { Flights } from "./flights.ts";
 import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
 import type { SchedulerView } from "./policies/policy.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import { Residents } from "./residents.ts";
-import { addShare, type Flight, isLive, rewindShare, type SchedulerOptions, settleShare, type Share } from "./share.ts";
+import { addShare, type Flight, isLive, type SchedulerOptions, type Share } from "./share.ts";
+
+/** A step, and the program that runs it: 0: the model that answers; 1 …: those that draft. */
+export interface ScheduledStep {
+  readonly program: number;
+  readonly plan: StepPlan;
+}
 
 export class Scheduler implements SchedulerView {
   readonly waiting: EngineRequest[] = [];
@@ -24,6 +31,7 @@ export class Scheduler implements SchedulerView {
   readonly #options: SchedulerOptions;
   readonly #plan: StepPlanBuffer;
   readonly residents: Residents;
+  readonly #drafting: Drafting;
   #lastStep = 0;
   /** Requests that lost their memory in the step that is being made, or in one that came to nothing. */
   #preempted = 0;
@@ -33,6 +41,7 @@ export class Scheduler implements SchedulerView {
     this.#options = options;
     this.#plan = options.plan;
     this.residents = new Residents(options, this.flights);
+    this.#drafting = new Drafting(options.drafting ?? [], this.residents);
   }
 
   get memory(): SchedulerView["memory"] {
@@ -63,22 +72,28 @@ export class Scheduler implements SchedulerView {
   }
 
   /** The next step, or undefined where there is nothing to do now. The plan holds until the next call. */
-  schedule(): StepPlan | undefined {
+  schedule(): ScheduledStep | undefined {
     const mayAdmit = this.#preempted === 0;
     this.#preempted = 0;
     if (mayAdmit) this.#admit();
     const id = this.#lastStep + 1;
+    for (const request of this.running.slice()) this.residents.fork(request, (one) => this.#takeMemoryFor(one, []));
+    const drafts = this.#drafting.schedule(id, this.running);
+    if (drafts !== undefined) return this.#launch(id, drafts.model + 1, drafts.plan, drafts.shares);
     const shares: Share[] = [];
     this.#plan.clear();
-    for (const request of this.running.slice()) this.residents.fork(request, (one) => this.#takeMemoryFor(one, []));
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
       this.#share(sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
-    for (const slot of this.residents.takeClosing()) this.#plan.addClose(slot);
-    this.#lastStep = this.#plan.id = id;
-    this.flights.push({ id, shares, preempted: this.#preempted, isMasked: false });
-    return this.#plan;
+    for (const slot of this.residents.takeClosing(0)) this.#plan.addClose(slot);
+    return this.#launch(id, 0, this.#plan, shares);
+  }
+
+  #launch(id: number, program: number, plan: StepPlanBuffer, shares: Share[]): ScheduledStep {
+    this.#lastStep = plan.id = id;
+    this.flights.push({ id, program, shares, preempted: this.#preempted, isMasked: false });
+    return { program, plan };
   }
 
   /**
@@ -91,11 +106,11 @@ export class Scheduler implements SchedulerView {
     for (const share of flight.shares) {
       const live = isLive(share);
       if (live && wasNotRun(outcome)) {
-        rewindShare(share);
+        share.rewind();
         continue;
       }
       if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
-      else if (live) this.residents.keep(share, settleShare(share, outcome as StepResult));
+      else if (live) this.residents.keep(share, share.settle(outcome as StepResult));
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);

@@ -7,6 +7,7 @@ import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { GroupMemory } from "../state/block-pool.ts";
 import type { MemoryOps, SequenceState } from "../state/sequence-state.ts";
 import type { Drafter } from "../decode/speculative/draft-tree.ts";
+import type { DraftingModel } from "./work/draft.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
 import type { Policy } from "./policies/policy.ts";
@@ -21,23 +22,34 @@ export interface SchedulerOptions {
   /** Filled anew for each step. */
   readonly plan: StepPlanBuffer;
   readonly drafter?: Drafter | undefined;
+  readonly drafting?: readonly DraftingModel[] | undefined;
 }
 
 export interface Share {
   readonly sequence: Sequence;
   /** The sequence's memory when the step was planned: another one by now, and the share is void. */
   readonly state: SequenceState;
-  readonly first: number;
-  readonly count: number;
-  readonly draft: PlacedDraft | undefined;
   /** What each kind of work has asked for. */
   readonly asked: readonly Asked[];
   readonly ops: MemoryOps;
+  /** Takes in what the step gave; true where the sequence has ended, and nobody needs its memory any more. */
+  settle(result: StepResult): boolean;
+  /** The step never ran: as if it had not been planned. The backend has closed the sampler slots that it names. */
+  rewind(): void;
+}
+
+/** Rows that were planned, and the draft behind them. */
+interface Planned extends Pick<Share, "sequence" | "state" | "asked" | "ops"> {
+  readonly first: number;
+  readonly count: number;
+  readonly draft: PlacedDraft | undefined;
 }
 
 /** A step in flight. */
 export interface Flight {
   readonly id: number;
+  /** 0: the model that answers; 1 …: those that draft. */
+  readonly program: number;
   readonly shares: Share[];
   readonly preempted: number;
   /** Its masks have been delivered. */
@@ -85,11 +97,18 @@ export function addShare(
   sequence.planned = first + count;
   sequence.lastStep = step;
   sequence.isDrafted = draft !== undefined;
-  return { sequence, state, first, count, draft, asked, ops };
+  const planned = { sequence, state, first, count, draft, asked, ops };
+  return {
+    sequence,
+    state,
+    asked,
+    ops,
+    settle: (result) => settle(planned, result),
+    rewind: () => rewind(planned),
+  };
 }
 
-/** Takes in what a step gave; true where the sequence has ended, and nobody needs its memory any more. */
-export function settleShare({ sequence, state, first, count, draft, asked }: Share, result: StepResult): boolean {
+function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): boolean {
   sequence.computed = sequence.stored = first + count;
   let taken: Taken = [];
   for (const one of asked) {
@@ -106,14 +125,14 @@ export function settleShare({ sequence, state, first, count, draft, asked }: Sha
     if (draft.isChain) sequence.stored = sequence.computed;
     state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
   }
+  for (const model of sequence.drafts) model.keep(sequence.tokens, sequence.computed);
   state.slide(sequence.computed);
   // Who has nothing left to compute, and nothing to come, has ended.
   if (sequence.reach === sequence.computed) sequence.finished = true;
   return sequence.finished && sequence.request.unforked.length === 0;
 }
 
-/** A step that never ran is as if it had not been planned. The backend has closed the sampler slots that it names. */
-export function rewindShare({ sequence, state, ops }: Share): void {
+function rewind({ sequence, state, ops }: Planned): void {
   state.restoreOps(ops);
   sequence.planned = sequence.computed;
   sequence.isDrafted = false;

@@ -18,6 +18,8 @@ export interface PrefixNode {
   readonly blocks: number[];
   readonly children: Map<number, PrefixNode[]>;
   childCount: number;
+  /** One bit for each drafting model: it has computed its part of these blocks, and of all before them. */
+  models: number;
   /** Sequences that will add their next block here. */
   locks: number;
   /** Neighbours in order of use. */
@@ -204,7 +206,8 @@ export class PrefixTree {
 }
 
 function newNode(parent: PrefixNode | undefined, tokens: Int32Array, blocks: number[]): PrefixNode {
-  return { parent, tokens, blocks, children: new Map(), childCount: 0, locks: 0, older: undefined, newer: undefined };
+  const links = { childCount: 0, locks: 0, older: undefined, newer: undefined };
+  return { parent, tokens, blocks, children: new Map(), models: 0, ...links };
 }
 
 function findChild(parent: PrefixNode, tokens: Int32Array, from: number, count: number): PrefixNode | undefined {

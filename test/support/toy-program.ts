@@ -1,6 +1,6 @@
 /**
  * A Program whose "KV cache" holds token ids and whose samples are a hash of everything that the sampled row sees through
- * its block table and list, and of everything that its sampler slot counts: whatever batching, chunking, forking, drafts,
+ * its block table and list; their log-probabilities are one of everything that the sampler slot counts: whatever batching, chunking, forking, drafts,
  * preemption, references or freeing get wrong changes an answer. Steps run one after another with turns of the event loop
  * between; a step can be told to fail.
  */
@@ -28,7 +28,10 @@ const SHAPE = { kvHeads: 1, keyDim: 16, valueDim: 16, type: "f32" } as const;
 export const TOY_GROUPS: readonly StateGroup[] = [
   { ...SHAPE, kind: "kv", states: ["all"] },
   { ...SHAPE, kind: "window-kv", window: 21, states: ["near"] },
+  { ...SHAPE, kind: "kv", states: ["draft"] },
 ];
+/** The group that a drafter reads and writes. */
+const DRAFT = 2;
 
 interface Slot {
   readonly salt: string;
@@ -64,12 +67,21 @@ export class ToyProgram implements Program {
   /** The next step to run fails. */
   failNext = false;
   readonly #memory: readonly Int32Array[];
+  /** What a row sees: groups, and their windows. */
+  readonly #sees: readonly (readonly [group: number, window: number])[];
+  readonly #isDrafter: boolean;
   readonly #samples = new Map<number, Int32Array>();
   readonly #queue: Pending[] = [];
   #running: Promise<void> | undefined;
 
-  constructor(blocks: readonly number[]) {
-    this.#memory = blocks.map((count) => new Int32Array(count * BLOCK_TOKENS).fill(-7));
+  /** A drafter of another one shares its memory, reads the group "draft" alone, and is often right. */
+  constructor(blocks: readonly number[], target?: ToyProgram) {
+    this.#memory =
+      target === undefined ? blocks.map((count) => new Int32Array(count * BLOCK_TOKENS).fill(-7)) : target.#memory;
+    this.#isDrafter = target !== undefined;
+    this.#sees = TOY_GROUPS.flatMap(({ window = Infinity }, g) =>
+      g === DRAFT ? [] : [[this.#isDrafter ? DRAFT : g, window]],
+    );
     this.pool = {
       groups: TOY_GROUPS,
       blocks,
@@ -153,11 +165,13 @@ export class ToyProgram implements Program {
     for (let s = 0; s < plan.sequenceCount; s++) {
       for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
         sequenceOf[row] = s;
-        for (const [g, memory] of this.#memory.entries())
-          memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
+        for (const [g, memory] of this.#memory.entries()) {
+          if ((g === DRAFT) === this.#isDrafter) memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
+        }
       }
     }
     const hash = (row: number, salt: string): number => this.#hash(plan, sequenceOf[row] ?? -1, row, salt);
+    const sampleLogprobs = new Float32Array(plan.sampleCount);
     const ids = Int32Array.from({ length: plan.sampleCount }, (_, i) => {
       const slot = this.slots.get(plan.sampleSlots[i] ?? -1);
       assert.ok(slot, "a sample names a slot that is not open");
@@ -166,14 +180,16 @@ export class ToyProgram implements Program {
         for (const row of plan.counted.subarray(plan.countStarts[i], plan.countStarts[i + 1]))
           counted.push(tokens[row] ?? -1);
       }
-      const salt = `${slot.salt} ${slot.prompt.join()} ${[...slot.answer, ...counted].join()}`;
-      return hash(plan.sampleRows[i] ?? -1, salt) % TOY_VOCAB;
+      const counts = `${slot.prompt.join()} ${[...slot.answer, ...counted].join()}`;
+      sampleLogprobs[i] = -(hash(plan.sampleRows[i] ?? -1, counts) % 1000) / 100;
+      const drawn = hash(plan.sampleRows[i] ?? -1, slot.salt);
+      return (drawn + (this.#isDrafter && drawn % 4 === 0 ? 1 : 0)) % TOY_VOCAB;
     });
     this.#samples.set(plan.id, ids);
     this.#samples.delete(plan.id - REMEMBERED_STEPS);
     return {
       sampleIds: ids,
-      sampleLogprobs: Float32Array.from(ids, (id) => -id),
+      sampleLogprobs,
       topIds: new Int32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
       topLogprobs: new Float32Array(plan.sampleCount * MAX_TOP_LOGPROBS),
       logprobs: Float32Array.from(
@@ -248,7 +264,7 @@ export class ToyProgram implements Program {
     const own = slot < seen - 1 ? slot : places.length - 1;
     if (slot < seen - 1) this.used.spans += 1;
     mix(plan.positions[row] ?? -1);
-    for (const [g, { window = Infinity }] of TOY_GROUPS.entries()) {
+    for (const [g, window] of this.#sees) {
       for (const slot of places.slice(Math.max(0, own - window + 1))) {
         const value = this.#memory[g]?.[at(plan, g, sequence, slot)] ?? -1;
         assert.ok(value >= 0, `slot ${slot} of group ${g} was never written`);
