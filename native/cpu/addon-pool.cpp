@@ -54,7 +54,7 @@ napi_value kvBytes(napi_env env, napi_callback_info info) {
   return call.make(static_cast<double>(layerBytesOf(*computer->kernels, type, kvHeads, keyDim, valueDim)));
 }
 
-// (team, [{ type, kvHeads, keyDim, valueDim, window, layers, blocks }]) → handle
+// (team, [{ type, kvHeads, keyDim, valueDim, window, granules, layers, blocks }]) → handle
 napi_value createPool(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
@@ -73,6 +73,10 @@ napi_value createPool(napi_env env, napi_callback_info info) {
     group->window = read("window", 0);
     group->layers = read("layers", 1, 1 << 20);
     group->blocks = read("blocks", 1);
+    group->isGranules = call.boolean(call.property(spec, "granules"));
+    if (!call.failed && group->isGranules && !group->isRows()) {
+      call.fail(kNativeError, "a group of granules holds floats");
+    }
     if (!call.failed && group->isRows() && (group->kvHeads != 1 || group->type != KvType::F32)) {
       call.fail(kNativeError, "a group of rows holds one head of floats");
     }

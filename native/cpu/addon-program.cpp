@@ -125,12 +125,26 @@ class Reader {
     if (name == "gelu") return Activation::Gelu;
     if (name == "geluTanh") return Activation::GeluTanh;
     if (name == "relu") return Activation::Relu;
+    if (name == "softplus") return Activation::Softplus;
+    if (name == "identity") return Activation::Identity;
     call_.fail(kNativeError, "unknown activation " + name);
     return Activation::Silu;
   }
-  KvState pagedRows(napi_value object, int32_t& group, int32_t cols, int64_t rows) {
+  ColumnFactor columnFactor(napi_value object) {
+    std::string name = call_.string(call_.property(object, "factor"));
+    if (name == "weight") return ColumnFactor::Weight;
+    if (name == "negativeExp") return ColumnFactor::NegativeExp;
+    if (name == "oneMinus") return ColumnFactor::OneMinus;
+    call_.fail(kNativeError, "unknown factor " + name);
+    return ColumnFactor::Weight;
+  }
+  // A group of rows, which hold `back` places at least.
+  KvState pagedRows(napi_value object, int32_t& group, int32_t cols, int64_t rows, int32_t back) {
     KvState state = layer(object, group);
-    require(call_.failed || (pool_.groups[group]->isRows() && state.keyDim == cols), "a state of rows");
+    if (call_.failed) return state;
+    const PoolGroup& of = *pool_.groups[group];
+    require(of.isRows() && !of.isGranules && state.keyDim == cols, "a state of rows");
+    require(of.window == 0 || of.window >= back, "the places of a state of rows");
     require(rows == spec_.stepTokens, "a state of other rows than the step's");
     return state;
   }
@@ -226,14 +240,56 @@ class Reader {
   }
   void read(napi_value o, int64_t rows, op::WriteRows& in) {
     in.cols = int32(o, "cols");
-    in.kv = pagedRows(o, in.group, in.cols, rows);
+    in.column = int32(o, "column", 0);
+    in.kv = pagedRows(o, in.group, int32(o, "width"), rows, 1);
+    require(call_.failed || in.column + in.cols <= in.kv.keyDim, "columns of a state");
     in.x = span(o, "x", rows, in.cols);
   }
   void read(napi_value o, int64_t rows, op::ReadRows& in) {
     in.cols = int32(o, "cols");
     in.back = int32(o, "back", 0);
-    in.kv = pagedRows(o, in.group, in.cols, rows);
+    in.kv = pagedRows(o, in.group, in.cols, rows, in.back < INT32_MAX ? in.back + 1 : in.back);
     in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::Conv& in) {
+    in.cols = int32(o, "cols");
+    in.taps = int32(o, "taps", 1, kMaxTaps);
+    in.kv = pagedRows(o, in.group, in.cols, rows, in.taps);
+    in.y = span(o, "y", rows, in.cols);
+    if (call_.failed) return;
+    require(in.cols <= INT32_MAX / kMaxTaps, "columns of a convolution");
+    in.weight = vector(o, "weight", in.cols * in.taps);
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::ColumnScale& in) {
+    in.cols = int32(o, "cols");
+    in.weights = int32(o, "weights", 1, in.cols);
+    require(call_.failed || in.cols % in.weights == 0, "weights of columns");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.weight = vector(o, "weight", in.weights);
+    in.factor = columnFactor(o);
+  }
+  void read(napi_value o, int64_t rows, op::Scan& in) {
+    in.heads = int32(o, "heads");
+    in.keyHeads = int32(o, "keyHeads", 1, in.heads);
+    in.keyDim = int32(o, "keyDim", 1, kMaxKeyDim);
+    in.valueDim = int32(o, "valueDim", 1, 1 << 20);
+    in.delta = flag(o, "delta");
+    int64_t keys = int64_t{in.keyHeads} * in.keyDim, values = int64_t{in.heads} * in.valueDim;
+    require(call_.failed || (in.heads % in.keyHeads == 0 && keys + values + in.heads <= INT32_MAX), "heads of a scan");
+    if (call_.failed) return;
+    in.places = pagedRows(call_.property(o, "history"), in.history, static_cast<int32_t>(keys + values + in.heads),
+                          rows, kHistoryTokens);
+    in.granules = layer(call_.property(o, "state"), in.states);
+    if (call_.failed) return;
+    require(pool_.groups[in.states]->isGranules, "the state of a scan");
+    require(int64_t{kBlockTokens} * in.granules.keyDim >= values * in.keyDim, "the size of a scan's state");
+    in.q = span(o, "q", rows, keys);
+    in.v = span(o, "v", rows, values);
+    in.g = span(o, "g", rows, in.heads);
+    in.beta = span(o, "beta", rows, in.heads);
+    in.y = span(o, "y", rows, values);
   }
   void read(napi_value o, int64_t rows, op::Gate& in) {
     in.cols = int32(o, "cols");

@@ -67,6 +67,7 @@ class PlanReader {
     v.listStarts = ints("listStarts");
     v.listed = ints("listed");
     v.queryStarts = ints("queryStarts");
+    v.borders = ints("borders");
     v.moves = ints("moves");
     v.copies = ints("copies");
     v.references = ints("references");

@@ -119,11 +119,11 @@ struct KvWrite {
   int32_t group = 0;
   KvState kv{};
 };
-// The rows into a pool's group of rows
+// The rows into a pool's group of rows, from a column on
 struct WriteRows {
   static constexpr const char* name = "writeRows";
   Span x;
-  int32_t cols = 0, group = 0;
+  int32_t cols = 0, column = 0, group = 0;
   KvState kv{};
 };
 // y = what lies `back` places before the row's own, zeros before the first place
@@ -132,6 +132,22 @@ struct ReadRows {
   Span y;
   int32_t cols = 0, back = 0, group = 0;
   KvState kv{};
+};
+// y = bias + Σ weight[c, j] · what lies taps − 1 − j places before the row's own
+struct Conv {
+  static constexpr const char* name = "conv";
+  Span y;
+  int32_t cols = 0, taps = 0, group = 0;
+  KvState kv{};
+  const float* weight = nullptr;
+  const float* bias = nullptr;  // may be null
+};
+struct ColumnScale {
+  static constexpr const char* name = "columnScale";
+  Span x, y;
+  int32_t cols = 0, weights = 0;
+  const float* weight = nullptr;
+  ColumnFactor factor{};
 };
 struct Gate {
   static constexpr const char* name = "gate";
@@ -226,6 +242,16 @@ struct Attend {
   KvState kv{};
 };
 
+// Linear attention with decay; k lies in the history already.
+struct Scan {
+  static constexpr const char* name = "scan";
+  Span q, v, g, beta, y;
+  int32_t heads = 0, keyHeads = 0, keyDim = 0, valueDim = 0;
+  bool delta = false;
+  int32_t history = 0, states = 0;  // groups
+  KvState places{}, granules{};
+};
+
 // --- serial ---------------------------------------------------------------------------------------------------------
 
 // Sorts the (row, expert) assignments by expert, rows in ascending order.
@@ -239,9 +265,9 @@ struct GroupExperts {
 }  // namespace op
 
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
-                           op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Gate, op::Activate, op::Add,
-                           op::Scale, op::Softcap, op::Quantize, op::Route, op::Combine>;
-using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend>;
+                           op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Conv, op::ColumnScale, op::Gate,
+                           op::Activate, op::Add, op::Scale, op::Softcap, op::Quantize, op::Route, op::Combine>;
+using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend, op::Scan>;
 
 struct Stage {
   WideOp wide;

@@ -10,7 +10,9 @@
 
 namespace millrace {
 
-enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu };
+enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu, Softplus, Identity };
+// What columnScale makes of a weight w: w, −e^w, 1 − w.
+enum class ColumnFactor : int32_t { Weight, NegativeExp, OneMinus };
 enum class KvType : int32_t { F16, F32, Q8 };
 
 // y[i, n] = Σ_k w[n, k] · x[row(i), k] (+ bias[n]) (+ residual[i, n]), in that order, for the groups of 16 output
@@ -63,6 +65,25 @@ struct AttendArgs {
   float* out;  // [rows, heads · valueDim], stride ldo
   size_t ldo;
 };
+
+// One head of a scan (linear attention with decay, see `scan` in src/graph/graph.ts). A place of its history is a row
+// of k (from keyAt on), u (from valueAt on) and G (at decayAt).
+struct ScanArgs {
+  int32_t keyDim, valueDim;
+  bool delta;
+  size_t keyAt, valueAt, decayAt;
+  const float* state;          // [keyDim, valueDim] at the border; null: zeros
+  const float* const* places;  // since the border, in order
+  int32_t count;
+};
+// The row behind the places: k lies in `own`, which gets u and G.
+struct ScanRow {
+  const float *q, *v;
+  float g, beta;
+  float* own;
+  float* y;  // [valueDim]
+};
+constexpr int kMaxTaps = 16, kMaxKeyDim = 1024;
 
 // How a token is chosen from a row of logits; see SamplerParams in src/backend/contract.ts.
 struct SamplerParams {
@@ -140,6 +161,9 @@ struct Kernels {
               int rowEnd);
   void (*scale)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd);
   void (*softcap)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd);
+  // Each column times what `factor` makes of its weight; `weights` of them, for equal runs of columns.
+  void (*columnScale)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, int weights,
+                      ColumnFactor factor, int rowBegin, int rowEnd);
   // Router logits [rows, experts] → the topK ids in ascending order, and their weights [rows, topK].
   void (*route)(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
                 int rowBegin, int rowEnd);
@@ -165,6 +189,14 @@ struct Kernels {
                       int tileEnd);
   // For calls of at most maxRows rows.
   size_t (*attendScratchBytes)(const KvState&, int heads, int maxRows);
+
+  // --- isa/scan.cpp ---------------------------------------------------------------------------------------------
+  // y[row, c] = bias[c] + Σ_j weight[c, j] · x[row][j][c] over `taps` rows in order; x: [rows, taps], null: zeros.
+  void (*conv)(const float* const* x, int taps, const float* weight, const float* bias, int cols, float* y, size_t ldy,
+               int rows);
+  void (*scanRow)(const ScanArgs&, const ScanRow&);
+  // The state behind the places, [keyDim, valueDim]; may be where the old one is.
+  void (*scanAdvance)(const ScanArgs&, float* next);
 
   // --- isa/sample.cpp -------------------------------------------------------------------------------------------
   void (*sample)(SampleArgs&);

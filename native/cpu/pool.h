@@ -16,6 +16,9 @@ namespace millrace {
 
 constexpr int kBlockTokens = 16;
 constexpr int kTileTokens = 128;
+// BORDER_TOKENS and HISTORY_TOKENS of src/backend/contract.ts.
+constexpr int kBorderTokens = 64;
+constexpr int kHistoryTokens = 128;
 // REMEMBERED_STEPS of src/backend/contract.ts.
 constexpr size_t kRememberedSteps = 4;
 
@@ -24,6 +27,8 @@ struct PoolGroup {
   // A group of rows has one head and no values: its layer in a block is 16 rows of keyDim floats.
   int32_t kvHeads = 0, keyDim = 0, valueDim = 0;
   bool isRows() const { return valueDim == 0; }
+  // A block is a granule: a layer's values at a border, in the place of 16 rows.
+  bool isGranules = false;
   int32_t window = 0;  // 0: none
   int32_t layers = 0;
   int32_t blocks = 0;

@@ -98,6 +98,11 @@ void Program::prepare(Stage& stage) {
   } else if (auto* attend = std::get_if<op::Attend>(&stage.wide)) {
     scratchBytes_ = std::max(scratchBytes_, kernels->attendScratchBytes(attend->kv, attend->heads, kAttendRows));
     heads[attend->group] = std::max(heads[attend->group], attend->heads);
+  } else if (auto* scan = std::get_if<op::Scan>(&stage.wide)) {
+    // A state that is carried over borders, and one of a drafted path's own.
+    size_t matrix = static_cast<size_t>(scan->keyDim) * static_cast<size_t>(scan->valueDim);
+    scratchBytes_ = std::max(scratchBytes_, 2 * matrix * sizeof(float));
+    if (std::find(scans.begin(), scans.end(), scan->states) == scans.end()) scans.push_back(scan->states);
   }
   for (const RowOp& row : stage.rows) stage.rowCost += std::visit([](const auto& in) { return costOf(in); }, row);
 }

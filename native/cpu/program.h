@@ -101,6 +101,7 @@ class Program {
   std::shared_ptr<Counters> counters;
   ProgramSpec spec;
   std::vector<int32_t> heads;  // by state group: the most query heads of a layer
+  std::vector<int32_t> scans;  // the state groups of its scans, each once
   bool timing = false;
 
   // --- what steps leave behind, in their order ---

@@ -10,6 +10,11 @@ int32_t Step::placesOf(int32_t row) const {
   return seen_[row] + (listStarts_.empty() ? 0 : listStarts_[row + 1] - listStarts_[row]);
 }
 
+// The slot at a place that a row sees.
+int32_t Step::slotAt(int32_t row, int32_t place) const {
+  return place < seen_[row] ? place : listed_[listStarts_[row] + place - seen_[row]];
+}
+
 // A row's own place is the last one, unless others behind it are seen.
 int32_t Step::ownPlace(int32_t row) const { return slots_[row] < seen_[row] - 1 ? slots_[row] : placesOf(row) - 1; }
 

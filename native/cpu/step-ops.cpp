@@ -103,7 +103,7 @@ void Step::eachRow(int32_t group, int begin, int end, F&& visit) const {
 void Step::run(const op::WriteRows& in, int begin, int end) {
   eachRow(in.group, begin, end, [&](int row, const int32_t* table) {
     int32_t slot = slots_[row];
-    float* to = rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens);
+    float* to = rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens) + in.column;
     memcpy(to, program_.at(in.x, row), sizeof(float) * static_cast<size_t>(in.cols));
   });
 }
@@ -117,9 +117,26 @@ void Step::run(const op::ReadRows& in, int begin, int end) {
       memset(y, 0, bytes);
       return;
     }
-    int32_t slot = place < seen_[row] ? place : listed_[listStarts_[row] + place - seen_[row]];
+    int32_t slot = slotAt(row, place);
     memcpy(y, rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens), bytes);
   });
+}
+
+void Step::run(const op::Conv& in, int begin, int end) {
+  const float* x[kMaxTaps];
+  eachRow(in.group, begin, end, [&](int row, const int32_t* table) {
+    for (int j = 0; j < in.taps; j++) {
+      int32_t place = ownPlace(row) - (in.taps - 1 - j);
+      int32_t slot = place < 0 ? 0 : slotAt(row, place);
+      x[j] = place < 0 ? nullptr : rowOf(in.kv, table[slot / kBlockTokens], slot % kBlockTokens);
+    }
+    program_.kernels->conv(x, in.taps, in.weight, in.bias, in.cols, program_.at(in.y, row), in.y.stride, 1);
+  });
+}
+
+void Step::run(const op::ColumnScale& in, int begin, int end) {
+  program_.kernels->columnScale(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.weight,
+                                in.weights, in.factor, begin, end);
 }
 
 void Step::run(const op::Gate& in, int begin, int end) {
@@ -232,6 +249,7 @@ int Step::openWide(const WideOp& wide) {
   if (auto* in = std::get_if<op::Attend>(&wide)) {
     return static_cast<int>(groups_[in->group].items.size()) * in->kv.kvHeads;
   }
+  if (auto* in = std::get_if<op::Scan>(&wide)) return static_cast<int>(sequences_.size()) * in->heads;
   if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
   const auto& in = std::get<op::ExpertLinear>(wide);
@@ -254,6 +272,7 @@ void Step::wide(const WideOp& wide, int item, int thread) {
   if (auto* in = std::get_if<op::Linear>(&wide)) return linear(*in, item, scratch);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return linearGate(*in, item, scratch);
   if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
+  if (auto* in = std::get_if<op::Scan>(&wide)) return scan(*in, item, scratch);
   expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
 }
 

@@ -82,9 +82,9 @@ double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
 
 bool Step::prepare(PlanView& plan, const ResultView& result, Refusal& refusal) {
   if (!checkCounts(plan, refusal) || !checkIds(plan, refusal) || !copyRows(plan, refusal) ||
-      !copySequences(plan, refusal) || !copyTables(plan, refusal) || !copyMoves(plan, refusal) ||
-      !copySlots(plan, refusal) || !copySamples(plan, refusal) || !copyInputs(plan, refusal) ||
-      !copyOutputs(plan, refusal)) {
+      !copySequences(plan, refusal) || !copyTables(plan, refusal) || !checkBorders(refusal) ||
+      !copyMoves(plan, refusal) || !copySlots(plan, refusal) || !copySamples(plan, refusal) ||
+      !copyInputs(plan, refusal) || !copyOutputs(plan, refusal)) {
     return false;
   }
   auto ids = std::make_shared<Samples>();
@@ -154,13 +154,13 @@ bool Step::checkCounts(const PlanView& plan, Refusal& refusal) {
   bool counted =
       plan.countedCount == 0 || (holds(plan.counted, plan.countedCount) && holds(plan.countStarts, samples + 1));
   if (!holds(plan.tokens, tokens) || !holds(plan.positions, tokens) || !holds(plan.slots, tokens) ||
-      !holds(plan.seen, tokens) || !holds(plan.queryStarts, plan.sequenceCount + int64_t{1}) || !lists ||
-      !holds(plan.moves, int64_t{5} * plan.moveCount) || !holds(plan.copies, int64_t{3} * plan.copyCount) ||
-      !holds(plan.references, int64_t{2} * plan.referenceCount) || !holds(plan.closes, plan.closeCount) ||
-      !holds(plan.commits, int64_t{2} * plan.commitCount) || !holds(plan.sampleRows, samples) ||
-      !holds(plan.sampleSlots, samples) || !holds(plan.sampleTop, samples) || !holds(plan.sampleMasked, samples) ||
-      !counted || !holds(plan.logprobRows, logprobs) || !holds(plan.logprobIds, logprobs) ||
-      !holds(plan.logprobTop, logprobs)) {
+      !holds(plan.seen, tokens) || !holds(plan.queryStarts, plan.sequenceCount + int64_t{1}) ||
+      !holds(plan.borders, plan.sequenceCount) || !lists || !holds(plan.moves, int64_t{5} * plan.moveCount) ||
+      !holds(plan.copies, int64_t{3} * plan.copyCount) || !holds(plan.references, int64_t{2} * plan.referenceCount) ||
+      !holds(plan.closes, plan.closeCount) || !holds(plan.commits, int64_t{2} * plan.commitCount) ||
+      !holds(plan.sampleRows, samples) || !holds(plan.sampleSlots, samples) || !holds(plan.sampleTop, samples) ||
+      !holds(plan.sampleMasked, samples) || !counted || !holds(plan.logprobRows, logprobs) ||
+      !holds(plan.logprobIds, logprobs) || !holds(plan.logprobTop, logprobs)) {
     return refuse(refusal, "an array is shorter than its count", tokens, spec.stepTokens);
   }
   return true;
@@ -236,8 +236,9 @@ bool Step::copySequences(const PlanView& plan, Refusal& refusal) {
   for (int32_t s = 0; s < plan.sequenceCount; s++) {
     int32_t start = plan.queryStarts[s], end = plan.queryStarts[s + 1];
     if (end <= start || end > tokenCount) return refuse(refusal, "query start", end, tokenCount);
-    Sequence sequence{start, end - start, 0, 0};
+    Sequence sequence{start, end - start, 0, 0, plan.borders[s], 0};
     for (int32_t row = start; row < end; row++) {
+      sequence.seen = std::max(sequence.seen, seen_[row]);
       sequence.places = std::max(sequence.places, placesOf(row));
       sequence.lastSlot = std::max({sequence.lastSlot, slots_[row], seen_[row] - 1});
     }
@@ -278,6 +279,13 @@ bool Step::copyTables(const PlanView& plan, Refusal& refusal) {
     for (size_t s = 0; s < sequences_.size(); s++) {
       const Sequence& sequence = sequences_[s];
       const int32_t* table = plan.tables[g].ids.data + static_cast<int64_t>(s) * stride;
+      if (group.isGranules) {
+        auto borders = std::min<int64_t>(sequence.seen / kBorderTokens, stride);
+        planned.tableOf.push(planned.tables.size());
+        if (!planned.tables.grow(planned.tables.size() + static_cast<size_t>(borders))) return refuseMemory(refusal);
+        for (int64_t b = 0; b < borders; b++) planned.tables.push(table[b]);
+        continue;
+      }
       int32_t used = sequence.lastSlot / kBlockTokens + 1;
       if (used > stride) return refuse(refusal, "blocks of a sequence", used, stride);
       auto exists = [&](int32_t slot) {
@@ -305,6 +313,47 @@ bool Step::copyTables(const PlanView& plan, Refusal& refusal) {
   return true;
 }
 
+// Where scans go on from, and which granules they write.
+bool Step::checkBorders(Refusal& refusal) {
+  List<int64_t> written, read;
+  for (int32_t g : program_.scans) {
+    const PoolGroup& group = *program_.pool->groups[g];
+    const GroupPlan& planned = groups_[g];
+    written.clear();
+    read.clear();
+    for (size_t s = 0; s < sequences_.size(); s++) {
+      const Sequence& sequence = sequences_[s];
+      size_t begin = planned.tableOf[s],
+             end = s + 1 < sequences_.size() ? planned.tableOf[s + 1] : planned.tables.size();
+      auto borders = static_cast<int64_t>(end - begin);
+      // Places in order, so that a state need not go back over a border.
+      int32_t least = sequence.border;
+      for (int32_t row = sequence.row; row < sequence.row + sequence.rows; row++) {
+        int32_t place = ownPlace(row);
+        if (least < 0 || place / kBorderTokens < least)
+          return refuse(refusal, "a place before its border", place, least);
+        if (row == sequence.row && place - sequence.border * int64_t{kBorderTokens} >= kHistoryTokens) {
+          return refuse(refusal, "a border too far before its first row", sequence.border, place);
+        }
+        least = std::max(least, std::min(place, seen_[row]) / kBorderTokens);
+      }
+      for (int64_t b = sequence.border; b <= borders; b++) {
+        if (b == 0) continue;
+        int32_t id = planned.tables[begin + static_cast<size_t>(b) - 1];
+        bool isRead = b == sequence.border;
+        if (id == -1 && !isRead) continue;
+        if (!isIn(id, group.blocks)) return refuse(refusal, "granule", id, group.blocks);
+        List<int64_t>& list = isRead ? read : written;
+        if (!list.grow(list.size() + 1)) return refuseMemory(refusal);
+        list.push(id);
+      }
+      if (sequence.border > borders) return refuse(refusal, "border without a granule", sequence.border, borders);
+    }
+    if (collide(written, read)) return refuse(refusal, "a granule is written that is read, or written twice", g, 0);
+  }
+  return true;
+}
+
 bool Step::copyMoves(const PlanView& plan, Refusal& refusal) {
   const Pool& pool = *program_.pool;
   auto groups = static_cast<int64_t>(pool.groups.size());
@@ -320,6 +369,9 @@ bool Step::copyMoves(const PlanView& plan, Refusal& refusal) {
   };
   for (size_t i = 0; i < moves_.size(); i += 5) {
     const int32_t* move = moves_.data() + i;
+    if (isIn(move[0], groups) && pool.groups[move[0]]->isGranules) {
+      return refuse(refusal, "a move in a group of granules", move[0], groups);
+    }
     if (!isBlock(move[0], move[1], "block of a move") || !isBlock(move[0], move[3], "block of a move")) return false;
     for (int32_t offset : {move[2], move[4]}) {
       if (!isIn(offset, kBlockTokens)) return refuse(refusal, "place in a block", offset, kBlockTokens);

@@ -40,7 +40,8 @@ struct PlanView {
   int32_t id = 0;
   int32_t tokenCount = 0, sequenceCount = 0, listedCount = 0, moveCount = 0, copyCount = 0, referenceCount = 0;
   int32_t closeCount = 0, commitCount = 0, sampleCount = 0, countedCount = 0, logprobCount = 0;
-  Ints tokens, positions, slots, seen, listStarts, listed, queryStarts, moves, copies, references, closes, commits;
+  Ints tokens, positions, slots, seen, listStarts, listed, queryStarts, borders, moves, copies, references, closes,
+      commits;
   Ints sampleRows, sampleSlots, sampleTop, sampleMasked, countStarts, counted, logprobRows, logprobIds, logprobTop;
   std::vector<Table> tables;
   std::vector<Output> outputs;
@@ -125,6 +126,8 @@ class Step {
     int32_t row, rows;
     int32_t places;    // the most that a row of it sees
     int32_t lastSlot;  // the highest that it writes, sees or lists
+    int32_t border;    // from which its scans go on
+    int32_t seen;      // the most leading slots that a row sees
   };
   // A piece of attention: all tiles for some rows of a sequence, or one tile for all rows of a split.
   struct Item {
@@ -177,8 +180,10 @@ class Step {
   bool copySequences(const PlanView& plan, Refusal& refusal);
   int32_t placesOf(int32_t row) const;
   int32_t ownPlace(int32_t row) const;
+  int32_t slotAt(int32_t row, int32_t place) const;
   int32_t oldestPlace(int32_t row, int32_t window) const;
   bool copyTables(const PlanView& plan, Refusal& refusal);
+  bool checkBorders(Refusal& refusal);
   bool copyMoves(const PlanView& plan, Refusal& refusal);
   bool copySlots(PlanView& plan, Refusal& refusal);
   bool copySamples(const PlanView& plan, Refusal& refusal);
@@ -220,6 +225,8 @@ class Step {
   void run(const op::KvWrite&, int begin, int end);
   void run(const op::WriteRows&, int begin, int end);
   void run(const op::ReadRows&, int begin, int end);
+  void run(const op::Conv&, int begin, int end);
+  void run(const op::ColumnScale&, int begin, int end);
   void run(const op::Gate&, int begin, int end);
   void run(const op::Activate&, int begin, int end);
   void run(const op::Add&, int begin, int end);
@@ -240,6 +247,9 @@ class Step {
   LinearArgs argsOf(const Operand& x, size_t row) const;
   AttendArgs attendArgs(const op::Attend& in, int32_t sequence) const;
   void countProduct(const std::vector<Part>& parts, int rows);
+
+  // step-scan.cpp
+  void scan(const op::Scan& in, int item, uint8_t* scratch);
 
   // step-outputs.cpp
   void output(const Wanted& wanted, uint8_t* scratch);

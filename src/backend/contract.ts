@@ -13,6 +13,13 @@ export type KvType = "f16" | "f32" | "q8";
 export const BLOCK_TOKENS = 16;
 /** Places in a KV tile, at absolute borders: the unit in which attention is accumulated. */
 export const TILE_TOKENS = 128;
+/** Places from one border of recurrent state to the next. */
+export const BORDER_TOKENS = 64;
+/**
+ * Places of which a scan's history is kept: those since the border before the last one. A tree's accepted nodes may have
+ * passed a border that no row of a step has computed yet; a draft is no deeper than a border is wide.
+ */
+export const HISTORY_TOKENS = 2 * BORDER_TOKENS;
 /** The most alternatives that a sample or a log-probability reports. */
 export const MAX_TOP_LOGPROBS = 20;
 /** Steps of a pool whose samples can still be named by a reference. */
@@ -22,7 +29,7 @@ export const REMEMBERED_STEPS = 4;
  * Layers of equal kind and shape share a pool of blocks and a block table. States are known by name: two graphs that
  * name the same state share it.
  */
-export type StateGroup = KvGroup | RowsGroup;
+export type StateGroup = KvGroup | RowsGroup | RecurrentGroup;
 
 /** `kv`: keys and values of all positions. `window-kv`: of the last `window` positions, the row's own included. */
 export interface KvGroup {
@@ -35,9 +42,23 @@ export interface KvGroup {
   readonly type: KvType;
 }
 
-/** `rows`: a row of f32 values for each place, with slots and blocks like keys and values (features of a layer). */
+/**
+ * `rows`: a row of f32 values for each place (of the last `window`), with slots and blocks like keys and values: features
+ * of a layer, what came into a convolution or a scan.
+ */
 export interface RowsGroup {
   readonly kind: "rows";
+  readonly states: readonly string[];
+  readonly width: number;
+  readonly window?: number;
+}
+
+/**
+ * `recurrent`: what scans have come to at borders. A block of its pool is a granule: all states of the group at one border,
+ * f32. Slots and moves know nothing of it.
+ */
+export interface RecurrentGroup {
+  readonly kind: "recurrent";
   readonly states: readonly string[];
   readonly width: number;
   readonly window?: undefined;
@@ -192,8 +213,19 @@ export interface StepPlan {
   readonly listed: Int32Array;
   /** `[S + 1]`: sequence s has the rows `queryStarts[s] … queryStarts[s + 1] − 1`. */
   readonly queryStarts: Int32Array;
-  /** For each group: `[S, stride]` block ids. −1 where freed (behind a window). */
+  /**
+   * For each group: `[S, stride]` block ids. −1 where freed (behind a window). Of a recurrent group entry i is the granule
+   * of border i + 1, which lies before place 64 (i + 1).
+   */
   readonly blockTables: readonly { readonly ids: Int32Array; readonly stride: number }[];
+
+  /**
+   * `[S]` for scans, which read a row's places in order, each computed in an earlier row or step: the border from whose
+   * granule (entry `borders[s]` − 1; 0: from nothing) the sequence's states are gone on from, at most HISTORY_TOKENS
+   * before its first row. Written are the granules of the borders after it, up to the most leading slots that a row of the
+   * sequence sees, as far as the table has them (−1: not kept). No granule that the step reads is written, none twice.
+   */
+  readonly borders: Int32Array;
 
   /** What a slot holds, moved: (group, from block, from offset, to block, to offset). No target is a source or twice. */
   moveCount: number;

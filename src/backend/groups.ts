@@ -26,9 +26,13 @@ export function groupStates(graphs: readonly Graph[], type: KvType): StateGroup[
   return [...groups.values()].map((members) => {
     const [first] = members;
     invariant(first !== undefined, "a state group without states");
-    const { name: _, ...shape } = first;
     const states = members.map(({ name }) => name);
-    return shape.kind === "rows" ? { ...shape, states } : { ...shape, states, type };
+    if (first.kind === "rows" || first.kind === "recurrent") {
+      const { name: _, ...shape } = first;
+      return { ...shape, states };
+    }
+    const { name: _, ...shape } = first;
+    return { ...shape, states, type };
   });
 }
 
@@ -45,7 +49,8 @@ export function findState(
 }
 
 function shapeOf(state: StateSpec): string {
-  if (state.kind === "rows") return `rows ${state.width}`;
+  if (state.kind === "recurrent") return `recurrent ${state.width}`;
+  if (state.kind === "rows") return `rows ${state.width} ${state.window ?? 0}`;
   const { kind, kvHeads, keyDim, valueDim, window = 0 } = state;
   return [kind, kvHeads, keyDim, valueDim, window].join();
 }

@@ -8,6 +8,7 @@ import { invariant } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import {
   BLOCK_TOKENS,
+  BORDER_TOKENS,
   type Backend,
   type CompileOptions,
   type KvType,
@@ -19,7 +20,7 @@ import {
 } from "./contract.ts";
 import { graphInputs } from "../graph/shapes.ts";
 import { groupStates } from "./groups.ts";
-import { RunnerMemory } from "./runner-memory.ts";
+import { type Progress, RunnerMemory } from "./runner-memory.ts";
 import { StepPlanBuffer } from "./step-plan.ts";
 
 export interface RunnerOptions extends Partial<CompileOptions> {
@@ -49,6 +50,8 @@ export interface Feed {
   readonly parents?: readonly number[];
   /** Every row sees all of the feed's rows, those behind it too. */
   readonly span?: boolean;
+  /** Of the borders that the rows pass, only the last one's state is kept. */
+  readonly sparse?: boolean;
   /** For named inputs: values of some of the feed's rows, by their index in the feed. */
   readonly inputs?: Readonly<Record<string, ReadonlyMap<number, Float32Array>>>;
 }
@@ -106,7 +109,7 @@ export class ProgramRunner {
   readonly options: CompileOptions;
   readonly #inputs: readonly string[];
   readonly #outputs: readonly string[];
-  readonly #lengths: number[];
+  readonly #progress: readonly Progress[];
   readonly #plan: StepPlanBuffer;
   /** For each sequence: the first slot of the tree that was fed last. */
   readonly #treeSlots = new Map<number, number>();
@@ -120,7 +123,7 @@ export class ProgramRunner {
     const widths = graphInputs(program.lowered.graph);
     this.#inputs = inputs;
     this.#outputs = options.outputs;
-    this.#lengths = memory.join();
+    this.#progress = memory.join();
     const inputWidths = inputs.map((name) => widths.get(name) ?? 0);
     this.#plan = new StepPlanBuffer({ ...options, groups: memory.pool.groups.length, context, inputWidths });
   }
@@ -195,7 +198,7 @@ export class ProgramRunner {
 
   /** How many tokens of a sequence this program has computed. */
   length(sequence: number): number {
-    return this.#lengths[sequence] ?? 0;
+    return this.#of(sequence).length;
   }
 
   /** Opens a sampler slot with the next step. */
@@ -221,23 +224,25 @@ export class ProgramRunner {
     const length = this.length(sequence);
     const moves = nodes.map((node, i) => ({ from: first + node, to: length + i }));
     this.#changes.push((plan) => this.memory.addMoves(plan, sequence, moves));
-    this.#lengths[sequence] = length + nodes.length;
+    this.#of(sequence).length = length + nodes.length;
   }
 
   /** A sequence goes on after its first `length` tokens. */
   truncate(sequence: number, length: number): void {
     invariant(length <= this.length(sequence), "a sequence can't be truncated to more than it has");
-    this.#lengths[sequence] = length;
+    const progress = this.#of(sequence);
+    progress.length = length;
+    progress.borders = progress.borders.filter((border) => border * BORDER_TOKENS <= length);
   }
 
   /** Another program has computed the sequence's first tokens; this one shares its states by name. */
   follow(sequence: number, other: ProgramRunner): void {
-    this.#lengths[sequence] = other.length(sequence);
+    Object.assign(this.#of(sequence), other.#of(sequence));
   }
 
   /** All sequences begin anew; their old keys stay in the pool as rubbish. */
   restart(): void {
-    this.#lengths.fill(0);
+    for (const sequence of this.#progress.keys()) this.truncate(sequence, 0);
   }
 
   /** Sequence `to` goes on where `from` stands, in all programs: its blocks are copied by the next step. */
@@ -256,11 +261,22 @@ export class ProgramRunner {
     this.memory.leave();
   }
 
-  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false, inputs = {} }: Feed): void {
+  #of(sequence: number): Progress {
+    const progress = this.#progress[sequence];
+    invariant(progress !== undefined, `there is no sequence ${sequence}`);
+    return progress;
+  }
+
+  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false, sparse = false, inputs = {} }: Feed): void {
     const length = this.length(sequence);
+    const progress = this.#of(sequence);
     for (const [name, rows] of Object.entries(inputs))
       for (const [i, values] of rows) plan.addInput(this.#inputs.indexOf(name), plan.tokenCount + i, values);
-    plan.addSequence(this.memory.tables(sequence, length));
+    const border = progress.borders.at(-1) ?? 0;
+    const last = Math.floor((parents === undefined ? length + tokens.length : length) / BORDER_TOKENS);
+    const passed = Array.from({ length: last - border }, (_, i) => border + 1 + i);
+    progress.borders = [...progress.borders, ...(sparse ? passed.slice(-1) : passed)];
+    plan.addSequence(this.memory.tables(sequence, length, progress.borders), border);
     const ids = tokens.map((token) => idOf(plan, token));
     if (parents !== undefined) {
       this.#tree(plan, sequence, ids, parents);
@@ -268,7 +284,7 @@ export class ProgramRunner {
     }
     if (span) for (const [i, id] of ids.entries()) plan.addRow(id, length + i, length + i, length + ids.length);
     else plan.addRows(ids, length);
-    this.#lengths[sequence] = length + ids.length;
+    progress.length = length + ids.length;
   }
 
   #tree(plan: StepPlanBuffer, sequence: number, ids: readonly number[], parents: readonly number[]): void {

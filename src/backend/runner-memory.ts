@@ -3,8 +3,14 @@
  * and the block copies that the next step of any of them will make.
  */
 import { invariant } from "../errors.ts";
-import { BLOCK_TOKENS, type Pool, type Weights } from "./contract.ts";
+import { BLOCK_TOKENS, BORDER_TOKENS, type Pool, type Weights } from "./contract.ts";
 import type { StepPlanBuffer } from "./step-plan.ts";
+
+/** How far a program has come with a sequence: tokens, and the borders whose granules hold their state. */
+export interface Progress {
+  length: number;
+  borders: readonly number[];
+}
 
 interface Move {
   readonly from: number;
@@ -18,8 +24,8 @@ export class RunnerMemory {
   readonly #stride: number;
   /** For each group: the blocks of sequence 0, then of sequence 1, … */
   readonly #blocks: readonly Int32Array[];
-  /** For each program: its length of each sequence. */
-  readonly #lengths: number[][] = [];
+  /** For each program: its progress with each sequence. */
+  readonly #progress: Progress[][] = [];
   #copies: (readonly [group: number, from: number, to: number])[] = [];
   #steps = 0;
   #users = 0;
@@ -32,12 +38,12 @@ export class RunnerMemory {
     this.#blocks = pool.blocks.map(scattered);
   }
 
-  /** A program's lengths of the sequences, which it keeps up to date. */
-  join(): number[] {
-    const lengths = Array.from({ length: this.#sequences }, () => 0);
-    this.#lengths.push(lengths);
+  /** A program's progress with the sequences, which it keeps up to date. */
+  join(): Progress[] {
+    const progress = Array.from({ length: this.#sequences }, (): Progress => ({ length: 0, borders: [] }));
+    this.#progress.push(progress);
     this.#users += 1;
-    return lengths;
+    return progress;
   }
 
   /** The last program closes the pool and the weights. */
@@ -52,16 +58,23 @@ export class RunnerMemory {
     return ++this.#steps;
   }
 
-  /** A sequence's block tables for rows from position `first` on: blocks wholly behind a window are given as freed. */
-  tables(sequence: number, first: number): Int32Array[] {
-    return this.pool.groups.map(({ window = Infinity }, group) => {
+  /**
+   * A sequence's block tables for rows from position `first` on: blocks wholly behind a window are given as freed,
+   * granules of other borders than `borders` as not kept.
+   */
+  tables(sequence: number, first: number, borders: readonly number[] = []): Int32Array[] {
+    return this.pool.groups.map(({ kind, window = Infinity }, group) => {
       const behind = first - window + 1;
-      return this.#table(group, sequence).map((block, b) => ((b + 1) * BLOCK_TOKENS <= behind ? -1 : block));
+      return this.#table(group, sequence).map((block, i) => {
+        const kept = kind === "recurrent" ? borders.includes(i + 1) : (i + 1) * BLOCK_TOKENS > behind;
+        return kept ? block : -1;
+      });
     });
   }
 
   addMoves(plan: StepPlanBuffer, sequence: number, moves: readonly Move[]): void {
-    for (const group of this.pool.groups.keys()) {
+    for (const [group, { kind }] of this.pool.groups.entries()) {
+      if (kind === "recurrent") continue;
       const table = this.#table(group, sequence);
       for (const { from, to } of moves) {
         const blocks = [blockAt(table, from), blockAt(table, to)] as const;
@@ -99,13 +112,14 @@ export class RunnerMemory {
 
   /** The blocks that a sequence has filled, and another's in the same places. */
   #pairs(group: number, from: number, to: number): [Int32Array, Int32Array] {
-    const length = Math.max(...this.#lengths.map((lengths) => lengths[from] ?? 0));
-    const count = Math.ceil(length / BLOCK_TOKENS);
+    const length = Math.max(...this.#progress.map((progress) => progress[from]?.length ?? 0));
+    const isRecurrent = this.pool.groups[group]?.kind === "recurrent";
+    const count = isRecurrent ? Math.floor(length / BORDER_TOKENS) : Math.ceil(length / BLOCK_TOKENS);
     return [this.#table(group, from).slice(0, count), this.#table(group, to).slice(0, count)];
   }
 
   #follow(from: number, to: number): void {
-    for (const lengths of this.#lengths) lengths[to] = lengths[from] ?? 0;
+    for (const progress of this.#progress) Object.assign(progress[to] ?? {}, progress[from]);
   }
 }
 

@@ -41,6 +41,7 @@ export class StepPlanBuffer implements StepPlan {
   readonly listStarts: Int32Array;
   readonly listed: Int32Array;
   readonly queryStarts: Int32Array;
+  readonly borders: Int32Array;
   readonly blockTables: readonly { readonly ids: Int32Array; readonly stride: number }[];
   readonly moves: Int32Array;
   readonly copies: Int32Array;
@@ -76,6 +77,7 @@ export class StepPlanBuffer implements StepPlan {
     this.listStarts = new Int32Array(stepTokens + 1);
     this.listed = new Int32Array(maxListed);
     this.queryStarts = new Int32Array(maxSequences + 1);
+    this.borders = new Int32Array(maxSequences);
     this.blockTables = Array.from({ length: options.groups }, () => ({
       ids: new Int32Array(maxSequences * stride),
       stride,
@@ -126,8 +128,11 @@ export class StepPlanBuffer implements StepPlan {
     for (const output of this.outputs) output.count = 0;
   }
 
-  /** The next rows are of a sequence with these block tables, one for each group. Returns its index in the step. */
-  addSequence(tables: readonly ArrayLike<number>[]): number {
+  /**
+   * The next rows are of a sequence with these block tables, one for each group, whose scans go on from the border
+   * `border`. Returns its index in the step.
+   */
+  addSequence(tables: readonly ArrayLike<number>[], border = 0): number {
     invariant(this.sequenceCount + 1 < this.queryStarts.length, "more sequences than a step holds");
     const sequence = this.sequenceCount++;
     for (const [group, { ids, stride }] of this.blockTables.entries()) {
@@ -137,6 +142,7 @@ export class StepPlanBuffer implements StepPlan {
       ids.set(table, sequence * stride);
       ids.fill(-1, sequence * stride + table.length, (sequence + 1) * stride);
     }
+    this.borders[sequence] = border;
     this.queryStarts[sequence + 1] = this.tokenCount;
     return sequence;
   }

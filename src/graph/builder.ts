@@ -11,7 +11,7 @@
  * const logits = g.linear(hidden, table);
  * const graph = g.finish(logits, { contextLength: 256 });
  */
-import type { Activation, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { Activation, ColumnFactor, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
 import { GraphError, inferWidth, rowOutputs } from "./shapes.ts";
 
 type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
@@ -92,6 +92,23 @@ export class GraphBuilder {
 
   readRows(state: number, back: number): Value {
     return this.push({ op: "readRows", inputs: [], state, back });
+  }
+
+  conv(x: Value, options: Options<"conv">): Value {
+    return this.push({ op: "conv", inputs: [x], ...options });
+  }
+
+  scan(inputs: NodeOf<"scan">["inputs"], options: Options<"scan">): Value {
+    return this.push({ op: "scan", inputs, ...options });
+  }
+
+  columnScale(x: Value, weight: WeightRef, factor: ColumnFactor = "weight"): Value {
+    return this.push({ op: "columnScale", inputs: [x], weight, factor });
+  }
+
+  /** a · b, column by column. */
+  multiply(a: Value, b: Value): Value {
+    return this.gate(a, b, "identity");
   }
 
   gate(gate: Value, up: Value, activation: Activation): Value {

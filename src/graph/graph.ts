@@ -29,10 +29,13 @@ export interface WeightRef {
   readonly parts: readonly WeightPart[];
 }
 
-export type Activation = "silu" | "gelu" | "geluTanh" | "relu";
+export type Activation = "silu" | "gelu" | "geluTanh" | "relu" | "softplus" | "identity";
+
+/** What `columnScale` makes of its weights: w, −eʷ, 1 − w. */
+export type ColumnFactor = "weight" | "negativeExp" | "oneMinus";
 
 /** What a layer remembers. Graphs that name the same state share it. */
-export type StateSpec = KvSpec | RowsSpec;
+export type StateSpec = KvSpec | RowsSpec | RecurrentSpec;
 
 /** `kv`: keys and values of all positions; `window-kv`: of the last `window` positions (the position itself included). */
 export interface KvSpec {
@@ -44,10 +47,21 @@ export interface KvSpec {
   readonly window?: number;
 }
 
-/** A row of f32 values for each position: features that another graph reads. */
+/**
+ * A row of f32 values for each position, or for the last `window` of them: features that another graph reads, what a
+ * convolution looks back at, what came into a scan since the last border.
+ */
 export interface RowsSpec {
   readonly name: string;
   readonly kind: "rows";
+  readonly width: number;
+  readonly window?: number;
+}
+
+/** What a scan has come to at borders (every 64 positions), f32; what came in since is a state of kind `rows`. */
+export interface RecurrentSpec {
+  readonly name: string;
+  readonly kind: "recurrent";
   readonly width: number;
 }
 
@@ -114,6 +128,43 @@ export type Node =
    * this step writes there were written before.
    */
   | { readonly op: "readRows"; readonly inputs: readonly []; readonly state: number; readonly back: number }
+  /**
+   * Each column's causal convolution with K weights of its own: y(p) = bias + Σⱼ weightⱼ · x(p − K + 1 + j), x before the
+   * first place being 0. `weight` `[d · K]`: a column's K weights side by side. Writes x into `state` (of kind `rows`).
+   */
+  | {
+      readonly op: "conv";
+      readonly inputs: readonly [Value];
+      readonly weight: WeightRef;
+      readonly bias?: WeightRef;
+      readonly state: number;
+    }
+  /**
+   * Linear attention with decay, a matrix S of keyDim × valueDim for each of `heads` heads: with q, k
+   * `[T, keyHeads · keyDim]`, which heads share in groups, v `[T, heads · valueDim]`, g (the logarithm of the decay) and β
+   * `[T, heads]`,
+   *   S(p) = eᵍ S(p − 1) + k uᵀ,  y(p) = S(p)ᵀ q  `[T, heads · valueDim]`,
+   * where u = β v (SSD, Dao & Gu 2024), or with `delta` β (v − (eᵍ S(p − 1))ᵀ k) (gated delta rule, Yang et al. 2024).
+   * From the border b at or before p it is computed as one sum, in prefill and decode alike:
+   *   S(p)ᵀ q = e^G(p) S(b)ᵀ q + Σ over the places s from b on of e^(G(p) − G(s)) (q · k(s)) u(s), G = Σ g since b.
+   * `history` (rows of k, u and G) holds these places, `state` S at borders, `[heads, keyDim, valueDim]`.
+   */
+  | {
+      readonly op: "scan";
+      readonly inputs: readonly [q: Value, k: Value, v: Value, g: Value, beta: Value];
+      readonly heads: number;
+      readonly keyHeads: number;
+      readonly delta: boolean;
+      readonly state: number;
+      readonly history: number;
+    }
+  /** Column i · factor(weight[⌊i · n / columns⌋]), n weights for equal runs of columns: w, −eʷ or 1 − w. */
+  | {
+      readonly op: "columnScale";
+      readonly inputs: readonly [Value];
+      readonly weight: WeightRef;
+      readonly factor: ColumnFactor;
+    }
   /** activation(gate) · up. */
   | { readonly op: "gate"; readonly inputs: readonly [Value, Value]; readonly activation: Activation }
   | { readonly op: "activation"; readonly inputs: readonly [Value]; readonly activation: Activation }

@@ -15,8 +15,8 @@ function number(x: number): string {
 }
 
 function stateText(state: StateSpec): string {
-  if (state.kind === "rows") return `rows, ${state.width} wide`;
-  const window = state.window === undefined ? "" : `, window ${state.window}`;
+  const window = state.kind === "recurrent" || state.window === undefined ? "" : `, window ${state.window}`;
+  if (state.kind === "rows" || state.kind === "recurrent") return `${state.kind}, ${state.width} wide${window}`;
   return `${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
 }
 
@@ -81,6 +81,22 @@ function details(node: Node): string[] {
     }
     case "readRows":
       return [`state=${node.state}`, `${node.back} back`];
+    case "conv": {
+      const bias = node.bias === undefined ? [] : [`bias=${node.bias.name}`];
+      return [weightText(node.weight), ...bias, `state=${node.state}`];
+    }
+    case "scan": {
+      const rule = node.delta ? ["delta"] : [];
+      return [
+        `heads=${node.heads}`,
+        `keys=${node.keyHeads}`,
+        ...rule,
+        `state=${node.state}`,
+        `history=${node.history}`,
+      ];
+    }
+    case "columnScale":
+      return [weightText(node.weight), ...(node.factor === "weight" ? [] : [node.factor])];
     case "writeRows":
     case "kvWrite":
       return [`state=${node.state}`];

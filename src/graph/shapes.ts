@@ -4,7 +4,7 @@
  * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
 import { MillraceError } from "../errors.ts";
-import type { Graph, KvSpec, Node, RowsSpec, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { Graph, KvSpec, Node, StateSpec, Value, WeightRef } from "./graph.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
@@ -30,6 +30,12 @@ function dimensions(node: Node, weight: WeightRef, rank: number): readonly numbe
   return weight.shape;
 }
 
+type SpecOf<K extends StateSpec["kind"]> = Extract<StateSpec, { readonly kind: K }>;
+
+function isOf<K extends StateSpec["kind"]>(state: StateSpec, kind: K): state is SpecOf<K> {
+  return state.kind === kind;
+}
+
 function checkVector(node: Node, weight: WeightRef, length: number): void {
   const [n] = dimensions(node, weight, 1);
   check(n === length, node, `"${weight.name}" has ${n} values, wanted ${length}`);
@@ -49,13 +55,14 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
   };
   const kvAt = (index: number): KvSpec => {
     const found = stateAt(index);
-    check(found.kind !== "rows", node, `the state "${found.name}" holds rows, no keys and values`);
+    const fits = found.kind === "kv" || found.kind === "window-kv";
+    check(fits, node, `the state "${found.name}" is of kind ${found.kind}, it holds no keys and values`);
     return found;
   };
-  const rowsAt = (index: number): RowsSpec => {
+  const widthAt = (index: number, kind: "rows" | "recurrent"): number => {
     const found = stateAt(index);
-    check(found.kind === "rows", node, `the state "${found.name}" holds keys and values, no rows`);
-    return found;
+    check(isOf(found, kind), node, `the state "${found.name}" is of kind ${found.kind}, not ${kind}`);
+    return found.width;
   };
   const equal = (a: number, b: number, what: string): void => check(a === b, node, `${what} are ${a} and ${b} wide`);
   const attend = (state: KvSpec, heads: number, q: number): number => {
@@ -109,11 +116,29 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
       return 0;
     }
     case "writeRows":
-      equal(width(node.inputs[0]), rowsAt(node.state).width, "the rows and their state");
+      equal(width(node.inputs[0]), widthAt(node.state, "rows"), "the rows and their state");
       return 0;
     case "readRows":
       check(Number.isInteger(node.back) && node.back >= 0, node, `${node.back} places back`);
-      return rowsAt(node.state).width;
+      return widthAt(node.state, "rows");
+    case "conv": {
+      const x = width(node.inputs[0]);
+      equal(x, widthAt(node.state, "rows"), "the input and its state");
+      const [n] = dimensions(node, node.weight, 1);
+      check(n % x === 0, node, `${n} weights for ${x} columns`);
+      if (node.bias !== undefined) checkVector(node, node.bias, x);
+      const { window = Infinity } = states[node.state] as SpecOf<"rows">;
+      check(window >= n / x, node, `looks back at ${n / x} places, its state holds ${window}`);
+      return x;
+    }
+    case "scan":
+      return scanWidth(node, node.inputs.map(width), widthAt(node.state, "recurrent"), widthAt(node.history, "rows"));
+    case "columnScale": {
+      const x = width(node.inputs[0]);
+      const [n] = dimensions(node, node.weight, 1);
+      check(x % n === 0, node, `${n} weights for ${x} columns`);
+      return x;
+    }
     case "gate":
     case "add": {
       const a = width(node.inputs[0]);
@@ -146,6 +171,22 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     default:
       return node satisfies never;
   }
+}
+
+function scanWidth(
+  node: Extract<Node, { readonly op: "scan" }>,
+  [q = 0, k = 0, v = 0, g = 0, beta = 0]: readonly number[],
+  state: number,
+  history: number,
+): number {
+  const { heads, keyHeads } = node;
+  check(keyHeads > 0 && heads > 0 && heads % keyHeads === 0, node, `${heads} heads can't share ${keyHeads} key heads`);
+  check(q === k && k % keyHeads === 0, node, `q and k are ${q} and ${k} wide, of ${keyHeads} heads`);
+  check(v % heads === 0 && g === heads && beta === heads, node, `v, g and β are ${v}, ${g} and ${beta} wide`);
+  const matrix = (k / keyHeads) * v;
+  check(state === matrix, node, `the state is ${state} wide, wanted ${matrix}`);
+  check(history === k + v + heads, node, `the history is ${history} wide, wanted ${k + v + heads}`);
+  return v;
 }
 
 /**
@@ -184,7 +225,9 @@ export function weightsOf(node: Node): WeightRef[] {
     case "embed":
     case "positionEmbed":
     case "rmsNorm":
+    case "columnScale":
       return [node.weight];
+    case "conv":
     case "linear":
     case "layerNorm":
       return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
@@ -195,6 +238,7 @@ export function weightsOf(node: Node): WeightRef[] {
     case "attention":
     case "writeRows":
     case "readRows":
+    case "scan":
     case "gate":
     case "activation":
     case "add":

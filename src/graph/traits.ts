@@ -33,6 +33,9 @@ export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
   quantize: LOCAL,
   writeRows: { rowLocal: false, writes: true },
   readRows: GLOBAL,
+  conv: { rowLocal: false, writes: true },
+  scan: { rowLocal: false, writes: true },
+  columnScale: LOCAL,
   kvWrite: { rowLocal: false, writes: true },
   attendState: GLOBAL,
 };

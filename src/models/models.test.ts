@@ -56,7 +56,7 @@ function nodesOf<O extends Node["op"]>(nodes: readonly Node[], op: O): Extract<N
 }
 
 function statesOf(graph: Graph): KvSpec[] {
-  return graph.states.flatMap((state) => (state.kind === "rows" ? [] : [state]));
+  return graph.states.flatMap((state) => (state.kind === "rows" || state.kind === "recurrent" ? [] : [state]));
 }
 
 test("a GGUF Llama becomes a graph with tied embeddings and interleaved rope", async () => {

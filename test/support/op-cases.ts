@@ -63,7 +63,7 @@ function columnsFor(dtype: DType): number {
 }
 
 const FORMATS = Object.keys(DTYPES) as DType[];
-const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu"];
+const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "softplus", "identity"];
 
 function linearCases(): OpCase[] {
   const formats = FORMATS.map((dtype) =>
@@ -157,6 +157,9 @@ function elementwiseCases(): OpCase[] {
       const y = g.add(x, g.scale(x, -2.5));
       return g.add(g.softcap(g.slice(y, 3, 61), 1.5), g.slice(x, 39, 61));
     }),
+    rowsCase("columnScale", 100, (g, x, t) => g.columnScale(x, vector(t, "w", 100))),
+    rowsCase("columnScale of runs, 1 − w", 96, (g, x, t) => g.columnScale(x, vector(t, "w", 4), "oneMinus")),
+    rowsCase("columnScale by −eʷ", 100, (g, x, t) => g.columnScale(x, vector(t, "w", 50, "F16"), "negativeExp")),
     rowsCase("softcap of the logits", 96, (g, x, t) => g.softcap(g.linear(x, t.tensor("w", "F32", [70, 96])), 15)),
     rowsCase("a value added to itself", 96, (g, x) => g.add(x, x)),
     {
@@ -260,6 +263,64 @@ function pagedRowsCase(): OpCase {
   return { name: "rows written and read back", kv: "f16", steps: ATTENTION_STEPS, graph };
 }
 
+function convCases(): OpCase[] {
+  return [3, 4].map((taps) => {
+    const graph = (t: TensorMaker): Graph =>
+      around(100, (g, x) => {
+        const state = g.state({ name: "recent", kind: "rows", width: 100, window: taps });
+        const weight = t.tensor("w", "F16", [100 * taps]);
+        return g.conv(x, { weight, state, ...(taps === 4 && { bias: t.tensor("b", "F32", [100]) }) });
+      })(t);
+    return { name: `conv of ${taps} places`, kv: "f16", steps: ATTENTION_STEPS, graph };
+  });
+}
+
+interface ScanVariant {
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+const SCANS: readonly ScanVariant[] = [
+  { heads: 2, keyHeads: 2, keyDim: 16, valueDim: 16 },
+  { heads: 4, keyHeads: 1, keyDim: 33, valueDim: 64 },
+  { heads: 3, keyHeads: 3, keyDim: 40, valueDim: 88 },
+  { heads: 4, keyHeads: 2, keyDim: 7, valueDim: 9 },
+];
+
+function scanCases(): OpCase[] {
+  return SCANS.flatMap((variant) =>
+    [false, true].map((delta): OpCase => {
+      const { heads, keyHeads, keyDim, valueDim } = variant;
+      const [keys, values] = [keyHeads * keyDim, heads * valueDim];
+      const graph = (t: TensorMaker): Graph =>
+        around(2 * keys + values + 2 * heads, (g, x) => {
+          const unit = t.values(
+            "unit",
+            "F32",
+            [keyDim],
+            Array.from({ length: keyDim }, () => 1 / Math.sqrt(keyDim)),
+          );
+          const key = (from: number): Value =>
+            g.rmsNorm(g.slice(x, from, keys), unit, { eps: 1e-6, groupSize: keyDim });
+          const rate = (from: number): Value => g.scale(g.activation(g.slice(x, from, heads), "softplus"), 0.3);
+          const decay = g.columnScale(rate(2 * keys + values), t.tensor("A", "F32", [heads]), "negativeExp");
+          return g.scan([key(0), key(keys), g.slice(x, 2 * keys, values), decay, rate(2 * keys + values + heads)], {
+            heads,
+            keyHeads,
+            delta,
+            state: g.state({ name: "state", kind: "recurrent", width: heads * keyDim * valueDim }),
+            history: g.state({ name: "history", kind: "rows", width: keys + values + heads, window: 128 }),
+          });
+        })(t);
+      const rule = delta ? ", delta rule" : "";
+      const name = `scan of ${heads} heads over ${keyHeads}, ${keyDim} × ${valueDim}${rule}`;
+      return { name, kv: "f16", steps: ATTENTION_STEPS, graph };
+    }),
+  );
+}
+
 function moeCases(): OpCase[] {
   const variants = [
     { dtype: "F32", width: 96, hidden: 40, experts: 6, topK: 2, normalize: true, activation: "silu" },
@@ -292,6 +353,8 @@ export function opCases(): OpCase[] {
     ...attentionCases(),
     twoGroupsCase(),
     pagedRowsCase(),
+    ...convCases(),
+    ...scanCases(),
     ...moeCases(),
   ];
 }

@@ -17,6 +17,8 @@ export interface ToyOptions {
   readonly dtype?: "F32" | "Q8_0";
   /** Plans may give rows in place of the tokens' embeddings (the input "embeddings"). */
   readonly soft?: boolean;
+  /** In place of attention, layers with an odd number have a convolution and a scan: plain, or by the delta rule. */
+  readonly recurrent?: "plain" | "delta";
   /** Layer 1's output is kept in the state "features". */
   readonly features?: boolean;
 }
@@ -66,20 +68,53 @@ export class ToyModel {
   }
 
   #layer(g: GraphBuilder, x: Value, layer: number): Value {
-    const { heads = 4, kvHeads = 2, window, softcap, experts = false } = this.#options;
+    const { experts = false, recurrent } = this.#options;
+    const name = (part: string): string => `${layer}.${part}`;
+    const h = g.rmsNorm(x, this.#norm(name("norm1")), { eps: 1e-5 });
+    const mixed = recurrent === undefined || layer % 2 === 0 ? this.#attend(g, h, layer) : this.#scan(g, h, layer);
+    const y = g.add(x, mixed);
+    const m = g.rmsNorm(y, this.#norm(name("norm2")), { eps: 1e-5 });
+    return g.add(y, experts ? this.#experts(g, m, name) : this.#mlp(g, m, name));
+  }
+
+  /** A layer as in Mamba-2 (Dao & Gu 2024) or a gated delta net (Yang et al. 2024), reduced to what a state sees. */
+  #scan(g: GraphBuilder, h: Value, layer: number): Value {
+    const name = (part: string): string => `${layer}.${part}`;
+    const [heads, keyHeads, keyDim, valueDim] = [4, 2, 24, 32];
+    const [keys, values] = [keyHeads * keyDim, heads * valueDim];
+    const inner = 2 * keys + values;
+    const recent = g.state({ name: name("recent"), kind: "rows", width: inner, window: 4 });
+    const weight = this.#weight(name("conv"), "F32", [inner * 4], 0.4);
+    const projected = g.linear(h, this.#matrix(name("in"), inner, WIDTH));
+    const c = g.activation(g.conv(projected, { weight, state: recent }), "silu");
+    const delta = this.#options.recurrent === "delta";
+    const unit = this.#weight(name("unit"), "F32", [keyDim], 0, delta ? 0.3 / Math.sqrt(keyDim) : 0.2);
+    const key = (start: number): Value => g.rmsNorm(g.slice(c, start, keys), unit, { eps: 1e-6, groupSize: keyDim });
+    const rate = (part: string): Value =>
+      g.activation(g.linear(h, this.#weight(name(part), "F32", [heads, WIDTH], 0.3)), "softplus");
+    const decay = g.columnScale(rate("dt"), this.#weight(name("A"), "F32", [heads], 0.7, -2), "negativeExp");
+    const y = g.scan([key(0), key(keys), g.slice(c, 2 * keys, values), decay, rate("beta")], {
+      heads,
+      keyHeads,
+      delta,
+      state: g.state({ name: name("state"), kind: "recurrent", width: heads * keyDim * valueDim }),
+      history: g.state({ name: name("history"), kind: "rows", width: keys + values + heads, window: 128 }),
+    });
+    return g.linear(g.gate(y, y, "silu"), this.#matrix(name("out"), WIDTH, values));
+  }
+
+  #attend(g: GraphBuilder, h: Value, layer: number): Value {
+    const { heads = 4, kvHeads = 2, window, softcap } = this.#options;
     const name = (part: string): string => `${layer}.${part}`;
     const shape = { name: `layer ${layer}`, kvHeads, keyDim: HEAD, valueDim: HEAD };
     const windowed = window !== undefined && layer % 2 === 1;
     const state = g.state(windowed ? { ...shape, kind: "window-kv", window } : { ...shape, kind: "kv" });
-    const h = g.rmsNorm(x, this.#norm(name("norm1")), { eps: 1e-5 });
     const q = g.rope(g.linear(h, this.#matrix(name("q"), heads * HEAD, WIDTH)), ROPE);
     const k = g.rope(g.linear(h, this.#matrix(name("k"), kvHeads * HEAD, WIDTH)), ROPE);
     const v = g.linear(h, this.#matrix(name("v"), kvHeads * HEAD, WIDTH));
     const cap = softcap === undefined ? {} : { softcap };
     const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(HEAD), ...cap });
-    const y = g.add(x, g.linear(attended, this.#matrix(name("o"), WIDTH, heads * HEAD)));
-    const m = g.rmsNorm(y, this.#norm(name("norm2")), { eps: 1e-5 });
-    return g.add(y, experts ? this.#experts(g, m, name) : this.#mlp(g, m, name));
+    return g.linear(attended, this.#matrix(name("o"), WIDTH, heads * HEAD));
   }
 
   #mlp(g: GraphBuilder, x: Value, name: (part: string) => string): Value {

@@ -45,6 +45,13 @@ MILLRACE_INLINE F32 geluTanh(F32 x) {
   return x * sigmoid(splat(1.59576912f) * cubic);
 }
 MILLRACE_INLINE F32 relu(F32 x) { return maximum(splat(0), x); }
+// log(1 + e^x) = max(x, 0) + log(1 + e), e = e^−|x|; what rounding 1 + e loses is put right (Kahan).
+MILLRACE_INLINE F32 softplus(F32 x) {
+  const F32 one = splat(1.0f), e = expBelow(-absolute(x));
+  const F32 u = one + e;
+  const F32 logarithm = select(equal(u, one), e, log(u) * (e / (u - one)));
+  return maximum(splat(0), x) + logarithm;
+}
 
 // Calls f with the function that `activation` names, so that it is inlined into f's loop.
 template <typename F>
@@ -58,6 +65,10 @@ MILLRACE_INLINE void withActivation(Activation activation, F f) {
       return f([](F32 x) { return geluTanh(x); });
     case Activation::Relu:
       return f([](F32 x) { return relu(x); });
+    case Activation::Softplus:
+      return f([](F32 x) { return softplus(x); });
+    case Activation::Identity:
+      return f([](F32 x) { return x; });
   }
 }
 
@@ -174,6 +185,28 @@ void add(const float* a, size_t lda, const float* b, size_t ldb, float* y, size_
 void scale(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd) {
   for (int row = rowBegin; row < rowEnd; row++) {
     mapRow(y + row * ldy, cols, [&](auto at) { return at(x + row * ldx) * splat(factor); });
+  }
+}
+
+void columnScale(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, int weights,
+                 ColumnFactor factor, int rowBegin, int rowEnd) {
+  const int run = cols / weights;
+  const auto factorOf = [factor](F32 w) {
+    if (factor == ColumnFactor::Weight) return w;
+    return factor == ColumnFactor::OneMinus ? splat(1.0f) - w : -exp(w);
+  };
+  for (int row = rowBegin; row < rowEnd; row++) {
+    const float* in = x + row * ldx;
+    float* out = y + row * ldy;
+    if (run == 1) {
+      mapRow(out, cols, [&](auto at) { return at(in) * factorOf(at(weight)); });
+      continue;
+    }
+    for (int i = 0; i < weights; i++) {
+      const F32 one = factorOf(splat(weight[i]));
+      mapRow(out + static_cast<size_t>(i) * run, run,
+             [&](auto at) { return at(in + static_cast<size_t>(i) * run) * one; });
+    }
   }
 }
 

@@ -19,6 +19,8 @@ void add(const float* a, size_t lda, const float* b, size_t ldb, float* y, size_
          int rowEnd);
 void scale(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd);
 void softcap(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd);
+void columnScale(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, int weights,
+                 ColumnFactor factor, int rowBegin, int rowEnd);
 void route(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
            int rowBegin, int rowEnd);
 

@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "linear.h"
 #include "sample.h"
+#include "scan.h"
 
 #define MILLRACE_TEXT(x) #x
 #define MILLRACE_NAME(x) MILLRACE_TEXT(x)
@@ -26,6 +27,7 @@ const Kernels kernels = {
     .add = add,
     .scale = scale,
     .softcap = softcap,
+    .columnScale = columnScale,
     .route = route,
     .kvStateBytes = kvStateBytes,
     .kvWrite = kvWrite,
@@ -34,6 +36,9 @@ const Kernels kernels = {
     .attendTile = attendTile,
     .attendMerge = attendMerge,
     .attendScratchBytes = attendScratchBytes,
+    .conv = conv,
+    .scanRow = scanRow,
+    .scanAdvance = scanAdvance,
     .sample = sample,
     .logprob = logprob,
 };

@@ -11,7 +11,7 @@ import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
 import { linear, moe, type EmitContext } from "./emit-products.ts";
-import type { Place, RowDraft } from "./instructions.ts";
+import type { Place, RowDraft, StateId } from "./instructions.ts";
 import type { ProgramSpec } from "./native.ts";
 import { Places } from "./places.ts";
 import { finish, spanOf, stagesOf, touchBuffers, type Step } from "./stages.ts";
@@ -203,7 +203,7 @@ class Emitter implements EmitContext {
       }
       case "writeRows": {
         const x = places.rows(node.inputs[0]);
-        this.#row({ op: "writeRows", x, cols: x.width, ...this.#state(node.state) });
+        this.#row({ op: "writeRows", x, cols: x.width, column: 0, width: x.width, ...this.#state(node.state) });
         return;
       }
       case "readRows": {
@@ -212,6 +212,29 @@ class Emitter implements EmitContext {
         const draft = { op: "readRows", y, cols: y.width, back, ...this.#state(node.state) } as const;
         // It reads other rows' places: all threads have written theirs before.
         this.push({ kind: "rows", draft, perRow: 1, apart: true });
+        return;
+      }
+      case "conv": {
+        const x = places.rows(node.inputs[0]);
+        const cols = x.width;
+        const state = this.#state(node.state);
+        this.#row({ op: "writeRows", x, cols, column: 0, width: cols, ...state });
+        const y = places.newValue(value);
+        const bias = node.bias === undefined ? {} : { bias: this.vector(node.bias) };
+        const taps = rowsOf(node.weight) / cols;
+        const draft = { op: "conv", y, cols, taps, weight: this.vector(node.weight), ...bias, ...state } as const;
+        this.push({ kind: "rows", draft, perRow: 1, apart: true });
+        return;
+      }
+      case "scan":
+        this.#scan(value, node);
+        return;
+      case "columnScale": {
+        const x = places.rows(node.inputs[0]);
+        const y = places.inPlace(value, node.inputs);
+        const { weight, factor } = node;
+        const weights = rowsOf(weight);
+        this.#row({ op: "columnScale", x, y, cols: x.width, weight: this.vector(weight), weights, factor });
         return;
       }
       case "attendState": {
@@ -275,7 +298,20 @@ class Emitter implements EmitContext {
     }
   }
 
-  #state(state: number): { readonly group: number; readonly layer: number } {
+  /** The keys of all rows are written before any of them is read. */
+  #scan(value: Value, node: NodeOf<"scan">): void {
+    const [q, k, v, g, beta] = node.inputs.map((input) => this.places.rows(input));
+    invariant(q && k && v && g && beta, "a scan without its inputs");
+    const { heads, keyHeads, delta } = node;
+    const [history, state] = [this.#state(node.history), this.#state(node.state)];
+    const width = k.width + v.width + heads;
+    this.#row({ op: "writeRows", x: k, cols: k.width, column: 0, width, ...history });
+    const dims = { heads, keyHeads, keyDim: k.width / keyHeads, valueDim: v.width / heads };
+    const y = this.places.newValue(value);
+    this.push({ kind: "wide", draft: { op: "scan", q, v, g, beta, y, ...dims, delta, history, state } });
+  }
+
+  #state(state: number): StateId {
     const spec = this.#lowered.graph.states[state];
     invariant(spec, `the graph has no state ${state}`);
     return findState(this.#groups, spec.name);

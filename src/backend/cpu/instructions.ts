@@ -3,7 +3,7 @@
  * optional. All threads meet at a barrier before and after each of the three; stages.ts puts them together. The union is
  * over how operands are written: places in buffers while a program is emitted (`Draft…`), bytes of the arena in the end.
  */
-import type { Activation } from "../../graph/graph.ts";
+import type { Activation, ColumnFactor } from "../../graph/graph.ts";
 import type { Buffer } from "./arena.ts";
 
 /** Rows in the arena: the byte where row 0 begins, and the values (of 4 bytes) from a row to the next. */
@@ -51,6 +51,27 @@ interface Attention<R> {
   readonly scale: number;
   /** 0: none. */
   readonly softcap: number;
+  readonly group: number;
+  readonly layer: number;
+}
+
+interface Scan<R> {
+  readonly q: R;
+  readonly v: R;
+  readonly g: R;
+  readonly beta: R;
+  readonly y: R;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly delta: boolean;
+  readonly history: StateId;
+  readonly state: StateId;
+}
+
+/** Where a state lies in the pool. */
+export interface StateId {
   readonly group: number;
   readonly layer: number;
 }
@@ -108,7 +129,16 @@ type RowOp<R, R8, L> =
       readonly interleaved: boolean;
     }
   | { readonly op: "kvWrite"; readonly keys: R; readonly values: R; readonly group: number; readonly layer: number }
-  | { readonly op: "writeRows"; readonly x: R; readonly cols: number; readonly group: number; readonly layer: number }
+  /** `width`: columns of the state, of which those from `column` on are written. */
+  | {
+      readonly op: "writeRows";
+      readonly x: R;
+      readonly cols: number;
+      readonly column: number;
+      readonly width: number;
+      readonly group: number;
+      readonly layer: number;
+    }
   | {
       readonly op: "readRows";
       readonly y: R;
@@ -116,6 +146,26 @@ type RowOp<R, R8, L> =
       readonly back: number;
       readonly group: number;
       readonly layer: number;
+    }
+  | {
+      readonly op: "conv";
+      readonly y: R;
+      readonly cols: number;
+      readonly taps: number;
+      readonly weight: VectorId;
+      readonly bias?: VectorId;
+      readonly group: number;
+      readonly layer: number;
+    }
+  | {
+      readonly op: "columnScale";
+      readonly x: R;
+      readonly y: R;
+      readonly cols: number;
+      readonly weight: VectorId;
+      /** How many there are. */
+      readonly weights: number;
+      readonly factor: ColumnFactor;
     }
   | {
       readonly op: "gate";
@@ -182,7 +232,8 @@ type WideOp<R, R8, L> =
       readonly y: R;
       readonly lists: L;
     } & Input<R, R8>)
-  | ({ readonly op: "attend" } & Attention<R>);
+  | ({ readonly op: "attend" } & Attention<R>)
+  | ({ readonly op: "scan" } & Scan<R>);
 
 interface SerialOp<R, L> {
   readonly op: "groupExperts";

@@ -55,6 +55,9 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "rope":
       case "writeRows":
       case "readRows":
+      case "conv":
+      case "scan":
+      case "columnScale":
       case "gate":
       case "activation":
       case "add":

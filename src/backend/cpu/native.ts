@@ -96,6 +96,7 @@ export interface NativeAddon {
       readonly keyDim: number;
       readonly valueDim: number;
       readonly window: number;
+      readonly granules: boolean;
       readonly layers: number;
       readonly blocks: number;
     }[],

@@ -1,6 +1,6 @@
 /** A pool of blocks in native memory. */
 import { MemoryError, invariant } from "../../errors.ts";
-import type { KvGroup, Pool, StateGroup } from "../contract.ts";
+import { BLOCK_TOKENS, type KvGroup, type Pool, type StateGroup } from "../contract.ts";
 import type { NativeAddon, PoolHandle, TeamHandle } from "./native.ts";
 import { gib } from "./weights.ts";
 
@@ -9,9 +9,12 @@ export function blockBytesOf(native: NativeAddon, team: TeamHandle, group: State
   return native.kvBytes(team, type, kvHeads, keyDim, valueDim) * group.states.length;
 }
 
-/** Rows are told by their having no values. */
+/** Rows are told by their having no values; a granule lies in the place of 16 rows. */
 function shapeOf(group: StateGroup): Pick<KvGroup, "type" | "kvHeads" | "keyDim" | "valueDim"> {
-  return group.kind === "rows" ? { type: "f32", kvHeads: 1, keyDim: group.width, valueDim: 0 } : group;
+  if (group.kind === "rows") return { type: "f32", kvHeads: 1, keyDim: group.width, valueDim: 0 };
+  if (group.kind === "recurrent")
+    return { type: "f32", kvHeads: 1, keyDim: Math.ceil(group.width / BLOCK_TOKENS), valueDim: 0 };
+  return group;
 }
 
 export class NativePool implements Pool {
@@ -30,10 +33,11 @@ export class NativePool implements Pool {
     this.#blockBytes = groups.map((group) => blockBytesOf(native, team, group));
     const specs = groups.map((group, g) => {
       const { kind, window } = group;
-      invariant((kind === "window-kv") === (window !== undefined), `a window of a ${kind} group`);
+      invariant(kind === "rows" || (kind === "window-kv") === (window !== undefined), `a window of a ${kind} group`);
       const { type, kvHeads, keyDim, valueDim } = shapeOf(group);
       const layers = group.states.length;
-      return { type, kvHeads, keyDim, valueDim, window: window ?? 0, layers, blocks: numberAt(blocks, g) };
+      const granules = kind === "recurrent";
+      return { type, kvHeads, keyDim, valueDim, window: window ?? 0, granules, layers, blocks: numberAt(blocks, g) };
     });
     this.bytes = specs.reduce((sum, spec, g) => sum + numberAt(this.#blockBytes, g) * spec.blocks, 0);
     const available = native.availableMemory();

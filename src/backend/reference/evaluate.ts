@@ -9,10 +9,21 @@ import { rowOutputs } from "../../graph/shapes.ts";
 import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
 import { moe } from "./moe.ts";
-import { activate, layerNorm, linear, rmsNorm, rope, ropeTable, type RopeTable, type Rows } from "./ops.ts";
-import { readRows, writeRows } from "./paged-rows.ts";
+import {
+  activate,
+  columnScale,
+  layerNorm,
+  linear,
+  rmsNorm,
+  rope,
+  ropeTable,
+  type RopeTable,
+  type Rows,
+} from "./ops.ts";
+import { conv, readRows, writeRows } from "./paged-rows.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
+import { scan } from "./scan.ts";
 import type { SourceWeights } from "./weights.ts";
 
 export interface EvaluateContext {
@@ -138,6 +149,34 @@ function evaluateNode(
       return new Float32Array(0);
     case "readRows":
       return readRows(plan, pool.store(stateName(node.state)), node.back);
+    case "conv": {
+      const store = pool.store(stateName(node.state));
+      writeRows(plan, store, f32(node.inputs[0]));
+      return conv(plan, store, weights.get(node.weight), node.bias && weights.get(node.bias));
+    }
+    case "scan": {
+      const [q, k, v, g, beta] = node.inputs.map(f32) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
+      const out = like(node.inputs[2]);
+      scan(
+        plan,
+        pool.granules(stateName(node.state)),
+        pool.store(stateName(node.history)),
+        { ...node, q, k, v, g, beta },
+        out,
+      );
+      return out;
+    }
+    case "columnScale": {
+      const out = like(node.inputs[0]);
+      columnScale(value(node.inputs[0]), width, weights.get(node.weight), node.factor, out);
+      return out;
+    }
     case "gate": {
       const [gate, up] = node.inputs.map(value) as [Rows, Rows];
       return like(node.inputs[0]).map((_, i) => activate(gate[i] ?? 0, node.activation) * (up[i] ?? 0));

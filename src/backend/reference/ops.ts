@@ -2,7 +2,7 @@
  * The ops on rows, written as their formulas: sums in float64, results rounded to f32 once. A row's result
  * depends on that row alone, and sums run in one fixed order, so the reference keeps the promise of exactness too.
  */
-import type { Activation } from "../../graph/graph.ts";
+import type { Activation, ColumnFactor } from "../../graph/graph.ts";
 
 /** `[rows, columns]`, row after row. Only `quantize` makes float64 rows: int8 codes times their scales, exactly. */
 export type Rows = Float32Array | Float64Array;
@@ -122,6 +122,22 @@ export function layerNorm(
   }
 }
 
+/** Each column times what `factor` makes of its weight. */
+export function columnScale(
+  x: Rows,
+  columns: number,
+  weight: Float32Array,
+  factor: ColumnFactor,
+  out: Float32Array,
+): void {
+  const run = columns / weight.length;
+  const factors = Float64Array.from(weight, (w) => {
+    if (factor === "weight") return w;
+    return factor === "oneMinus" ? 1 - w : -Math.exp(w);
+  });
+  for (let i = 0; i < x.length; i++) out[i] = (x[i] ?? 0) * (factors[Math.floor((i % columns) / run)] ?? 0);
+}
+
 export interface RopeTable {
   /** `[rows, n]` each: cos and sin of f32(position · frequency), times the magnitude. */
   readonly cos: Float64Array;
@@ -180,6 +196,10 @@ export function activate(x: number, activation: Activation): number {
       return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
     case "relu":
       return Math.max(x, 0);
+    case "softplus":
+      return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+    case "identity":
+      return x;
     default:
       return activation satisfies never;
   }

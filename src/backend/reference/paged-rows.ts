@@ -1,4 +1,4 @@
-/** States of kind `rows`: a row of f32 values for each place, written by one graph and read by any. */
+/** States of kind `rows`: a row of f32 values for each place, written by one graph and read by any; convolutions over them. */
 import type { StepPlan } from "../contract.ts";
 import { placeOf } from "./pool.ts";
 import { ownPlace, sequencesOf, slotAt } from "./sight.ts";
@@ -27,6 +27,24 @@ export function readRows(plan: StepPlan, store: StateStore, back: number): Float
     }
   }
   return Float32Array.from(out);
+}
+
+/** Each column's weights times what its last places hold, the row's own last; `weight` `[width · K]`. */
+export function conv(
+  plan: StepPlan,
+  store: StateStore,
+  weight: Float32Array,
+  bias: Float32Array | undefined,
+): Float32Array {
+  const { keyDim: width } = store.spec;
+  const taps = weight.length / width;
+  const sums = Float64Array.from({ length: plan.tokenCount * width }, (_, i) => bias?.[i % width] ?? 0);
+  for (let back = taps - 1; back >= 0; back--) {
+    for (const [i, x] of readRows(plan, store, back).entries()) {
+      sums[i] = (sums[i] ?? 0) + x * (weight[(i % width) * taps + taps - 1 - back] ?? 0);
+    }
+  }
+  return Float32Array.from(sums);
 }
 
 const NOTHING = new Float32Array(0);

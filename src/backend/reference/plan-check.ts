@@ -5,10 +5,19 @@
 import { invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { graphInputs } from "../../graph/shapes.ts";
-import { BLOCK_TOKENS, MAX_TOP_LOGPROBS, type CompileOptions, type Pool, type StepPlan } from "../contract.ts";
+import {
+  BLOCK_TOKENS,
+  BORDER_TOKENS,
+  HISTORY_TOKENS,
+  MAX_TOP_LOGPROBS,
+  type CompileOptions,
+  type Pool,
+  type StepPlan,
+} from "../contract.ts";
 import { findState } from "../groups.ts";
+import { granuleOf } from "./borders.ts";
 import { placeOf } from "./pool.ts";
-import { sequencesOf, sightOf } from "./sight.ts";
+import { ownPlace, sequencesOf, sightOf, slotAt } from "./sight.ts";
 
 /** What a program's plans are checked against. */
 export interface PlanLimits {
@@ -44,6 +53,7 @@ export function checkPlan(plan: StepPlan, limits: PlanLimits): void {
   checkRows(plan, limits);
   checkInputs(plan, limits);
   checkSight(plan, limits);
+  checkBorders(plan, limits);
   checkBlockMoves(plan, limits);
   checkOutputs(plan, limits);
 }
@@ -69,6 +79,7 @@ function checkCounts(plan: StepPlan, { options, pool }: PlanLimits): void {
     [plan.listStarts, plan.tokenCount + 1],
     [plan.listed, plan.listedCount],
     [plan.queryStarts, plan.sequenceCount + 1],
+    [plan.borders, plan.sequenceCount],
     [plan.moves, 5 * plan.moveCount],
     [plan.copies, 3 * plan.copyCount],
     [plan.references, 2 * plan.referenceCount],
@@ -143,7 +154,8 @@ function checkSight(plan: StepPlan, { pool, groups }: PlanLimits): void {
   for (const { sequence, begin, end } of sequencesOf(plan)) {
     invariant(new Set(plan.slots.subarray(begin, end)).size === end - begin, "two rows of a sequence have one slot");
     for (const group of groups) {
-      const { window = Infinity } = pool.groups[group] ?? {};
+      const { kind, window = Infinity } = pool.groups[group] ?? {};
+      if (kind === "recurrent") continue;
       for (let row = begin; row < end; row++) {
         const sight = sightOf(plan, row, window);
         invariant(sight.length > 0, `row ${row} sees nothing`);
@@ -156,11 +168,46 @@ function checkSight(plan: StepPlan, { pool, groups }: PlanLimits): void {
   }
 }
 
+/** Where scans go on from, and which granules they write. */
+function checkBorders(plan: StepPlan, { pool, groups }: PlanLimits): void {
+  for (const group of groups.filter((g) => pool.groups[g]?.kind === "recurrent")) {
+    const read = new Set<number>();
+    const written: number[] = [];
+    for (const { sequence, begin, end } of sequencesOf(plan)) {
+      const border = plan.borders[sequence] ?? -1;
+      within("border", [border], 2 ** 24);
+      const granule = granuleOf(plan, group, sequence, border);
+      if (border > 0) within("granule", [granule], pool.blocks[group] ?? 0);
+      if (border > 0) read.add(granule);
+      const behind = new Set<number>();
+      for (let row = end - 1; row >= begin; row--) {
+        behind.add(plan.slots[row] ?? -1);
+        const place = ownPlace(plan, row);
+        const since = place - border * BORDER_TOKENS;
+        invariant(since >= 0, `place ${place} lies before the border ${border} from which its sequence goes on`);
+        const late = row === begin && since >= HISTORY_TOKENS;
+        invariant(!late, `place ${place} lies ${since} places behind the border from which its sequence goes on`);
+        const before = place === 0 ? -1 : slotAt(plan, row, place - 1);
+        invariant(!behind.has(before), `row ${row} of the step lies before a row whose place it follows`);
+      }
+      const seen = Math.max(0, ...plan.seen.subarray(begin, end));
+      for (let b = border + 1; b * BORDER_TOKENS <= seen; b++) {
+        const target = granuleOf(plan, group, sequence, b);
+        if (target !== -1) written.push(target);
+      }
+    }
+    within("granule", written, pool.blocks[group] ?? 0);
+    invariant(new Set(written).size === written.length, "two borders are written to one granule");
+    invariant(!written.some((granule) => read.has(granule)), "a granule that is read is written too");
+  }
+}
+
 function checkBlockMoves(plan: StepPlan, { pool }: PlanLimits): void {
   const places = new Set<string>();
   for (let i = 0; i < plan.moves.length; i += 5) {
     const [group = -1, fromBlock = -1, from = -1, toBlock = -1, to = -1] = plan.moves.subarray(i, i + 5);
     within("group", [group], pool.groups.length);
+    invariant(pool.groups[group]?.kind !== "recurrent", "a granule has no slots that could be moved");
     within("block", [fromBlock, toBlock], pool.blocks[group] ?? 0);
     within("place in a block", [from, to], BLOCK_TOKENS);
     const [source, target] = [`${group} ${fromBlock} ${from}`, `${group} ${toBlock} ${to}`];

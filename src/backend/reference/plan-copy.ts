@@ -12,6 +12,7 @@ export function copyPlan(plan: StepPlan): StepPlan {
     listStarts: startsOf(plan.listedCount, tokenCount, plan.listStarts),
     listed: plan.listed.slice(0, plan.listedCount),
     queryStarts: plan.queryStarts.slice(0, sequenceCount + 1),
+    borders: plan.borders.slice(0, sequenceCount),
     blockTables: plan.blockTables.map(({ ids, stride }) => ({ ids: ids.slice(0, sequenceCount * stride), stride })),
     moves: plan.moves.slice(0, 5 * plan.moveCount),
     copies: plan.copies.slice(0, 3 * plan.copyCount),

@@ -6,11 +6,12 @@
 import { MemoryError, invariant } from "../../errors.ts";
 import { BLOCK_TOKENS, type Pool, type StateGroup, type StepPlan } from "../contract.ts";
 import { findState } from "../groups.ts";
-import { Memory, shapeOf, StateStore, stateBytes } from "./state-store.ts";
+import { GranuleStore, Memory, shapeOf, StateStore, stateBytes } from "./state-store.ts";
 import { Timeline } from "./timeline.ts";
 
 export function groupBlockBytes(group: StateGroup): number {
-  return stateBytes(shapeOf(group)) * group.states.length;
+  const bytes = group.kind === "recurrent" ? 4 * group.width : stateBytes(shapeOf(group));
+  return bytes * group.states.length;
 }
 
 export class ReferencePool implements Pool {
@@ -37,6 +38,14 @@ export class ReferencePool implements Pool {
     invariant(of !== undefined, `there is no group ${group}`);
     const shape = shapeOf(of);
     return new StateStore(this.#memoryOf(group), shape, group, this.#blockBytes[group] ?? 0, layer * stateBytes(shape));
+  }
+
+  /** Where a recurrent state lies. */
+  granules(name: string): GranuleStore {
+    const { group, layer } = findState(this.groups, name);
+    const of = this.groups[group];
+    invariant(of?.kind === "recurrent", `the state "${name}" isn't recurrent`);
+    return new GranuleStore(this.#memoryOf(group), group, of.width, of.states.length, layer);
   }
 
   /** A plan's moves, then its copies. */

@@ -4,16 +4,19 @@
  * then of values. Values are rounded to the type when they are written.
  */
 import { halfTable, numberToHalf } from "../../artifact/half.ts";
+import { invariant } from "../../errors.ts";
 import { BLOCK_TOKENS, type KvGroup, type KvType, type StateGroup } from "../contract.ts";
 import { quantizeHead } from "./quantize.ts";
 
 const ELEMENT_BYTES = { f32: 4, f16: 2, q8: 1 } as const satisfies Record<KvType, number>;
 const SCALE_BYTES = 4;
 
-/** How a group's states lie in memory: rows are the keys of one head. */
+/** How the places of a group lie in memory: rows are the keys of one head. */
 export function shapeOf(group: StateGroup): StateShape {
+  invariant(group.kind !== "recurrent", "granules have no places");
   if (group.kind !== "rows") return group;
-  return { kvHeads: 1, keyDim: group.width, valueDim: 0, type: "f32" };
+  const shape = { kvHeads: 1, keyDim: group.width, valueDim: 0, type: "f32" } as const;
+  return group.window === undefined ? shape : { ...shape, window: group.window };
 }
 
 export type StateShape = Pick<KvGroup, "kvHeads" | "keyDim" | "valueDim" | "type" | "window">;
@@ -22,6 +25,29 @@ export type StateShape = Pick<KvGroup, "kvHeads" | "keyDim" | "valueDim" | "type
 export function stateBytes({ kvHeads, keyDim, valueDim, type }: StateShape): number {
   const elements = BLOCK_TOKENS * kvHeads * (keyDim + valueDim);
   return elements * ELEMENT_BYTES[type] + (type === "q8" ? 2 * BLOCK_TOKENS * kvHeads * SCALE_BYTES : 0);
+}
+
+/** One recurrent state's granules in a pool: a block holds, for each state of its group, `width` f32 values. */
+export class GranuleStore {
+  readonly group: number;
+  readonly width: number;
+  readonly #memory: Memory;
+  readonly #states: number;
+  readonly #layer: number;
+
+  constructor(memory: Memory, group: number, width: number, states: number, layer: number) {
+    this.group = group;
+    this.width = width;
+    this.#memory = memory;
+    this.#states = states;
+    this.#layer = layer;
+  }
+
+  /** The values themselves, to be read or written. */
+  at(granule: number): Float32Array {
+    const start = (granule * this.#states + this.#layer) * this.width;
+    return this.#memory.f32.subarray(start, start + this.width);
+  }
 }
 
 /** Zeroed bytes, seen as each type. */
