@@ -4,11 +4,12 @@
  * hostile-interrupts.ts's.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MetaObject, MetaValue } from "../src/artifact/artifact.ts";
 import { DTYPES } from "../src/artifact/dtype.ts";
 import type { GgufType } from "../src/artifact/gguf-types.ts";
+import { ggufHeader } from "../src/artifact/gguf-writer.ts";
 import { writeGguf } from "../src/artifact/node-gguf.ts";
 import { TINY_VOCAB, tinyModel } from "../test/support/tiny-models.ts";
 import { typeOf } from "./fuzz-models.ts";
@@ -32,6 +33,8 @@ export interface HostileCase extends Omit<CommandLine, "args"> {
   readonly quick?: true;
 }
 
+const SIZE = { width: 64, heads: 2, kvHeads: 1, hidden: 64, context: 64 };
+const HUGE = 2 ** 21;
 const GOOD_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}";
 
 /** A small sound model in a file, with changes: keys of its metadata, or (undefined) without them. */
@@ -39,8 +42,9 @@ export async function modelFile(
   folder: string,
   changes: MetaObject = {},
   weight?: (tensor: string, index: number) => number | undefined,
+  layers = 1,
 ): Promise<string> {
-  const model = tinyModel("llama", "F32", 1, { layers: 1, width: 64, heads: 2, kvHeads: 1, hidden: 64, context: 64 });
+  const model = tinyModel("llama", "F32", 1, { ...SIZE, layers });
   const tokens = [...(model.metadata["tokenizer.ggml.tokens"] as readonly string[])];
   const kinds = Int32Array.from(tokens, (_, id) => (id >= TINY_VOCAB - 4 ? 3 : id < 256 ? 1 : 5));
   ["<|im_start|>", "<|im_end|>", "<s>", "</s>"].forEach((text, i) => (tokens[TINY_VOCAB - 4 + i] = text));
@@ -65,6 +69,23 @@ export async function modelFile(
   }
   const path = join(folder, "model.gguf");
   await writeGguf(path, { metadata, types, tensors: [...model.tensors.values()] });
+  return path;
+}
+
+/** A model of 1.5 GiB whose weights are a hole in the file: nothing is written, and loading it takes a while. */
+export function hugeModelFile(folder: string): string {
+  const { metadata, tensors } = tinyModel("llama", "F32", 1, { ...SIZE, layers: 1 });
+  const all = { ...metadata, "llama.feed_forward_length": HUGE };
+  const types = new Map<string, GgufType>(Object.entries(all).map(([key, value]) => [key, typeOf(value)]));
+  const grown = [...tensors.values()].map((tensor) => {
+    if (!tensor.name.includes(".ffn_") || tensor.shape.length < 2) return tensor;
+    const shape = tensor.name.includes("down") ? [SIZE.width, HUGE] : [HUGE, SIZE.width];
+    return { ...tensor, shape, byteLength: 4 * HUGE * SIZE.width };
+  });
+  const path = join(folder, "huge.gguf");
+  const head = ggufHeader({ metadata: all, types, tensors: grown });
+  writeFileSync(path, head);
+  truncateSync(path, head.length + grown.reduce((sum, { byteLength }) => sum + Math.ceil(byteLength / 32) * 32, 0));
   return path;
 }
 
@@ -217,6 +238,16 @@ export const HOSTILE: readonly HostileCase[] = [
     },
     code: 1,
     says: /tensor "blk\.0\.attn_k\.weight" is not finite: value 77 is Infinity/,
+    quick: true,
+  },
+  {
+    name: "finite weights that overflow in a layer",
+    make: async (folder) => {
+      const large = (tensor: string): number | undefined => (/blk\.1\.(ffn_up|attn_v)/.test(tensor) ? 3e38 : undefined);
+      return ["inspect", "--check", await modelFile(folder, {}, large, 3)];
+    },
+    code: 1,
+    says: /all weights are finite, but value \d+ after layer 1 is (NaN|-?Infinity)/,
     quick: true,
   },
   {

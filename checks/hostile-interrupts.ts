@@ -3,12 +3,13 @@
  * waits until it is under way, and then sends the signal.
  */
 import type { ChildProcess } from "node:child_process";
-import { writeFileSync, mkdirSync, utimesSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { modelFile } from "./hostile-cases.ts";
+import { fileURLToPath } from "node:url";
+import { hugeModelFile, modelFile } from "./hostile-cases.ts";
 import { pullLine, withHub } from "./hostile-hub.ts";
 import { ended, inFolder, start } from "./hostile-run.ts";
 
@@ -21,12 +22,35 @@ interface Interrupt {
   readonly begin: (folder: string, signalled: Promise<void>) => Promise<ChildProcess>;
 }
 
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const COPY = { recursive: true } as const;
 const STORY = "Once upon a time there was a river, and it ran through the old town. ";
 
 export const INTERRUPTS: readonly Interrupt[] = [
   {
     name: "waiting for standard input",
     begin: async (folder) => underWay(start({ args: ["run", "--model", await modelFile(folder)] }), 1500),
+  },
+  {
+    name: "the kernels' compilation",
+    async begin(folder) {
+      // A tree of its own, in which nothing is compiled yet.
+      for (const name of ["src", "native", "package.json"]) cpSync(join(ROOT, name), join(folder, name), COPY);
+      for (const name of ["node_modules", "builtin"]) symlinkSync(join(ROOT, name), join(folder, name));
+      const child = start({ args: ["run", "Hi"] }, join(folder, "src/cli/main.ts"));
+      child.stdin?.end();
+      await until(() => existsSync(join(folder, "build/release/obj")));
+      return underWay(child, 500);
+    },
+  },
+  {
+    name: "weights on their way into memory",
+    async begin(folder) {
+      const child = start({ args: ["run", "Hi", "--model", hugeModelFile(folder)] });
+      child.stdin?.end();
+      await until(() => child.exitCode !== null || residentBytes(child) > 400 * 2 ** 20);
+      return child;
+    },
   },
   {
     name: "a long answer",
@@ -110,6 +134,18 @@ async function underWay(child: ChildProcess, ms: number): Promise<ChildProcess> 
   child.stdin?.on("error", () => undefined);
   await sleep(ms);
   return child;
+}
+
+/** Waits until something holds, at most half a minute. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 3000 && !holds(); i++) await sleep(10);
+}
+
+/** 0 where the system doesn't tell. */
+export function residentBytes({ pid }: ChildProcess): number {
+  const path = `/proc/${pid}/status`;
+  const status = existsSync(path) ? readFileSync(path, "utf8") : "";
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
 }
 
 /** What was wrong with how it ended, and how long that took. */

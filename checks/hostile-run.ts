@@ -29,8 +29,9 @@ export interface Outcome {
   readonly bytes: number;
 }
 
-export function start({ args, env }: CommandLine): ChildProcess {
-  return spawn(process.execPath, ["--no-warnings", "--import", REPORT, MAIN, ...args], {
+/** `main`: the program, where it isn't this tree's. */
+export function start({ args, env }: CommandLine, main = MAIN): ChildProcess {
+  return spawn(process.execPath, ["--no-warnings", "--import", REPORT, main, ...args], {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     env: { ...process.env, MILLRACE_OFFLINE: "", HF_TOKEN: "", MILLRACE_ISA: undefined, ...env },
   });

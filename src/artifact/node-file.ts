@@ -2,7 +2,7 @@
  * Files as byte sources, and small files read whole. What is named may be anything (a pipe, a device, a link to one):
  * only regular files are opened, none is waited for, and no more is read than was asked for.
  */
-import { close, constants, fstat, open, read, stat, type Stats } from "node:fs";
+import { type BigIntStats, close, constants, fstat, open, read, stat, type Stats } from "node:fs";
 import { promisify } from "node:util";
 import { ArtifactError } from "../errors.ts";
 import type { ByteSource } from "./artifact.ts";
@@ -11,6 +11,7 @@ import { checkRange } from "./byte-source.ts";
 const openFd = promisify(open) as (path: string, flags: number) => Promise<number>;
 const statPath = promisify(stat) as (path: string) => Promise<Stats>;
 const statFd = promisify(fstat) as (fd: number) => Promise<Stats>;
+const exactStat = promisify(fstat) as (fd: number, options: { readonly bigint: true }) => Promise<BigIntStats>;
 const closeFd = promisify(close);
 
 /** Opening a pipe would wait for its other end, in a thread that not even the process's end stops (Windows has no flag). */
@@ -46,6 +47,7 @@ function requireFile(path: string, info: Stats): void {
  */
 export async function fileSource(path: string): Promise<ByteSource> {
   const { fd, size } = await openRegular(path);
+  const opened = await exactStat(fd, { bigint: true });
   let closed: Promise<void> | undefined;
   return {
     name: path,
@@ -60,6 +62,12 @@ export async function fileSource(path: string): Promise<ByteSource> {
         done += count;
       }
       return bytes;
+    },
+    async checkUnchanged() {
+      const now = await exactStat(fd, { bigint: true });
+      if (now.size === opened.size && now.mtimeNs === opened.mtimeNs) return;
+      const how = now.size === opened.size ? "it was written to" : `it had ${opened.size} bytes and has ${now.size}`;
+      throw new ArtifactError(`${path} changed while it was read: ${how}; try again when it is whole`);
     },
     close: () => (closed ??= closeFd(fd)),
   };

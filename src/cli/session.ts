@@ -11,7 +11,7 @@ import type { Values } from "./flags.ts";
 import { ProgressLine } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
-type ModelFlags = Values<(typeof MODEL)["flags"]>;
+export type ModelFlags = Values<(typeof MODEL)["flags"]>;
 /** What it takes to find a model's files. */
 export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
 

@@ -29,6 +29,12 @@ export const LIMITS = {
   n: whole(1, 1024),
   logprobs: whole(0, MAX_TOP_LOGPROBS),
   promptLogprobs: whole(0, MAX_TOP_LOGPROBS),
+  /** Of one token; -Infinity beside it. Larger ones say nothing more, and would be infinite in single precision. */
+  logitBias: number(-1e6, 1e6),
+  /** How many texts; each text that comes is compared with all of them. */
+  stopTexts: whole(0, 64),
+  /** Of one text. */
+  stopCharacters: whole(0, 1000),
   // Of an engine. Memory is asked for at load: far above these, not even the tables of a step fit.
   context: whole(1, 2 ** 24),
   kvBytes: whole(1, 2 ** 46),

@@ -5,7 +5,7 @@
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import type { SamplerParams } from "../backend/contract.ts";
 import { RequestError } from "../errors.ts";
-import { checkNumber, shown } from "./limits.ts";
+import { checkNumber, LIMITS, rangeText, shown } from "./limits.ts";
 
 export interface SamplingOptions {
   /** 0 picks the most likely token. Default: the model's own, else 0.7. */
@@ -75,9 +75,6 @@ function resolveSeed(seed: unknown): bigint {
   throw new RequestError(`seed must be a whole number (a bigint beyond 2^53), not ${shown(seed)}`);
 }
 
-/** Larger ones say nothing that this doesn't, and would be infinite in single precision. */
-const MAX_BIAS = 1e6;
-
 function biasEntries(bias: unknown, vocabSize: number): [number, number][] {
   if (bias === undefined) return [];
   if (typeof bias !== "object" || bias === null || Array.isArray(bias) || ArrayBuffer.isView(bias))
@@ -89,9 +86,10 @@ function biasEntries(bias: unknown, vocabSize: number): [number, number][] {
   return entries.map(([id, value]) => {
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= vocabSize)
       throw new RequestError(`logitBias names token ${shown(id)}; the vocabulary has the ids 0 to ${vocabSize - 1}`);
-    if (typeof value !== "number" || !(value === -Infinity || Math.abs(value) <= MAX_BIAS))
+    const { low, high } = LIMITS.logitBias;
+    if (typeof value !== "number" || !(value === -Infinity || (value >= low && value <= high)))
       throw new RequestError(
-        `logitBias of token ${id} must be a number from -${MAX_BIAS} to ${MAX_BIAS}, or -Infinity, not ${shown(value)}`,
+        `logitBias of token ${id} must be ${rangeText(LIMITS.logitBias)}, or -Infinity, not ${shown(value)}`,
       );
     return [id, value];
   });

@@ -112,6 +112,7 @@ export async function assemble(
       ...(signal && { signal }),
     });
     closers.push(() => weights.close());
+    for (const file of [artifact, ...drafts.map((draft) => draft.artifact)]) await checkUnchanged(file);
     const pool = await backend.allocate(groups, memory.blocks);
     closers.push(() => pool.close());
     const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length, outputs));
@@ -170,6 +171,12 @@ export async function assemble(
 
 function outputShapes({ outputs, widths }: Graph): OutputShape[] {
   return [...outputs].map(([name, value]) => ({ name, width: widths[value] ?? 0 }));
+}
+
+/** A file that was written to while it was loaded gives weights of two models: no error of arithmetic would show it. */
+async function checkUnchanged({ tensors }: ModelArtifact): Promise<void> {
+  const sources = new Set([...tensors.values()].map(({ source }) => source));
+  for (const source of sources) await source.checkUnchanged?.();
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

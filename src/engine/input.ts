@@ -5,7 +5,7 @@
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkGrammarSpec } from "../decode/grammar/check-spec.ts";
 import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
-import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import { checkNumber, checkOptions, checkType, LIMITS, shown } from "../decode/limits.ts";
 import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
@@ -190,10 +190,9 @@ export class InputProcessor {
   }
 }
 
-const MAX_STOPS = 64;
-const MAX_STOP_LENGTH = 1000;
+const MAX_STOPS = LIMITS.stopTexts.high;
+const MAX_STOP_LENGTH = LIMITS.stopCharacters.high;
 
-/** Each text that comes is compared with all of them. */
 function stopTexts(stop: unknown): readonly string[] {
   if (stop === undefined) return [];
   const texts: readonly unknown[] = Array.isArray(stop) ? stop : [stop];

@@ -143,12 +143,25 @@ export interface RunResult {
 /** Runs a program without a shell; rejects where it can't be started. */
 export function run(command: string, args: readonly string[], signal?: AbortSignal): Promise<RunResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(signal ? { signal } : {}) });
+    signal?.throwIfAborted();
+    // A compiler's driver doesn't pass a signal on to the programs that it runs: all of its group get it.
+    const inGroup = process.platform !== "win32";
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], detached: inGroup });
+    const stop = (): void => {
+      if (inGroup && child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+      else child.kill();
+    };
+    signal?.addEventListener("abort", stop, { once: true });
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.on("error", reject);
-    child.on("close", (code) => resolve({ code, stdout, stderr }));
+    child.on("close", (code) => {
+      signal?.removeEventListener("abort", stop);
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a signal's reason may be anything
+      if (signal?.aborted === true) reject(signal.reason);
+      else resolve({ code, stdout, stderr });
+    });
   });
 }

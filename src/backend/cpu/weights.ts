@@ -157,6 +157,7 @@ async function loadTask(native: NativeAddon, team: TeamHandle, handle: WeightsHa
   try {
     await native.load(team, handle, spec);
   } catch (error) {
+    await source.checkUnchanged?.();
     const why = error instanceof Error ? error.message : String(error);
     throw new NativeError(`${source.name}, tensor ${name}: ${why}`, { cause: error });
   }

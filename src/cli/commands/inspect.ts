@@ -5,7 +5,7 @@ import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
-import { checkLogits, checkWeights } from "../check-model.ts";
+import { checkLayers, checkWeights } from "../check-model.ts";
 import { formatBytes } from "../progress.ts";
 import { lowerModel, numericProfile, openFiles } from "../session.ts";
 import { printable } from "../terminal.ts";
@@ -40,7 +40,10 @@ export const inspect = defineCommand({
     }
     const artifact = await openFiles({ ...values, model: word ?? values.model }, terminal);
     try {
-      if (values.check) await checkWeights(artifact, terminal);
+      if (values.check) {
+        await checkWeights(artifact, terminal);
+        await checkLayers(artifact, values, terminal);
+      }
       const facts = {
         ...describe(artifact),
         profile: values.graph ? undefined : await numericProfile(values, terminal),
@@ -62,7 +65,6 @@ export const inspect = defineCommand({
     } finally {
       await artifact.close();
     }
-    if (values.check) await checkLogits({ ...values, threads: undefined, model: word ?? values.model }, terminal);
   },
 });
 

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 
+import { LIMITS } from "../../decode/limits.ts";
 import type { Llm } from "../../engine/llm.ts";
 import { type ApiKey, parseKeyFile } from "../../server/api-keys.ts";
 import { createLog } from "../../server/log.ts";
@@ -9,7 +10,7 @@ import type { Server } from "../../server/server.ts";
 import { defineCommand } from "../command.ts";
 import { MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { listFlag, textFlag, wholeFlag } from "../flags.ts";
+import { limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
 import { loadModel } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -21,9 +22,9 @@ const MODELS = {
       "[NAME=]REF",
       "a model and the name that requests use; may be repeated; default: the built-in model",
     ),
-    "max-sequences": wholeFlag(1, "answers that are computed at once; default 32", 1024),
-    "step-tokens": wholeFlag(1, "tokens that one step computes at most; default 512"),
-    "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB"),
+    "max-sequences": limitFlag("maxSequences", "answers that are computed at once; default 32"),
+    "step-tokens": limitFlag("stepTokens", "tokens that one step computes at most; default 512"),
+    "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
   },
 };
 

@@ -5,6 +5,7 @@ import type { ChatMessage } from "../../chat/chat-template.ts";
 import { given } from "../given.ts";
 import {
   harmlessFields,
+  limited,
   ModelName,
   NoList,
   notBuilt,
@@ -63,10 +64,10 @@ export const ChatRequest = z
     model: ModelName,
     messages: z.array(ChatMessageBody).min(1),
     ...samplingFields,
-    max_completion_tokens: z.int().min(1).nullish().describe("default 1,024, within what the context leaves"),
-    max_tokens: z.int().min(1).nullish().describe("the older name of max_completion_tokens"),
+    max_completion_tokens: limited("maxTokens").nullish().describe("default 1,024, within what the context leaves"),
+    max_tokens: limited("maxTokens").nullish().describe("the older name of max_completion_tokens"),
     logprobs: z.boolean().nullish(),
-    top_logprobs: z.int().min(0).max(20).nullish(),
+    top_logprobs: limited("logprobs").nullish(),
     stream: z.boolean().nullish(),
     stream_options: StreamOptions.nullish(),
     chat_template_kwargs: z.record(z.string(), z.unknown()).nullish().describe("variables for the model's template"),

@@ -1,49 +1,42 @@
 /** Schemas that several endpoints share: the sampling fields, and how a field is told that isn't built. */
 import { z } from "zod";
 
+import { LIMITS } from "../../decode/limits.ts";
 import type { GenerateOptions } from "../../engine/llm.ts";
 import { given } from "../given.ts";
 
 export const ModelName = z.string().min(1).describe("the name of a model, as /v1/models lists it");
 
 const TokenId = z.int().min(0);
-const StopText = z.string().min(1);
+const StopText = z.string().min(1).max(LIMITS.stopCharacters.high);
+export const StopTexts = z.array(StopText).max(LIMITS.stopTexts.high);
+
+/** A number in the range of the library's parameter of that name, or from `low` on. */
+export function limited(name: keyof typeof LIMITS, low?: number): z.ZodNumber {
+  const { whole, low: lowest, high } = LIMITS[name];
+  return (whole ? z.int() : z.number()).min(low ?? lowest).max(high);
+}
 
 /** OpenAI's sampling fields and, beside them, the rest of the library's. */
 export const samplingFields = {
-  temperature: z
-    .number()
-    .min(0)
-    .max(100)
+  temperature: limited("temperature")
     .nullish()
     .describe("0 picks the likeliest token; default: the model's own, else 0.7"),
-  top_p: z.number().min(0).max(1).nullish(),
-  top_k: z
-    .int()
-    .min(-1)
-    .max(2 ** 31 - 1)
-    .nullish()
-    .describe("only the k likeliest tokens; 0 or -1: all"),
-  min_p: z.number().min(0).max(1).nullish().describe("only tokens at least so many times as likely as the likeliest"),
-  repetition_penalty: z.number().min(0.01).max(100).nullish(),
-  presence_penalty: z.number().min(-100).max(100).nullish(),
-  frequency_penalty: z.number().min(-100).max(100).nullish(),
+  top_p: limited("topP").nullish(),
+  top_k: limited("topK", -1).nullish().describe("only the k likeliest tokens; 0 or -1: all"),
+  min_p: limited("minP").nullish().describe("only tokens at least so many times as likely as the likeliest"),
+  repetition_penalty: limited("repetitionPenalty").nullish(),
+  presence_penalty: limited("presencePenalty").nullish(),
+  frequency_penalty: limited("frequencyPenalty").nullish(),
   logit_bias: z
-    .record(z.string().regex(/^\d{1,10}$/), z.number().min(-1000).max(1000))
+    .record(z.string().regex(/^\d{1,10}$/), limited("logitBias"))
     .nullish()
     .describe("token id → what is added to its logit"),
   seed: z.int().nullish().describe("equal seeds give equal answers"),
-  stop: z
-    .union([StopText, z.array(StopText).max(16)])
-    .nullish()
-    .describe("texts that end the answer"),
+  stop: z.union([StopText, StopTexts]).nullish().describe("texts that end the answer"),
   stop_token_ids: z.array(TokenId).max(256).nullish(),
-  min_tokens: z
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .nullish(),
-  n: z.int().min(1).max(128).nullish().describe("answers to one prompt; default 1"),
+  min_tokens: limited("minTokens").nullish(),
+  n: limited("n").nullish().describe("answers to one prompt; default 1"),
   priority: z.number().min(-1e9).max(1e9).nullish().describe("higher goes first; default 0"),
   cache_salt: z.string().max(256).nullish().describe("a prompt's memory is shared only with prompts of an equal salt"),
 } as const;

@@ -3,6 +3,7 @@ import { z } from "zod";
 
 import {
   harmlessFields,
+  limited,
   ModelName,
   notBuilt,
   Nothing,
@@ -21,9 +22,11 @@ export const CompletionRequest = z
       .union([z.string(), Ids, z.array(z.string()).min(1).max(128), z.array(Ids).min(1).max(128)])
       .describe("a text or token ids, or a list of either"),
     ...samplingFields,
-    max_tokens: z.int().min(0).nullish().describe("default 16; 0 only with echo"),
-    logprobs: z.int().min(0).max(20).nullish().describe("alternatives to report with each token"),
-    prompt_logprobs: z.int().min(0).max(20).nullish().describe("alternatives to report with each token of the prompt"),
+    max_tokens: limited("maxTokens", 0).nullish().describe("default 16; 0 only with echo"),
+    logprobs: limited("logprobs").nullish().describe("alternatives to report with each token"),
+    prompt_logprobs: limited("promptLogprobs")
+      .nullish()
+      .describe("alternatives to report with each token of the prompt"),
     echo: z.boolean().nullish().describe("the text begins with the prompt, and so do its logprobs"),
     add_special_tokens: z.boolean().nullish().describe("put the model's BOS token before a text; default true"),
     stream: z.boolean().nullish(),

@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 import type { ChatMessage } from "../../chat/chat-template.ts";
-import { ModelName, NoList, notBuilt, Nothing } from "./common.ts";
+import { limited, ModelName, NoList, notBuilt, Nothing, StopTexts } from "./common.ts";
 
 const TextBlock = z.looseObject({
   type: z.literal("text", { error: "only blocks of text are supported" }),
@@ -25,12 +25,12 @@ const conversation = {
 export const MessagesRequest = z
   .looseObject({
     ...conversation,
-    max_tokens: z.int().min(1),
-    stop_sequences: z.array(z.string().min(1)).max(16).nullish(),
+    max_tokens: limited("maxTokens"),
+    stop_sequences: StopTexts.nullish(),
     stream: z.boolean().nullish(),
-    temperature: z.number().min(0).max(1).nullish(),
-    top_k: z.int().min(0).nullish(),
-    top_p: z.number().min(0).max(1).nullish(),
+    temperature: limited("temperature").nullish(),
+    top_k: limited("topK").nullish(),
+    top_p: limited("topP").nullish(),
   })
   .meta({ id: "MessagesRequest" });
 

@@ -1,0 +1,28 @@
+/**
+ * The values between a graph's layers as named outputs: "hidden:0" goes into the first layer, "hidden:N" comes out of the
+ * Nth. Which layer a node belongs to is read off the names of its tensors ("blk.3.…", "model.layers.3.…"), so that no
+ * family has to say it.
+ */
+import type { Graph, Node, Value } from "../graph/graph.ts";
+import { weightsOf } from "../graph/shapes.ts";
+
+/** The graph with these outputs beside its own. */
+export function withLayerOutputs(graph: Graph): Graph {
+  const outputs = new Map<string, Value>(graph.outputs);
+  let layer = -1;
+  for (const node of graph.nodes) {
+    const [input] = node.inputs;
+    // Behind the last layer a graph goes on with the rows that outputs need.
+    const next = node.op === "rows" ? layer + 1 : layerOf(node);
+    if (input === undefined || next !== layer + 1) continue;
+    outputs.set(`hidden:${next}`, input);
+    layer = node.op === "rows" ? Infinity : next;
+  }
+  return { ...graph, outputs };
+}
+
+function layerOf(node: Node): number | undefined {
+  const [weight] = weightsOf(node);
+  const found = /(?:^|\.)\w+\.(\d+)\./.exec(weight?.parts[0]?.tensor ?? "")?.[1];
+  return found === undefined ? undefined : Number(found);
+}
