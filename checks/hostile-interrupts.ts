@@ -3,7 +3,7 @@
  * waits until it is under way, and then sends the signal.
  */
 import type { ChildProcess } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { hugeModelFile, modelFile } from "./hostile-cases.ts";
 import { pullLine, withHub } from "./hostile-hub.ts";
-import { ended, inFolder, start } from "./hostile-run.ts";
+import { ended, inFolder, residentBytes, start } from "./hostile-run.ts";
 
 const SOON_MS = 1000;
 const INTERRUPTED = 130;
@@ -139,13 +139,6 @@ async function underWay(child: ChildProcess, ms: number): Promise<ChildProcess> 
 /** Waits until something holds, at most half a minute. */
 async function until(holds: () => boolean): Promise<void> {
   for (let i = 0; i < 3000 && !holds(); i++) await sleep(10);
-}
-
-/** 0 where the system doesn't tell. */
-export function residentBytes({ pid }: ChildProcess): number {
-  const path = `/proc/${pid}/status`;
-  const status = existsSync(path) ? readFileSync(path, "utf8") : "";
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
 }
 
 /** What was wrong with how it ended, and how long that took. */

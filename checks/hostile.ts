@@ -10,10 +10,13 @@ import { parseArgs } from "node:util";
 import { HOSTILE, modelFile } from "./hostile-cases.ts";
 import { HUB_CASES, pullLine, withHub } from "./hostile-hub.ts";
 import { INTERRUPTS, interrupt } from "./hostile-interrupts.ts";
+import { attack, REQUEST_CASES, Target } from "./hostile-requests.ts";
 import { complaints, inFolder, millrace, type Outcome, runCase } from "./hostile-run.ts";
 
 const MORE_MS = 1000;
 const MORE_BYTES = 64 * 2 ** 20;
+/** What a request may cost others, at most, one that is as large as allowed too. */
+const SLOW_MS = 2000;
 
 const { values } = parseArgs({
   options: { only: { type: "string", default: "" }, "any-time": { type: "boolean", default: false } },
@@ -55,6 +58,22 @@ for (const each of chosen(INTERRUPTS)) {
     const { ms, complaints: found } = await interrupt(each, signal);
     tell(`${signal}: ${each.name}`, found, `ended after ${ms.toFixed(0)} ms`);
   }
+}
+const attacks = chosen(REQUEST_CASES);
+if (attacks.length > 0) {
+  const target = await Target.start();
+  for (const each of attacks) {
+    // What the first of a kind needs, and the collector keeps, is no leak: the second one tells.
+    await attack(target, each);
+    const { complaints: found, slowestMs, moreBytes } = await attack(target, each);
+    const [slow, large] = [slowestMs > SLOW_MS, moreBytes > MORE_BYTES];
+    const costs = values["any-time"]
+      ? []
+      : [...(slow ? ["others waited too long"] : []), ...(large ? ["memory grew"] : [])];
+    const numbers = `others waited ${slowestMs.toFixed(0)} ms at most, ${(moreBytes / 2 ** 20).toFixed(0)} MiB more`;
+    tell(`request: ${each.name}`, [...found, ...costs], numbers);
+  }
+  await target.stop();
 }
 console.log(faults === 0 ? "PASS" : "FAIL");
 process.exitCode = faults === 0 ? 0 : 1;

@@ -145,6 +145,10 @@ test("bad requests are errors with the numbers", async () => {
   await assert.rejects(() => llm.generate([1], { n: 9 }), /9 answers.*8 sequences/);
   await assert.rejects(() => llm.generate([1], { logprobs: 21 }), /logprobs must be a whole number from 0 to 20/);
   await assert.rejects(() => llm.generate([1], { logitBias: { 600: 1 } }), /token 600/);
+  await assert.rejects(() => llm.generate("a".repeat(1e6)), /1000000 characters; for a context of 128 tokens/);
+  const many = Array.from({ length: 129 }, () => ({ role: "user", content: "a" }) as const);
+  await assert.rejects(() => llm.chat(many), /129 messages, the context has 128 tokens/);
+  await assert.rejects(() => llm.generate([1], { schema: { const: "x".repeat(2 ** 20) } }), /grammar has 10485\d\d /);
   await assert.rejects(() => loadTiny({ kvBytes: 10 }), MemoryError);
   await assert.rejects(() => loadTiny({ context: 0 }), RequestError);
 });

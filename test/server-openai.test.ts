@@ -200,6 +200,7 @@ test("what is wrong is said in OpenAI's form", async () => {
     [{ top_p: 2 }, "top_p"],
     [{ tools: [{ type: "function", function: { name: "f" } }] }, "tools"],
     [{ response_format: { type: "yaml" } }, "response_format.type"],
+    [{ response_format: { type: "json_schema", json_schema: { name: "x" } } }, "response_format.json_schema.schema"],
     [{ reasoning_effort: "high" }, "reasoning_effort"],
     [{ no_such_field: 1 }, "no_such_field"],
     [{ top_logprobs: 2 }, "top_logprobs"],
@@ -223,6 +224,11 @@ test("what is wrong is said in OpenAI's form", async () => {
     });
   }
   await assert.rejects(create({ logit_bias: { 999: 1 } }), BadRequestError);
+  const schema = { $ref: "#" };
+  const format = { type: "json_schema", json_schema: { name: "x", schema } };
+  await assert.rejects(create({ response_format: format }), (error: unknown) => {
+    return error instanceof BadRequestError && error.code === "unsupported_grammar";
+  });
 });
 
 test("a failure in mid-stream reaches the client as an APIError", async () => {

@@ -82,7 +82,10 @@ export class InputProcessor {
     variables?: Readonly<Record<string, unknown>>,
     addGenerationPrompt = true,
   ): MarkedText {
-    const { template } = this.#parts;
+    const { template, context } = this.#parts;
+    if (Array.isArray(messages) && messages.length > context) {
+      throw new LengthError(`there are ${messages.length} messages, the context has ${context} tokens`);
+    }
     if (!template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
@@ -94,8 +97,7 @@ export class InputProcessor {
     const text = this.render(messages, options.templateVariables);
     const hasToken = (token: string): boolean => this.#tokenizer.tokenId(token) !== undefined;
     const reasoning = reasoningFormat(this.#parts.templateSource, text.value, hasToken);
-    // The template writes BOS itself; no message writes a control token.
-    return this.#answer(this.checkIds(this.#tokenizer.encodeMarked(text)), options, reasoning);
+    return this.#answer(this.checkIds(this.encodeChat(text)), options, reasoning);
   }
 
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerRequest {
@@ -103,12 +105,20 @@ export class InputProcessor {
     const { parseSpecial = true, addSpecial = true } = options;
     checkType("parseSpecial", parseSpecial, "boolean");
     checkType("addSpecial", addSpecial, "boolean");
+    if (typeof prompt === "string") this.#checkCharacters(prompt);
     const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
     return this.#answer(this.checkIds(ids), options, undefined);
   }
 
+  /** The template writes BOS itself; no message writes a control token. */
+  encodeChat(text: MarkedText): Int32Array {
+    this.#checkCharacters(text.value);
+    return this.#tokenizer.encodeMarked(text);
+  }
+
   /** Token ids of what prompts begin with. */
   prefix(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Int32Array {
+    if (typeof prompt === "string") this.#checkCharacters(prompt);
     if (typeof prompt === "string")
       return this.checkIds(this.#tokenizer.encode(prompt, { addSpecial: true, parseSpecial: true }));
     const list: unknown = prompt;
@@ -116,7 +126,7 @@ export class InputProcessor {
       throw new RequestError(`a text, messages or a list of token ids is expected, not ${shown(list)}`);
     const isIds = (value: typeof prompt): value is ArrayLike<number> =>
       value.length === 0 || typeof value[0] === "number";
-    return this.checkIds(isIds(prompt) ? prompt : this.#tokenizer.encodeMarked(this.render(prompt, undefined, false)));
+    return this.checkIds(isIds(prompt) ? prompt : this.encodeChat(this.render(prompt, undefined, false)));
   }
 
   /** A copy of token ids, checked. */
@@ -144,6 +154,16 @@ export class InputProcessor {
           "; shorten the prompt or load the model with a larger context",
       );
     }
+  }
+
+  /** A text that is sure not to fit isn't tokenized: that alone would keep others waiting. */
+  #checkCharacters({ length }: string): void {
+    const { context } = this.#parts;
+    const most = CHARACTERS_PER_TOKEN * context + FREE_CHARACTERS;
+    if (length <= most) return;
+    throw new LengthError(
+      `the prompt has ${length} characters; for a context of ${context} tokens at most ${most} are read; shorten it`,
+    );
   }
 
   #answer(prompt: Int32Array, options: GenerateOptions, reasoning: ReasoningFormat | undefined): AnswerRequest {
@@ -190,6 +210,9 @@ export class InputProcessor {
   }
 }
 
+/** Texts have 3 to 5; long runs of white space, in vocabularies that have tokens for them, come near the first. */
+const CHARACTERS_PER_TOKEN = 64;
+const FREE_CHARACTERS = 16_384;
 const MAX_STOPS = LIMITS.stopTexts.high;
 const MAX_STOP_LENGTH = LIMITS.stopCharacters.high;
 

@@ -85,7 +85,7 @@ export class Llm implements AsyncDisposable {
 
   /** Token ids of the prompt that `chat` makes of the messages. */
   tokenizeChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): Int32Array {
-    return this.tokenizer.encodeMarked(this.#input.render(messages, variables));
+    return this.#input.encodeChat(this.#input.render(messages, variables));
   }
 
   /** Token ids of a text; by default as `generate` would read it. */

@@ -2,7 +2,14 @@
  * What goes wrong with a request, as HTTP says it: one HttpError for what the server itself refuses, and the way from any
  * error of the library to a status, a type and a code. How a failure is written down is each API's own business.
  */
-import { LengthError, MemoryError, MillraceError, RequestError, UnsupportedError } from "../errors.ts";
+import {
+  LengthError,
+  MemoryError,
+  MillraceError,
+  RequestError,
+  UnsupportedError,
+  UnsupportedGrammarError,
+} from "../errors.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 500 | 503;
 
@@ -64,6 +71,7 @@ export function failureOf(error: unknown): Failure {
     return { status, message, code, param, headers: status === 503 ? { "retry-after": "1" } : {} };
   };
   if (error instanceof LengthError) return failure(400, error.message, "context_length_exceeded");
+  if (error instanceof UnsupportedGrammarError) return failure(400, error.message, "unsupported_grammar");
   if (error instanceof RequestError || error instanceof UnsupportedError) return failure(400, error.message);
   if (error instanceof MemoryError) return failure(503, error.message);
   if (error instanceof MillraceError) {

@@ -5,6 +5,7 @@
 import { HttpError } from "./failure.ts";
 
 export class Gate {
+  readonly #running: number;
   readonly #limit: number;
   #inside = 0;
   #draining = false;
@@ -12,6 +13,7 @@ export class Gate {
 
   /** `running` answers are computed at once, `queue` more may wait. */
   constructor(running: number, queue: number) {
+    this.#running = running;
     this.#limit = running + queue;
   }
 
@@ -24,8 +26,8 @@ export class Gate {
     if (this.#draining) {
       throw new HttpError(503, "the server is going down; ask another one", { headers: { "retry-after": "5" } });
     }
-    // A request larger than the whole queue is let in alone, for the engine to say what is wrong with it.
-    if (this.#inside > 0 && this.#inside + count > this.#limit) {
+    // What could never run is let in for the engine to say so: coming back wouldn't help.
+    if (count <= this.#running && this.#inside + count > this.#limit) {
       throw new HttpError(
         429,
         `the queue is full: ${this.#inside} answers are under way, at most ${this.#limit} may be`,

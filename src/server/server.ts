@@ -27,6 +27,10 @@ export interface ServerOptions {
   readonly maxBodyBytes?: number;
   /** A client that reads nothing of a stream for so long is cut off. Default 60,000. */
   readonly stallMs?: number;
+  /** A request's headers must come within so long. Default 10,000. */
+  readonly headersMs?: number;
+  /** The whole of a request must come within so long. Default 60,000. */
+  readonly requestMs?: number;
   readonly log?: Log;
 }
 
@@ -40,19 +44,20 @@ export interface Server {
   close(): Promise<void>;
 }
 
-/** Headers within 10 s, a whole request within a minute; a silent connection is kept a little longer than proxies keep theirs. */
-const TIMEOUTS = {
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 75_000,
-  connectionsCheckingInterval: 2_000,
-};
+/** A silent connection is kept a little longer than proxies keep theirs. */
+const KEEP_ALIVE_MS = 75_000;
 
 const IDLE_CHECK_MS = 50;
 
 export function createServer(options: ServerOptions): Server {
   const { models, maxQueue = 256, maxBodyBytes = 8 * 2 ** 20, stallMs = 60_000, log = NO_LOG } = options;
-  const { cors = [], allowedHosts = [] } = options;
+  const { cors = [], allowedHosts = [], headersMs = 10_000, requestMs = 60_000 } = options;
+  const timeouts = {
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: Math.ceil(Math.min(headersMs, requestMs) / 5),
+  };
   const keys = new ApiKeys(options.apiKeys ?? []);
   const origins = { cors, allowedHosts: allowedHosts.map((host) => host.toLowerCase()), checkHost: keys.isOpen };
   const service = new Service({ models, maxQueue, stallMs, log });
@@ -77,7 +82,7 @@ export function createServer(options: ServerOptions): Server {
       const listener = getRequestListener((request, { outgoing }) => fetch(request, () => outgoing.destroy()), {
         overrideGlobalObjects: false,
       });
-      const server = createHttpServer(TIMEOUTS, (request, response) => void listener(request, response));
+      const server = createHttpServer(timeouts, (request, response) => void listener(request, response));
       http = server;
       return new Promise((resolve, reject) => {
         server.once("error", reject);

@@ -2,6 +2,7 @@
  * The service behind the endpoints: the models under their names, the gate before each, what is counted, and the rules of
  * the house. It knows no API's form.
  */
+import { shown } from "../decode/limits.ts";
 import type { Answer, AnswerPart, Generation, Llm } from "../engine/llm.ts";
 import type { Call } from "./call.ts";
 import { GoneError, HttpError } from "./failure.ts";
@@ -62,7 +63,7 @@ export class Service {
     const model = this.models.get(name);
     if (model !== undefined) return model;
     const names = [...this.models.keys()].map((known) => `"${known}"`).join(", ");
-    throw new HttpError(404, `the model "${name}" isn't served here; there is ${names}`, {
+    throw new HttpError(404, `the model ${shown(name)} isn't served here; there is ${names}`, {
       code: "model_not_found",
       param: "model",
     });

@@ -7,7 +7,9 @@ import { shown } from "../limits.ts";
 import type { GrammarSpec } from "./spec.ts";
 
 const MAX_DEPTH = 100;
-const MAX_VALUES = 1_000_000;
+const MAX_VALUES = 100_000;
+/** Of all texts of a description together; compiling more would take others' time. */
+const MAX_CHARACTERS = 2 ** 20;
 
 /** What each kind's own field must be. */
 const KINDS: Readonly<Record<string, (value: unknown, where: string, depth: number) => void>> = {
@@ -29,6 +31,9 @@ const KINDS: Readonly<Record<string, (value: unknown, where: string, depth: numb
 /** Throws RequestError that names the part. */
 export function checkGrammarSpec(spec: unknown): asserts spec is GrammarSpec {
   checkSpec(spec, "grammar", 0);
+  const { length } = JSON.stringify(spec);
+  if (length > MAX_CHARACTERS)
+    throw new RequestError(`the grammar has ${length} characters as JSON, expected ${MAX_CHARACTERS} at most`);
 }
 
 function checkSpec(spec: unknown, where: string, depth: number): void {

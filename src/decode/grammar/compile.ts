@@ -16,6 +16,8 @@ import { specialBytes } from "./vocabulary.ts";
 /** Units of work (fuel.ts) that compiling may take. */
 const COMPILE_FUEL = 1_000_000;
 const KEPT_GRAMMARS = 128;
+/** Of the kept grammars' descriptions together. */
+const KEPT_CHARACTERS = 4 * 2 ** 20;
 
 /**
  * Compiles a grammar.
@@ -39,15 +41,23 @@ export class GrammarCompiler {
   readonly #builder = new GrammarBuilder(COMPILE_FUEL);
   /** By their data; the first was used least recently. */
   readonly #grammars = new Map<string, Grammar>();
+  #characters = 0;
 
   compile(spec: GrammarSpec): Grammar {
     const key = JSON.stringify(spec);
     const grammar = this.#grammars.get(key) ?? this.#compile(spec);
-    this.#grammars.delete(key);
+    this.#forget(key);
     this.#grammars.set(key, grammar);
-    const [oldest] = this.#grammars.keys();
-    if (oldest !== undefined && this.#grammars.size > KEPT_GRAMMARS) this.#grammars.delete(oldest);
+    this.#characters += key.length;
+    for (const oldest of this.#grammars.keys()) {
+      if (this.#grammars.size <= KEPT_GRAMMARS && this.#characters <= KEPT_CHARACTERS) break;
+      this.#forget(oldest);
+    }
     return grammar;
+  }
+
+  #forget(key: string): void {
+    if (this.#grammars.delete(key)) this.#characters -= key.length;
   }
 
   #compile(spec: GrammarSpec): Grammar {

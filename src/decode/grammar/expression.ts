@@ -188,16 +188,24 @@ export class ExpressionPool {
   }
 
   #concat(left: Expression, right: Expression): Expression {
+    if (right === this.empty) return left;
+    // Right-nested: a long left side is taken apart from its end, without a call for each of its parts.
+    const parts: Expression[] = [];
+    for (; left.kind === "concat"; left = left.right) parts.push(left.left);
+    return parts.reduceRight((rest, part) => this.#pair(part, rest), this.#pair(left, right));
+  }
+
+  /** `left` is no concatenation. */
+  #pair(left: Expression, right: Expression): Expression {
     if (left === this.empty || right === this.none) return right;
     if (right === this.empty || left === this.none) return left;
-    if (left.kind === "concat") return this.#concat(left.left, this.#concat(left.right, right));
     if (isLiteral(left)) {
       if (isLiteral(right)) {
         this.fuel.spend((left.words[0].length + right.words[0].length) / 32);
         return this.words([left.words[0] + right.words[0]]);
       }
       if (right.kind === "concat" && isLiteral(right.left)) {
-        return this.#concat(this.words([left.words[0] + right.left.words[0]]), right.right);
+        return this.#pair(this.words([left.words[0] + right.left.words[0]]), right.right);
       }
     }
     return this.#intern(

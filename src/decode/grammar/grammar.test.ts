@@ -196,3 +196,9 @@ test("forced text is all that may come, to the next choice", () => {
   assert.equal(forced('{"name":"x","kind":"co'), 'w"}');
   assert.equal(forced('{"name":"x","kind":"cow"}'), "");
 });
+
+test("a long pattern is taken apart without a call for each of its parts", () => {
+  const grammar = compileGrammar({ schema: { type: "string", pattern: `^${"(a|b)".repeat(20_000)}$` } });
+  assert.ok(grammar.accepts(`"${"ab".repeat(10_000)}"`));
+  assert.ok(!grammar.accepts(`"${"ab".repeat(9_999)}"`));
+});

@@ -2,6 +2,7 @@
 import { z } from "zod";
 
 import type { ChatMessage } from "../../chat/chat-template.ts";
+import type { JsonValue } from "../../decode/grammar/spec.ts";
 import { given } from "../given.ts";
 import {
   harmlessFields,
@@ -47,16 +48,20 @@ const ResponseFormat = z
         name: z.string().optional(),
         description: z.string().nullish(),
         strict: z.boolean().nullish(),
-        schema: z.json().describe("the answer satisfies it; what Millrace can't hold to is refused"),
+        // Whether it is one, and of what size, is the library's to say.
+        schema: z
+          .unknown()
+          .refine((value) => value !== undefined, "a JSON Schema is needed")
+          .describe("the answer satisfies it; what Millrace can't hold to is refused"),
       }),
     }),
   ])
   .describe("what form the answer has");
 
 /** The JSON Schema that an answer must satisfy. */
-export function answerSchema({ response_format: format }: ChatRequest): z.core.util.JSONType | undefined {
+export function answerSchema({ response_format: format }: ChatRequest): JsonValue | undefined {
   if (format?.type === "json_object") return { type: "object" };
-  return format?.type === "json_schema" ? format.json_schema.schema : undefined;
+  return format?.type === "json_schema" ? (format.json_schema.schema as JsonValue) : undefined;
 }
 
 export const ChatRequest = z

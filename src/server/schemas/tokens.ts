@@ -4,10 +4,13 @@ import { z } from "zod";
 import { ChatMessageBody } from "./chat.ts";
 import { ModelName } from "./common.ts";
 
+/** Characters of a text, and token ids: the time that more would take is others' too. */
+const MOST = 2 ** 20;
+
 export const TokenizeRequest = z
   .strictObject({
     model: ModelName,
-    prompt: z.string().optional(),
+    prompt: z.string().max(MOST).optional(),
     messages: z
       .array(ChatMessageBody)
       .min(1)
@@ -28,7 +31,7 @@ export const Tokenized = z
   .meta({ id: "Tokenized" });
 
 export const DetokenizeRequest = z
-  .strictObject({ model: ModelName, tokens: z.array(z.int().min(0)) })
+  .strictObject({ model: ModelName, tokens: z.array(z.int().min(0)).max(MOST) })
   .meta({ id: "DetokenizeRequest" });
 
 export const Detokenized = z.strictObject({ prompt: z.string() }).meta({ id: "Detokenized" });
