@@ -37,7 +37,7 @@ export async function checkLayers(
 ): Promise<void> {
   const { context = Math.min(modelContext(artifact), CONTEXT), kv = "f16" } = flags;
   const graph = withLayerOutputs((await modelGraph(artifact, { context })).graph);
-  const named = [...graph.outputs.keys()].filter((name) => name !== "logits");
+  const named = [...graph.outputs.keys()].filter((name) => name.startsWith("hidden:"));
   const backend = await createBackend({ backend: flags.backend, signal: terminal.signal });
   let runner: ProgramRunner | undefined;
   try {

@@ -12,11 +12,13 @@ export function withLayerOutputs(graph: Graph): Graph {
   let layer = -1;
   for (const node of graph.nodes) {
     const [input] = node.inputs;
-    // Behind the last layer a graph goes on with the rows that outputs need.
-    const next = node.op === "rows" ? layer + 1 : layerOf(node);
-    if (input === undefined || next !== layer + 1) continue;
+    const own = layerOf(node);
+    // Behind the last layer: the norm before the head.
+    const isHead = own === undefined && layer >= 0 && weightsOf(node).length > 0;
+    const next = isHead ? layer + 1 : own;
+    if (input === undefined || next !== layer + 1 || layer === Infinity) continue;
     outputs.set(`hidden:${next}`, input);
-    layer = node.op === "rows" ? Infinity : next;
+    layer = isHead ? Infinity : next;
   }
   return { ...graph, outputs };
 }
