@@ -59,7 +59,7 @@ export async function sabotageSteps(open: OpenBackend, seed: number): Promise<Me
 }
 
 /** Faults of the build variant "sabotage" (native/cpu/sabotage.h), the one in a kernel aside. */
-export const NATIVE_FAULTS = ["references", "moves", "listed", "masks", "commits", "order"] as const;
+export const NATIVE_FAULTS = ["references", "moves", "listed", "masks", "commits", "order", "adapters"] as const;
 export type NativeFault = (typeof NATIVE_FAULTS)[number] | "linear";
 
 /** The same with faults in the native executor itself, one after another. */

@@ -1,6 +1,7 @@
 // The part of the addon that compiles programs: reads the lowering's stages (src/backend/cpu/native.ts) into the
 // executor's own structures. Every number is checked here, against the arena, the weights and the pool: behind this
 // file nobody asks again.
+#include <algorithm>
 #include <type_traits>
 
 #include "addon.h"
@@ -9,9 +10,12 @@ namespace millrace {
 
 namespace {
 
+// Of a program, linears that adapters may change.
+constexpr int32_t kMostSites = 1 << 20;
+
 class Reader {
  public:
-  Reader(Call& call, const std::vector<std::shared_ptr<Weights>>& weights, const Pool& pool, const ProgramSpec& spec)
+  Reader(Call& call, const std::vector<std::shared_ptr<Weights>>& weights, const Pool& pool, ProgramSpec& spec)
       : call_(call), weights_(weights), pool_(pool), spec_(spec) {}
 
   // Stages over at most so many rows.
@@ -118,6 +122,19 @@ class Reader {
     }
     require(!parts.empty() && rows <= INT32_MAX, "matrices");
     return rows;
+  }
+  // What an adapter adds to a product, after the LoraDown of the same site.
+  op::Lora lora(napi_value object, int64_t rows, int32_t inputs, int32_t cols, const std::vector<Part>& parts) {
+    op::Lora lora;
+    if (!call_.has(object, "site")) return lora;
+    lora.site = int32(object, "site", 0, static_cast<int64_t>(spec_.loraSites.size()) - 1);
+    if (call_.failed) return lora;
+    LoraSite& site = spec_.loraSites[static_cast<size_t>(lora.site)];
+    require(site.inputs == inputs && site.cols == 0, "what an adapter adds");
+    lora.t = span(object, "inner", rows, std::max(1, site.inner));
+    site.cols = cols;
+    for (const Part& part : parts) site.starts.push_back(part.first);
+    return lora;
   }
   Activation activation(napi_value object) {
     std::string name = call_.string(call_.property(object, "activation"));
@@ -352,6 +369,7 @@ class Reader {
     in.hasResidual = call_.has(o, "residual");
     if (in.hasResidual) in.residual = span(o, "residual", rows, in.cols);
     in.y = span(o, "y", rows, in.cols);
+    in.lora = lora(o, rows, inputs, in.cols, in.parts);
   }
   void read(napi_value o, int64_t rows, op::LinearGate& in) {
     int32_t inputs = int32(o, "inputs"), cols = int32(o, "cols", 1, INT32_MAX / 2);
@@ -362,6 +380,19 @@ class Reader {
     in.rounds = call_.has(o, "rounded");
     if (in.rounds) in.q = span8(o, "rounded", rows, cols);
     in.activation = activation(o);
+    in.lora = lora(o, rows, inputs, 2 * cols, in.parts);
+  }
+  void read(napi_value o, int64_t rows, op::LoraDown& in) {
+    in.inputs = int32(o, "inputs");
+    in.cols = int32(o, "cols");
+    in.site = int32(o, "site", 0, kMostSites - 1);
+    in.x = span(o, "x", rows, in.inputs);
+    in.t = span(o, "inner", rows, in.cols);
+    if (call_.failed) return;
+    auto index = static_cast<size_t>(in.site);
+    if (spec_.loraSites.size() <= index) spec_.loraSites.resize(index + 1);
+    require(spec_.loraSites[index].inputs == 0, "two places for what one adapter adds");
+    spec_.loraSites[index] = {in.inputs, 0, in.cols, {}};
   }
   void read(napi_value o, int64_t rows, op::ExpertLinear& in) {
     int32_t inputs = int32(o, "inputs"), experts = int32(o, "experts"), topK = int32(o, "topK", 1, experts);
@@ -419,7 +450,7 @@ class Reader {
   Call& call_;
   const std::vector<std::shared_ptr<Weights>>& weights_;
   const Pool& pool_;
-  const ProgramSpec& spec_;
+  ProgramSpec& spec_;
 };
 
 }  // namespace
@@ -456,6 +487,7 @@ napi_value compileProgram(napi_env env, napi_callback_info info) {
   spec.tokenIds = count("tokenIds", 1);
   spec.tableRows = count("tableRows", 0);
   spec.outputs = count("outputs", 0);
+  spec.maxAdapters = static_cast<int32_t>(call.integer(call.property(object, "maxAdapters"), 0, 1 << 16));
   spec.logits = count("logits", -1);
   spec.maxInputRows = count("maxInputRows", 0);
   napi_value inputs = call.property(object, "inputs");

@@ -68,6 +68,7 @@ class PlanReader {
     v.listed = ints("listed");
     v.queryStarts = ints("queryStarts");
     v.borders = ints("borders");
+    v.adapters = ints("adapters");
     v.moves = ints("moves");
     v.copies = ints("copies");
     v.references = ints("references");

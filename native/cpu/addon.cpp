@@ -84,7 +84,7 @@ napi_value stopTeam(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// (team, reset) → { linear: [class][format] rows, attend: [kind][kv type] }
+// (team, reset) → { linear: [class][format] rows, attend: [kind][kv type], lora: rows }
 napi_value counters(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
@@ -104,6 +104,7 @@ napi_value counters(napi_env env, napi_callback_info info) {
   }
   napi_value result = nullptr;
   if (!call.ok(napi_create_object(env, &result))) return nullptr;
+  call.set(result, "lora", take(computer->counters->lora));
   call.set(result, "linear", linear);
   call.set(result, "attend", attend);
   return result;
@@ -265,6 +266,7 @@ NAPI_MODULE_INIT() {
       {"createPool", createPool},
       {"moveBlocks", moveBlocks},
       {"compile", compileProgram},
+      {"setAdapter", setAdapter},
       {"run", runStep},
       {"mask", deliverMask},
       {"cancel", cancelStep},

@@ -21,6 +21,7 @@ napi_value createPool(napi_env env, napi_callback_info info);
 napi_value moveBlocks(napi_env env, napi_callback_info info);
 napi_value compileProgram(napi_env env, napi_callback_info info);
 napi_value programTimings(napi_env env, napi_callback_info info);
+napi_value setAdapter(napi_env env, napi_callback_info info);
 napi_value runStep(napi_env env, napi_callback_info info);
 napi_value deliverMask(napi_env env, napi_callback_info info);
 napi_value cancelStep(napi_env env, napi_callback_info info);

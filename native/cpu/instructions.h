@@ -198,6 +198,12 @@ struct Combine {
   int32_t cols = 0, topK = 0;
 };
 
+// What adapters add to a product: rows of A x, made by a LoraDown before it. −1: nothing is ever added.
+struct Lora {
+  int32_t site = -1;
+  Span t;
+};
+
 // --- wide ops -------------------------------------------------------------------------------------------------------
 
 // y = x Wᵀ (+ bias) (+ residual)
@@ -209,6 +215,7 @@ struct Linear {
   bool hasResidual = false;
   Span residual, y;
   int32_t cols = 0;
+  Lora lora;
   Cut cut;
 };
 // y [rows, 2F] = x Wᵀ (gate columns, then up columns), then y[:F] = act(y[:F]) · y[F:], then those as int8.
@@ -220,7 +227,14 @@ struct LinearGate {
   bool rounds = false;
   Span8 q;
   Activation activation{};
+  Lora lora;
   Cut cut;
+};
+// t = A x · scale for the rows that have an adapter
+struct LoraDown {
+  static constexpr const char* name = "loraDown";
+  Span x, t;
+  int32_t inputs = 0, cols = 0, site = -1;
 };
 // For each active expert: y[its assignments] = x[their rows] Wᵀ. `gather`: x has the token rows, else the assignments.
 struct ExpertLinear {
@@ -267,7 +281,8 @@ struct GroupExperts {
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
                            op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Conv, op::ColumnScale, op::Gate,
                            op::Activate, op::Add, op::Scale, op::Softcap, op::Quantize, op::Route, op::Combine>;
-using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend, op::Scan>;
+using WideOp =
+    std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend, op::Scan, op::LoraDown>;
 
 struct Stage {
   WideOp wide;

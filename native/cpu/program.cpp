@@ -104,6 +104,13 @@ void Program::prepare(Stage& stage) {
     scratchBytes_ = std::max(scratchBytes_, 2 * matrix * sizeof(float));
     if (std::find(scans.begin(), scans.end(), scan->states) == scans.end()) scans.push_back(scan->states);
   }
+  if (auto* down = std::get_if<op::LoraDown>(&stage.wide)) {
+    // A is as wide as the input, B as A x: plain floats need the most room.
+    Matrix widest{};
+    widest.format = Format::F32;
+    widest.cols = std::max(down->inputs, down->cols);
+    loraScratchBytes_ = std::max(loraScratchBytes_, kernels->linearScratchBytes(widest, kPanelRows));
+  }
   for (const RowOp& row : stage.rows) stage.rowCost += std::visit([](const auto& in) { return costOf(in); }, row);
 }
 
@@ -117,7 +124,9 @@ bool Program::build(std::string& error) {
     stages += section.stages.size();
     for (Stage& stage : section.stages) prepare(stage);
   }
-  scratchBytes_ = alignUp(scratchBytes_) + 64;
+  loraScratchBytes_ = alignUp(loraScratchBytes_);
+  scratchBytes_ = alignUp(scratchBytes_) + 64 + loraScratchBytes_;
+  adapters.resize(static_cast<size_t>(spec.maxAdapters));
   partialFloats_ = kPartialFloats;
   size_t arena = alignUp(spec.arenaBytes) + 256;
   size_t total = arena + scratchBytes_ * static_cast<size_t>(threads_) + partialFloats_ * sizeof(float);

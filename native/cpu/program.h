@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "adapter.h"
 #include "instructions.h"
 #include "os.h"
 #include "pool.h"
@@ -28,6 +29,7 @@ constexpr int kStepsInFlight = 2;
 struct Counters {
   std::atomic<uint64_t> linear[3][static_cast<int>(Format::Count)] = {};
   std::atomic<uint64_t> attend[2][3] = {};
+  std::atomic<uint64_t> lora{0};  // rows that adapters were applied to, by linear
 };
 
 // What is computed for the rows that are wanted of one output. The arena holds some of them; more are done in several
@@ -38,6 +40,14 @@ struct Section {
   Span place;
   int32_t width = 0;
   int32_t output = -1;  // index into the plan's named outputs, −1: only samples and log-probabilities read it
+};
+
+// A linear that adapters may change: what their matrices must fit.
+struct LoraSite {
+  int32_t inputs = 0, cols = 0;
+  int32_t inner = 0;  // room for a row of A x
+  std::vector<int32_t>
+      starts;  // the first columns of the linear's matrices: 16 of them are done together from there on
 };
 
 struct ProgramSpec {
@@ -52,6 +62,8 @@ struct ProgramSpec {
   int32_t vocab = 0;      // columns of the logits
   int32_t tokenIds = 0;   // rows of the embedding
   int32_t tableRows = 0;  // rows of the learned positions, 0: none
+  int32_t maxAdapters = 0;
+  std::vector<LoraSite> loraSites;
 };
 
 class Program {
@@ -80,6 +92,8 @@ class Program {
             reinterpret_cast<int32_t*>(arena_ + q.sums) + row * (q.cols / 16)};
   }
   uint8_t* scratch(int thread) const { return scratch_ + scratchBytes_ * static_cast<size_t>(thread); }
+  // For adapters' products, which must leave alone what a linear has in its scratch.
+  uint8_t* loraScratch(int thread) const { return scratch(thread) + scratchBytes_ - loraScratchBytes_; }
   float* partials() const { return partials_; }
   size_t partialFloats() const { return partialFloats_; }
 
@@ -114,7 +128,8 @@ class Program {
   // --- of the JavaScript thread ---
   // A cancelled step that has not begun keeps its place until its turn comes, so there may be more than two.
   std::vector<Place> places;
-  List<uint8_t> openSlots;  // once all that was submitted has run
+  std::vector<std::shared_ptr<const Adapter>> adapters;  // by place; for the steps that will be submitted
+  List<uint8_t> openSlots;                               // once all that was submitted has run
   // Rises with each failure that the caller learns of: what was submitted before must not run.
   int64_t era = 0;
 
@@ -129,7 +144,7 @@ class Program {
   os::Pages memory_;
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;  // one a thread
-  size_t scratchBytes_ = 0;
+  size_t scratchBytes_ = 0, loraScratchBytes_ = 0;
   float* partials_ = nullptr;
   size_t partialFloats_ = 0;
 };

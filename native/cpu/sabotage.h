@@ -5,7 +5,7 @@
 
 namespace millrace {
 
-enum class Fault { None, Linear, References, Moves, Listed, Masks, Commits, Order };
+enum class Fault { None, Linear, References, Moves, Listed, Masks, Commits, Order, Adapters };
 
 #ifdef MILLRACE_SABOTAGE
 bool sabotaged(Fault fault);

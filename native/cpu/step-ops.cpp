@@ -252,6 +252,7 @@ int Step::openWide(const WideOp& wide) {
   if (auto* in = std::get_if<op::Scan>(&wide)) return static_cast<int>(sequences_.size()) * in->heads;
   if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
+  if (auto* in = std::get_if<op::LoraDown>(&wide)) return openLora(*in);
   const auto& in = std::get<op::ExpertLinear>(wide);
   const int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
   int units = in.cut.chunks.back();
@@ -268,9 +269,10 @@ int Step::openWide(const WideOp& wide) {
 }
 
 void Step::wide(const WideOp& wide, int item, int thread) {
+  if (auto* in = std::get_if<op::Linear>(&wide)) return linear(*in, item, thread);
+  if (auto* in = std::get_if<op::LinearGate>(&wide)) return linearGate(*in, item, thread);
+  if (auto* in = std::get_if<op::LoraDown>(&wide)) return loraDown(*in, item, program_.loraScratch(thread));
   uint8_t* scratch = program_.scratch(thread);
-  if (auto* in = std::get_if<op::Linear>(&wide)) return linear(*in, item, scratch);
-  if (auto* in = std::get_if<op::LinearGate>(&wide)) return linearGate(*in, item, scratch);
   if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
   if (auto* in = std::get_if<op::Scan>(&wide)) return scan(*in, item, scratch);
   expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
@@ -287,7 +289,7 @@ LinearArgs Step::argsOf(const Operand& x, size_t row) const {
   return args;
 }
 
-void Step::linear(const op::Linear& in, int item, uint8_t* scratch) {
+void Step::linear(const op::Linear& in, int item, int thread) {
   int begin = grid_.unitBegin(item), end = grid_.unitEnd(item);
   auto row = static_cast<size_t>(grid_.rowBegin(item));
   LinearArgs args = argsOf(in.x, row);
@@ -301,7 +303,11 @@ void Step::linear(const op::Linear& in, int item, uint8_t* scratch) {
       args.y = program_.at(in.y, row) + part.first;
       args.bias = in.bias ? in.bias + part.first : nullptr;
       args.residual = in.hasResidual ? program_.at(in.residual, row) + part.first : nullptr;
-      program_.kernels->linear(args, std::max(begin, 0), std::min(end, part.groups), scratch);
+      int from = std::max(begin, 0), to = std::min(end, part.groups);
+      program_.kernels->linear(args, from, to, program_.scratch(thread));
+      int32_t last = part.first + std::min(kGroupRows * to, part.w->rows);
+      Area area{static_cast<int32_t>(row), static_cast<int32_t>(row) + args.rows, part.first + kGroupRows * from, last};
+      addLora(in.lora, in.y, in.bias, area, program_.loraScratch(thread));
     }
     begin -= part.groups;
     end -= part.groups;
@@ -309,7 +315,8 @@ void Step::linear(const op::Linear& in, int item, uint8_t* scratch) {
 }
 
 // A unit is 32 columns of F, so that a chunk holds whole activation blocks.
-void Step::linearGate(const op::LinearGate& in, int item, uint8_t* scratch) {
+void Step::linearGate(const op::LinearGate& in, int item, int thread) {
+  uint8_t* scratch = program_.scratch(thread);
   const Kernels& k = *program_.kernels;
   const Matrix& w = *in.parts[0].w;
   int half = w.rows / 2;
@@ -323,6 +330,10 @@ void Step::linearGate(const op::LinearGate& in, int item, uint8_t* scratch) {
   args.panelKey = grid_.keyOf(item);
   k.linear(args, 2 * begin, 2 * end, scratch);
   k.linear(args, half / 16 + 2 * begin, half / 16 + 2 * end, scratch);
+  for (int32_t first : {0, half}) {
+    Area area{static_cast<int32_t>(row), static_cast<int32_t>(row) + args.rows, first + 32 * begin, first + 32 * end};
+    addLora(in.lora, in.y, nullptr, area, program_.loraScratch(thread));
+  }
   float* gate = args.y + 32 * begin;
   int cols = 32 * (end - begin);
   k.gate(gate, args.ldy, gate + half, args.ldy, gate, args.ldy, cols, in.activation, 0, args.rows);

@@ -63,6 +63,9 @@ bool Step::reserve() {
     group.tilesLeft.reset(new (std::nothrow) std::atomic<int32_t>[kFewPieces * program_.threads()]);
     if (!group.tilesLeft || !group.tableOf.reserve(sequences)) return false;
   }
+  adapters_.reset(new (std::nothrow) std::shared_ptr<const Adapter>[sequences]);
+  size_t loraRuns = spec.maxAdapters > 0 ? std::max(tokens, outputs) : 0;
+  if (!adapters_ || !loraRuns_.reserve(loraRuns) || !loraBlocks_.reserve(2 * loraRuns)) return false;
   for (size_t s = 0; s < spec.sections.size(); s++) {
     if (!sections_[s].rows.reserve(std::min(tokens, outputs)) || !sections_[s].wanted.reserve(outputs)) return false;
   }
@@ -73,7 +76,9 @@ bool Step::reserve() {
 
 double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
   double token = (5 + static_cast<double>(spec.inputs.size())) * sizeof(int32_t);
-  double sequence = sizeof(Sequence) + static_cast<double>(groups) * sizeof(size_t);
+  if (spec.maxAdapters > 0) token += 3 * sizeof(LoraRun);
+  double sequence =
+      sizeof(Sequence) + sizeof(std::shared_ptr<const Adapter>) + static_cast<double>(groups) * sizeof(size_t);
   double row = sizeof(int32_t) + sizeof(Wanted);
   double output = static_cast<double>(spec.sections.size()) * row + sizeof(Sample) + sizeof(Logprob) + 5;
   double slot = sizeof(int32_t) + 1;
@@ -82,8 +87,8 @@ double Step::bytesFor(const ProgramSpec& spec, size_t groups) {
 
 bool Step::prepare(PlanView& plan, const ResultView& result, Refusal& refusal) {
   if (!checkCounts(plan, refusal) || !checkIds(plan, refusal) || !copyRows(plan, refusal) ||
-      !copySequences(plan, refusal) || !copyTables(plan, refusal) || !checkBorders(refusal) ||
-      !copyMoves(plan, refusal) || !copySlots(plan, refusal) || !copySamples(plan, refusal) ||
+      !copySequences(plan, refusal) || !copyAdapters(plan, refusal) || !copyTables(plan, refusal) ||
+      !checkBorders(refusal) || !copyMoves(plan, refusal) || !copySlots(plan, refusal) || !copySamples(plan, refusal) ||
       !copyInputs(plan, refusal) || !copyOutputs(plan, refusal)) {
     return false;
   }
@@ -96,6 +101,11 @@ bool Step::prepare(PlanView& plan, const ResultView& result, Refusal& refusal) {
 
   // From here on nothing fails.
   Pool& pool = *program_.pool;
+  for (size_t s = 0; s < sequences_.size(); s++) {
+    if (plan.adapters[s] < 0) continue;
+    adapters_[s] = program_.adapters[static_cast<size_t>(plan.adapters[s])];
+    hasAdapters_ = true;
+  }
   opens_ = std::move(plan.opens);
   std::swap(open_, program_.openSlots);
   ids_ = std::move(ids);
@@ -155,12 +165,13 @@ bool Step::checkCounts(const PlanView& plan, Refusal& refusal) {
       plan.countedCount == 0 || (holds(plan.counted, plan.countedCount) && holds(plan.countStarts, samples + 1));
   if (!holds(plan.tokens, tokens) || !holds(plan.positions, tokens) || !holds(plan.slots, tokens) ||
       !holds(plan.seen, tokens) || !holds(plan.queryStarts, plan.sequenceCount + int64_t{1}) ||
-      !holds(plan.borders, plan.sequenceCount) || !lists || !holds(plan.moves, int64_t{5} * plan.moveCount) ||
-      !holds(plan.copies, int64_t{3} * plan.copyCount) || !holds(plan.references, int64_t{2} * plan.referenceCount) ||
-      !holds(plan.closes, plan.closeCount) || !holds(plan.commits, int64_t{2} * plan.commitCount) ||
-      !holds(plan.sampleRows, samples) || !holds(plan.sampleSlots, samples) || !holds(plan.sampleTop, samples) ||
-      !holds(plan.sampleMasked, samples) || !counted || !holds(plan.logprobRows, logprobs) ||
-      !holds(plan.logprobIds, logprobs) || !holds(plan.logprobTop, logprobs)) {
+      !holds(plan.borders, plan.sequenceCount) || !holds(plan.adapters, plan.sequenceCount) || !lists ||
+      !holds(plan.moves, int64_t{5} * plan.moveCount) || !holds(plan.copies, int64_t{3} * plan.copyCount) ||
+      !holds(plan.references, int64_t{2} * plan.referenceCount) || !holds(plan.closes, plan.closeCount) ||
+      !holds(plan.commits, int64_t{2} * plan.commitCount) || !holds(plan.sampleRows, samples) ||
+      !holds(plan.sampleSlots, samples) || !holds(plan.sampleTop, samples) || !holds(plan.sampleMasked, samples) ||
+      !counted || !holds(plan.logprobRows, logprobs) || !holds(plan.logprobIds, logprobs) ||
+      !holds(plan.logprobTop, logprobs)) {
     return refuse(refusal, "an array is shorter than its count", tokens, spec.stepTokens);
   }
   return true;
@@ -255,6 +266,16 @@ bool Step::copySequences(const PlanView& plan, Refusal& refusal) {
     std::sort(sorted.begin(), sorted.end());
     const int32_t* twice = std::adjacent_find(sorted.begin(), sorted.end());
     if (twice != sorted.end()) return refuse(refusal, "two rows of a sequence have one slot", *twice, tokenCount);
+  }
+  return true;
+}
+
+bool Step::copyAdapters(const PlanView& plan, Refusal& refusal) {
+  auto places = static_cast<int64_t>(program_.adapters.size());
+  for (int32_t s = 0; s < plan.sequenceCount; s++) {
+    int32_t place = plan.adapters[static_cast<size_t>(s)];
+    bool has = isIn(place, places) && program_.adapters[static_cast<size_t>(place)];
+    if (!has && place != -1) return refuse(refusal, "the place of an adapter, which is empty or none", place, places);
   }
   return true;
 }

@@ -57,6 +57,8 @@ void Step::forget() {
 
 void Step::release() {
   ids_->inFlight = false;
+  for (size_t s = 0; hasAdapters_ && s < sequences_.size(); s++) adapters_[s].reset();
+  hasAdapters_ = false;
   ids_ = nullptr;
   references_.clear();
   opens_.clear();
@@ -115,6 +117,7 @@ void Step::begin() {
     const int32_t* move = moves_.data() + i;
     pool.moveSlot(*program_.kernels, move[0], move[1], move[2], move[3], move[4]);
   }
+  planLora();
   if (program_.timing) lastTime_ = os::nanoseconds();
   program_.steps++;
 }
@@ -160,6 +163,7 @@ void Step::startPass(int32_t begin) {
   while (inPass(wantedMasked_) && !hasMask(wantedMasked_)) wantedMasked_++;
   wantedEnd_ = wantedMasked_;
   while (inPass(wantedEnd_)) wantedEnd_++;
+  planLora();
 }
 
 // Opens phases until one has work for several threads; what a single thread should do, it does here.

@@ -40,8 +40,8 @@ struct PlanView {
   int32_t id = 0;
   int32_t tokenCount = 0, sequenceCount = 0, listedCount = 0, moveCount = 0, copyCount = 0, referenceCount = 0;
   int32_t closeCount = 0, commitCount = 0, sampleCount = 0, countedCount = 0, logprobCount = 0;
-  Ints tokens, positions, slots, seen, listStarts, listed, queryStarts, borders, moves, copies, references, closes,
-      commits;
+  Ints tokens, positions, slots, seen, listStarts, listed, queryStarts, borders, adapters, moves, copies, references,
+      closes, commits;
   Ints sampleRows, sampleSlots, sampleTop, sampleMasked, countStarts, counted, logprobRows, logprobIds, logprobTop;
   std::vector<Table> tables;
   std::vector<Output> outputs;
@@ -146,6 +146,15 @@ class Step {
     List<int32_t> tables;
     List<size_t> tableOf;  // by sequence
   };
+  // Rows of the stage's domain that have one adapter.
+  struct LoraRun {
+    const Adapter* adapter;
+    int32_t begin, end;
+  };
+  // Rows and columns of a product's output.
+  struct Area {
+    int32_t rowBegin, rowEnd, colBegin, colEnd;
+  };
   enum class Want : int32_t { Sample, Logprob, Output };
   // What an output row of a section is wanted for, and the index among its kind.
   struct Wanted {
@@ -182,6 +191,7 @@ class Step {
   int32_t ownPlace(int32_t row) const;
   int32_t slotAt(int32_t row, int32_t place) const;
   int32_t oldestPlace(int32_t row, int32_t window) const;
+  bool copyAdapters(const PlanView& plan, Refusal& refusal);
   bool copyTables(const PlanView& plan, Refusal& refusal);
   bool checkBorders(Refusal& refusal);
   bool copyMoves(const PlanView& plan, Refusal& refusal);
@@ -237,8 +247,8 @@ class Step {
   void run(const op::Combine&, int begin, int end);
   void runRows(const Stage& stage, int begin, int end);
   void groupExperts(const op::GroupExperts& in);
-  void linear(const op::Linear& in, int item, uint8_t* scratch);
-  void linearGate(const op::LinearGate& in, int item, uint8_t* scratch);
+  void linear(const op::Linear& in, int item, int thread);
+  void linearGate(const op::LinearGate& in, int item, int thread);
   void expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch);
   void attend(const op::Attend& in, int item, uint8_t* scratch);
   void attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch);
@@ -250,6 +260,12 @@ class Step {
 
   // step-scan.cpp
   void scan(const op::Scan& in, int item, uint8_t* scratch);
+
+  // step-lora.cpp
+  void planLora();
+  int openLora(const op::LoraDown& in);
+  void loraDown(const op::LoraDown& in, int item, uint8_t* scratch);
+  void addLora(const op::Lora& in, const Span& y, const float* bias, Area area, uint8_t* scratch);
 
   // step-outputs.cpp
   void output(const Wanted& wanted, uint8_t* scratch);
@@ -267,6 +283,8 @@ class Step {
   List<int32_t> listStarts_, listed_;  // empty: no row lists any
   List<Sequence> sequences_;
   std::unique_ptr<GroupPlan[]> groups_;
+  std::unique_ptr<std::shared_ptr<const Adapter>[]> adapters_;  // by sequence
+  bool hasAdapters_ = false;
   List<int32_t> moves_, copies_;
   std::vector<std::pair<std::shared_ptr<Samples>, int32_t>> references_;
   List<int32_t> closes_, commits_;
@@ -296,6 +314,8 @@ class Step {
   int copyParts_ = 1;  // into which a block is cut
   Grid grid_;
   int expertChunks_ = 1, expertUnits_ = 1;
+  List<LoraRun> loraRuns_, loraBlocks_;
+  int loraChunks_ = 1;
   int32_t passBegin_ = 0, passRows_ = 0;
   size_t wantedBegin_ = 0, wantedMasked_ = 0, wantedEnd_ = 0;  // of the pass: those before `masked` have no mask
   uint64_t lastTime_ = 0;

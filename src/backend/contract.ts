@@ -4,6 +4,7 @@
  * which the caller owns and reuses (`run` copies it); a result has arrays of its own. Effects of steps, pool reads and
  * pool writes follow the order in which they were submitted, over all programs of a pool.
  */
+import type { Adapter } from "../artifact/adapter.ts";
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
 
@@ -104,6 +105,9 @@ export interface CompileOptions {
   /** Names of the graph's inputs that plans may give rows for, and how many rows together. Default: none. */
   readonly inputs?: readonly string[];
   readonly maxInputRows?: number;
+  /** Places for adapters, 0 … maxAdapters − 1, and the most rows of an adapter's A. Default: none. */
+  readonly maxAdapters?: number;
+  readonly maxRank?: number;
 }
 
 export interface Backend {
@@ -114,6 +118,11 @@ export interface Backend {
   lower(graph: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered;
   /** Streams the weights that the graphs name into the backend's own layout, each once. */
   upload(lowered: readonly Lowered[], options?: UploadOptions): Promise<Weights>;
+  /**
+   * Loads an adapter for the programs of a graph. Throws UnsupportedError where it changes what no linear of the graph
+   * reads, ArtifactError where a shape doesn't fit, MemoryError.
+   */
+  uploadAdapter(lowered: Lowered, adapter: Adapter): Promise<AdapterWeights>;
   /** Bytes of one block of a group. */
   blockBytes(group: StateGroup): number;
   /** A pool of `blocks[g]` zeroed blocks for each group g. */
@@ -126,6 +135,14 @@ export interface Backend {
 export interface Weights {
   /** Bytes held in the backend's layout, those of its base aside. */
   readonly bytes: number;
+  close(): void;
+}
+
+/** An adapter in a backend's layout. Steps that use it, and places that hold it, keep it alive beyond `close`. */
+export interface AdapterWeights {
+  readonly bytes: number;
+  /** The largest of its pairs'. */
+  readonly rank: number;
   close(): void;
 }
 
@@ -227,6 +244,9 @@ export interface StepPlan {
    */
   readonly borders: Int32Array;
 
+  /** `[S]` the place of the sequence's adapter; −1: the base model alone, to the bit. */
+  readonly adapters: Int32Array;
+
   /** What a slot holds, moved: (group, from block, from offset, to block, to offset). No target is a source or twice. */
   moveCount: number;
   readonly moves: Int32Array;
@@ -318,6 +338,11 @@ export interface Program {
    * the result and changes nothing. The native backends don't block the event loop (the reference does).
    */
   run(plan: StepPlan): StepHandle;
+  /**
+   * Fills or empties a place for an adapter, for the steps that are submitted after this call; those before keep what
+   * was there. Rejects where there is no such place, or the rank is beyond `maxRank`.
+   */
+  setAdapter(place: number, adapter: AdapterWeights | undefined): Promise<void>;
   /** Cancels what is in flight. */
   close(): Promise<void>;
 }

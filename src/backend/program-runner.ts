@@ -52,6 +52,8 @@ export interface Feed {
   readonly span?: boolean;
   /** Of the borders that the rows pass, only the last one's state is kept. */
   readonly sparse?: boolean;
+  /** The place of the sequence's adapter. Default: none. */
+  readonly adapter?: number;
   /** For named inputs: values of some of the feed's rows, by their index in the feed. */
   readonly inputs?: Readonly<Record<string, ReadonlyMap<number, Float32Array>>>;
 }
@@ -267,7 +269,8 @@ export class ProgramRunner {
     return progress;
   }
 
-  #feed(plan: StepPlanBuffer, { sequence, tokens, parents, span = false, sparse = false, inputs = {} }: Feed): void {
+  #feed(plan: StepPlanBuffer, feed: Feed): void {
+    const { sequence, tokens, parents, span = false, sparse = false, inputs = {}, adapter = -1 } = feed;
     const length = this.length(sequence);
     const progress = this.#of(sequence);
     for (const [name, rows] of Object.entries(inputs))
@@ -276,7 +279,7 @@ export class ProgramRunner {
     const last = Math.floor((parents === undefined ? length + tokens.length : length) / BORDER_TOKENS);
     const passed = Array.from({ length: last - border }, (_, i) => border + 1 + i);
     progress.borders = [...progress.borders, ...(sparse ? passed.slice(-1) : passed)];
-    plan.addSequence(this.memory.tables(sequence, length, progress.borders), border);
+    plan.addSequence(this.memory.tables(sequence, length, progress.borders), border, adapter);
     const ids = tokens.map((token) => idOf(plan, token));
     if (parents !== undefined) {
       this.#tree(plan, sequence, ids, parents);

@@ -43,6 +43,7 @@ export class StepPlanBuffer implements StepPlan {
   readonly queryStarts: Int32Array;
   readonly borders: Int32Array;
   readonly blockTables: readonly { readonly ids: Int32Array; readonly stride: number }[];
+  readonly adapters: Int32Array;
   readonly moves: Int32Array;
   readonly copies: Int32Array;
   readonly references: Int32Array;
@@ -82,6 +83,7 @@ export class StepPlanBuffer implements StepPlan {
       ids: new Int32Array(maxSequences * stride),
       stride,
     }));
+    this.adapters = new Int32Array(maxSequences);
     this.moves = new Int32Array(5 * maxMoves);
     this.copies = new Int32Array(3 * maxCopies);
     this.references = new Int32Array(2 * (stepTokens + maxCommits));
@@ -130,9 +132,9 @@ export class StepPlanBuffer implements StepPlan {
 
   /**
    * The next rows are of a sequence with these block tables, one for each group, whose scans go on from the border
-   * `border`. Returns its index in the step.
+   * `border`, and an adapter (−1: none). Returns its index in the step.
    */
-  addSequence(tables: readonly ArrayLike<number>[], border = 0): number {
+  addSequence(tables: readonly ArrayLike<number>[], border = 0, adapter = -1): number {
     invariant(this.sequenceCount + 1 < this.queryStarts.length, "more sequences than a step holds");
     const sequence = this.sequenceCount++;
     for (const [group, { ids, stride }] of this.blockTables.entries()) {
@@ -144,6 +146,7 @@ export class StepPlanBuffer implements StepPlan {
     }
     this.borders[sequence] = border;
     this.queryStarts[sequence + 1] = this.tokenCount;
+    this.adapters[sequence] = adapter;
     return sequence;
   }
 

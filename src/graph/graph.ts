@@ -165,6 +165,17 @@ export type Node =
       readonly weight: WeightRef;
       readonly factor: ColumnFactor;
     }
+  /**
+   * Lowered: y + s · B A x on the rows of sequences whose adapter changes the weight, for a linear x → y (LoRA, Hu et al.
+   * 2021); where the adapter has gains g, the sum less the bias times g, and the bias again (DoRA, Liu et al. 2024).
+   * Other rows are y, to the bit.
+   */
+  | {
+      readonly op: "lora";
+      readonly inputs: readonly [y: Value, x: Value];
+      readonly weight: WeightRef;
+      readonly bias?: WeightRef;
+    }
   /** activation(gate) · up. */
   | { readonly op: "gate"; readonly inputs: readonly [Value, Value]; readonly activation: Activation }
   | { readonly op: "activation"; readonly inputs: readonly [Value]; readonly activation: Activation }

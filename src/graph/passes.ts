@@ -93,6 +93,26 @@ export function fuseLinears(graph: Graph, dtypeOf: DTypeOf): Graph {
 }
 
 /**
+ * After every linear what an adapter may add to it. Backends do this to lowered graphs that are compiled for adapters:
+ * a linear may read rounded rows, what is added never does.
+ */
+export function withAdapters(graph: Graph): Graph {
+  const built: Node[] = [];
+  return rewrite(graph, (node, _value, g) => {
+    const push = (one: Node): Value => {
+      built.push(one);
+      return g.push(one);
+    };
+    const y = push(node);
+    if (node.op !== "linear") return y;
+    const source = at(built, node.inputs[0]);
+    const x = source.op === "quantize" ? source.inputs[0] : node.inputs[0];
+    const bias = node.bias === undefined ? {} : { bias: node.bias };
+    return push({ op: "lora", inputs: [y, x], weight: node.weight, ...bias });
+  });
+}
+
+/**
  * Moves `rows` towards the inputs: a value that only outputs need is computed for their rows alone, for each output by
  * itself. In a transformer that begins at the last attention and the residual beside it, so a prefill skips the last
  * layer's MLP. Every output ends with the rows that are wanted of it, and its nodes stand together.

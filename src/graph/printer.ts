@@ -43,6 +43,7 @@ function details(node: Node): string[] {
     case "positionEmbed":
       return [weightText(node.weight)];
     case "linear":
+    case "lora":
       return [weightText(node.weight), ...(node.bias === undefined ? [] : [`bias=${node.bias.name}`])];
     case "rmsNorm": {
       const offset = node.weightOffset === 0 ? [] : ["weight+1"];

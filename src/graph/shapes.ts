@@ -81,6 +81,13 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
       if (node.bias !== undefined) checkVector(node, node.bias, n);
       return n;
     }
+    case "lora": {
+      const [n, k] = dimensions(node, node.weight, 2);
+      equal(width(node.inputs[0]), n, `the sum and "${node.weight.name}"`);
+      equal(width(node.inputs[1]), k, `the input and "${node.weight.name}"`);
+      if (node.bias !== undefined) checkVector(node, node.bias, n);
+      return n;
+    }
     case "rmsNorm": {
       const x = width(node.inputs[0]);
       check(node.groupSize > 0 && x % node.groupSize === 0, node, `${x} columns in groups of ${node.groupSize}`);
@@ -233,6 +240,8 @@ export function weightsOf(node: Node): WeightRef[] {
       return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
     case "moe":
       return [node.router, node.gateUp, node.down];
+    // What it adds comes with an adapter; the bias is the linear's.
+    case "lora":
     case "input":
     case "rope":
     case "attention":

@@ -30,6 +30,7 @@ export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
   slice: LOCAL,
   moe: LOCAL,
   rows: LOCAL,
+  lora: LOCAL,
   quantize: LOCAL,
   writeRows: { rowLocal: false, writes: true },
   readRows: GLOBAL,

@@ -21,6 +21,7 @@ export function borrowed(backend: Backend): Backend {
     profile: (kv) => backend.profile(kv),
     lower: (...given) => backend.lower(...given),
     upload: (...given) => backend.upload(...given),
+    uploadAdapter: (...given) => backend.uploadAdapter(...given),
     blockBytes: (group) => backend.blockBytes(group),
     allocate: (...given) => backend.allocate(...given),
     compile: (...given) => backend.compile(...given),

@@ -25,6 +25,7 @@ export function faultyBackend(backend: Backend, mechanism: Mechanism): Backend {
     profile: (kv) => backend.profile(kv),
     lower: (...given) => backend.lower(...given),
     upload: (...given) => backend.upload(...given),
+    uploadAdapter: (...given) => backend.uploadAdapter(...given),
     blockBytes: (group) => backend.blockBytes(group),
     allocate: async (groups, blocks) => {
       const pool = await backend.allocate(groups, blocks);
@@ -59,10 +60,17 @@ function forgetful(pool: Pool): Pool {
 
 function faultyProgram(program: Program, mechanism: Mechanism, index: number): Program {
   let last: { readonly step: StepHandle; ended: boolean; result?: StepResult } | undefined;
+  const filled = new Set<number>();
   return {
     lowered: program.lowered,
     pool: program.pool,
     close: () => program.close(),
+    setAdapter: async (place, adapter) => {
+      // What a place held first stays there.
+      const skipped = mechanism === "adapters moved between steps" && filled.has(place);
+      if (!skipped) await program.setAdapter(place, adapter);
+      filled.add(place);
+    },
     run: (plan) => {
       const behind = last?.ended === false ? last : undefined;
       const step = program.run(changePlan(copyPlan(plan), mechanism, index));
@@ -104,6 +112,11 @@ function changePlan(plan: Writable, mechanism: Mechanism, program: number): Step
   if (mechanism === "commits" && plan.commitCount > 0) plan.commitCount -= 1;
   if (mechanism === "slots opened in mid-answer") plan.opens = plan.opens.map(withoutAnswer);
   if (mechanism === "forks" && plan.copyCount > 0) plan.copyCount -= 1;
+  // One sequence's adapter for all that have one.
+  if (mechanism === "rows with an adapter") {
+    const one = plan.adapters.find((place) => place >= 0) ?? -1;
+    plan.adapters.forEach((place, i) => (plan.adapters[i] = Math.min(place, one)));
+  }
   const [table] = plan.blockTables;
   if (mechanism === "rows of a second program" && program === 1 && table !== undefined)
     table.ids[0] = table.ids[0] === 0 ? 1 : 0;

@@ -22,6 +22,8 @@ export const MECHANISMS = [
   "forks",
   "transfers",
   "rows of a second program",
+  "rows with an adapter",
+  "adapters moved between steps",
   "cancelled steps",
   "steps unrun",
 ] as const;

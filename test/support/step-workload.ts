@@ -3,7 +3,7 @@
  * references, drafted trees, moves, late masks, slots opened again, forks, blocks as bytes, a second program on the same
  * pool, cancellation), each compared with itself told alone. Ends at the first difference.
  */
-import { type Backend, NO_SAMPLE } from "../../src/backend/contract.ts";
+import { type AdapterWeights, type Backend, NO_SAMPLE } from "../../src/backend/contract.ts";
 import {
   ProgramRunner,
   type Feed,
@@ -13,7 +13,7 @@ import {
 } from "../../src/backend/program-runner.ts";
 import { StepError } from "../../src/errors.ts";
 import type { Random } from "./random.ts";
-import { maskAt, STEP_CONTEXT, type StepJob, type StepModel, type Told } from "./step-jobs.ts";
+import { ADAPTER_PLACES, maskAt, STEP_CONTEXT, type StepJob, type StepModel, type Told } from "./step-jobs.ts";
 import {
   compare,
   finished,
@@ -56,6 +56,8 @@ class StepWorkload {
   #spare: number[];
   #leaving: number[] = [];
   #pending: Flight[] = [];
+  /** The model's adapters, and the place of each. */
+  #adapters: { readonly weights: AdapterWeights; place: number }[] = [];
 
   constructor(random: Random, counts: MechanismCounts, jobs: readonly StepJob[], told: readonly Told[]) {
     this.#random = random;
@@ -84,12 +86,20 @@ class StepWorkload {
       stepTokens: 192,
       maxOutputs: 400,
       maxMoves: 256,
+      ...ADAPTER_PLACES,
     };
     const [target, draft] = await ProgramRunner.open(backend, model.lower(backend), options);
     if (target === undefined || draft === undefined) throw new Error("a model has two programs");
+    const drafts = await model.adapters(backend, draft.program);
+    for (const [place, weights] of drafts.entries()) await draft.program.setAdapter(place, weights);
+    for (const [place, weights] of (await model.adapters(backend, target.program)).entries()) {
+      this.#adapters.push({ weights, place });
+      await target.program.setAdapter(place, weights);
+    }
     try {
       while (this.#walks.some((walk) => !finished(walk))) {
         await this.#between(target);
+        if (this.#random.below(3) === 0) this.#moveAdapter(target);
         while (this.#pending.some(({ doubtful }) => doubtful)) await this.#settleNext(target);
         const flight = this.#submit(target);
         if (flight !== undefined) this.#pending.push(flight);
@@ -99,9 +109,27 @@ class StepWorkload {
       }
       while (this.#pending.length > 0) await this.#settleNext(target);
     } finally {
+      for (const weights of [...drafts, ...this.#adapters.map((adapter) => adapter.weights)]) weights.close();
       await draft.close();
       await target.close();
     }
+  }
+
+  /** An adapter goes to another place, while steps that name the old one may be in flight. Nobody waits for it. */
+  #moveAdapter(runner: ProgramRunner): void {
+    const adapter = this.#adapters[this.#random.below(this.#adapters.length)];
+    const place = this.#random.below(ADAPTER_PLACES.maxAdapters);
+    if (adapter === undefined || this.#adapters.some((other) => other.place === place)) return;
+    void runner.program.setAdapter(place, adapter.weights);
+    void runner.program.setAdapter(adapter.place, undefined);
+    adapter.place = place;
+    this.#counts["adapters moved between steps"] += 1;
+  }
+
+  /** What a feed says of its sequence's adapter. */
+  #adapterOf({ adapter }: StepJob): { readonly adapter?: number } {
+    const place = this.#adapters[adapter]?.place;
+    return place === undefined ? {} : { adapter: place };
   }
 
   /** Preemptions, forks and transfers of answers that aren't in flight. */
@@ -142,7 +170,8 @@ class StepWorkload {
         masks.push((handle) => handle.mask(sample, mask)),
       );
       if (share === undefined) continue;
-      feeds.push(share.feed);
+      feeds.push({ ...share.feed, ...this.#adapterOf(walk.job) });
+      if (walk.job.adapter >= 0) this.#counts["rows with an adapter"] += share.share.rows;
       shares.push(share.share);
       walk.flight.push(share.share);
       rows += share.share.rows;
@@ -279,7 +308,10 @@ class StepWorkload {
     const rows = Math.min(tokens.length, idle.told.draftLogits.length - from);
     if (rows <= 0) return;
     const wanted = { logits: Array.from({ length: rows }, (_, i) => i) };
-    const result = await draft.step([{ sequence: idle.sequence, tokens: tokens.slice(0, rows) }], wanted);
+    // The draft's adapters stay in their places.
+    const adapter = idle.job.adapter < 0 ? {} : { adapter: idle.job.adapter };
+    const feed = { sequence: idle.sequence, tokens: tokens.slice(0, rows), ...adapter };
+    const result = await draft.step([feed], wanted);
     this.#counts["rows of a second program"] += rows;
     for (let row = 0; row < rows; row++) compare(idle, result, row, idle.told.draftLogits[from + row], "the draft's");
   }

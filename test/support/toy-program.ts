@@ -92,6 +92,10 @@ export class ToyProgram implements Program {
     };
   }
 
+  async setAdapter(): Promise<void> {
+    assert.fail("the toy has no adapters");
+  }
+
   run(plan: StepPlan): StepHandle {
     assert.ok(this.#queue.length < 2, "more than two steps in flight");
     const copy = structuredClone({ ...plan, opens: [...plan.opens] });

@@ -10,7 +10,9 @@ import { GraphError } from "../../graph/shapes.ts";
 import { MemoryError, NativeError, invariant } from "../../errors.ts";
 import type { Graph, WeightRef } from "../../graph/graph.ts";
 import { optimize } from "../../graph/passes.ts";
+import type { Adapter } from "../../artifact/adapter.ts";
 import type {
+  AdapterWeights,
   Backend,
   CompileOptions,
   KvType,
@@ -22,6 +24,7 @@ import type {
   Weights,
 } from "../contract.ts";
 import { findState } from "../groups.ts";
+import { uploadAdapter } from "./adapters.ts";
 import { loadAddon, type LoadAddonOptions } from "./addon.ts";
 import { emit } from "./emit.ts";
 import { lower } from "./lowering.ts";
@@ -41,7 +44,7 @@ export interface CpuBackendOptions extends LoadAddonOptions {
   readonly isa?: string | undefined;
 }
 
-/** Rows that went through each kernel since the last reset ("gemv Q4_0", "attendRows f16"), in order of first name. */
+/** Rows that went through each kernel since the last reset ("gemv Q4_0", "attendRows f16"), and those adapted ("lora"). */
 export type CpuCounters = Readonly<Record<string, number>>;
 
 export interface CpuBackend extends Backend {
@@ -107,6 +110,10 @@ class NativeBackend implements CpuBackend {
     return uploadWeights(this.#native, this.#team, lowered, options);
   }
 
+  uploadAdapter(lowered: Lowered, adapter: Adapter): Promise<AdapterWeights> {
+    return uploadAdapter(this.#native, this.#team, lowered, adapter);
+  }
+
   blockBytes(group: StateGroup): number {
     return blockBytesOf(this.#native, this.#team, group);
   }
@@ -154,12 +161,12 @@ class NativeBackend implements CpuBackend {
   }
 
   counters(options: { readonly reset?: boolean } = {}): CpuCounters {
-    const { linear, attend } = this.#native.counters(this.#team, options.reset === true);
+    const { linear, attend, lora } = this.#native.counters(this.#team, options.reset === true);
     const names = [
       ...KERNELS.flatMap((kernel) => FORMATS.map((format) => `${kernel} ${format}`)),
       ...["attendRows", "attendTile"].flatMap((kernel) => ["f16", "f32", "q8"].map((type) => `${kernel} ${type}`)),
     ];
-    const result: Record<string, number> = {};
+    const result: Record<string, number> = { lora };
     for (const [i, count] of [...linear, ...attend].entries()) {
       const name = names[i];
       invariant(name !== undefined, "the addon counts a kernel that has no name");

@@ -1,6 +1,6 @@
 /**
- * The instructions of linears and experts, and what is fused into them: a residual add, the gate of two halves of one
- * linear, the rounding that follows.
+ * The instructions of linears and experts, and what is fused into them: a residual add, what an adapter adds, the gate of
+ * two halves of one linear, the rounding that follows.
  */
 import { invariant } from "../../errors.ts";
 import type { Node, Value, WeightRef } from "../../graph/graph.ts";
@@ -15,6 +15,8 @@ export interface EmitContext {
   /** A matrix's pieces, and whether it multiplies int8 rows. */
   parts(weight: WeightRef): readonly MatrixPart[];
   vector(weight: WeightRef): VectorId;
+  /** The most rows of an adapter's A. */
+  readonly maxRank: number;
   push(step: Step): void;
   /** The value is computed by an instruction of another. */
   absorb(value: Value): void;
@@ -31,8 +33,10 @@ function inputOf({ places }: EmitContext, value: Value): Input {
 }
 
 export function linear(context: EmitContext, value: Value, node: NodeOf<"linear">): void {
-  if (linearGate(context, value, node)) return;
   const { places } = context;
+  // Where there may be adapters, all others read what they make of the linear.
+  const lora = places.users(value).find((user) => places.node(user).op === "lora");
+  if (linearGate(context, value, node, lora)) return;
   const { width: inputs, from } = inputOf(context, node.inputs[0]);
   const bias = node.bias === undefined ? {} : { bias: context.vector(node.bias) };
   const draft = {
@@ -43,6 +47,11 @@ export function linear(context: EmitContext, value: Value, node: NodeOf<"linear"
     cols: places.width(value),
     ...bias,
   } as const;
+  if (lora !== undefined) {
+    const added = adapted(context, lora);
+    context.push({ kind: "wide", draft: { ...draft, ...added, y: places.newValue(lora) } });
+    return;
+  }
   const residual = residualOf(context, value);
   if (residual === undefined) {
     context.push({ kind: "wide", draft: { ...draft, y: places.newValue(value) } });
@@ -53,6 +62,20 @@ export function linear(context: EmitContext, value: Value, node: NodeOf<"linear"
   const y = places.canOverwrite(other, sum, places.rank(value)) ? places.put(sum, place) : places.newValue(sum);
   context.absorb(sum);
   context.push({ kind: "wide", draft: { ...draft, residual: place, y } });
+}
+
+/** The first product of adapters, of which a linear (or its gate) makes the second one. */
+function adapted(context: EmitContext, lora: Value): { readonly site: number; readonly inner: Place } {
+  const { places, maxRank } = context;
+  const node = places.node(lora);
+  invariant(node.op === "lora", `%${lora} is no lora`);
+  const tensors = new Set(node.weight.parts.map(({ tensor }) => tensor)).size;
+  const x = places.rows(node.inputs[1]);
+  const added = { site: lora, inner: places.newRows(places.maxRows(lora), tensors * maxRank) };
+  const draft = { op: "loraDown", x, inputs: x.width, cols: tensors * maxRank, ...added } as const;
+  context.push({ kind: "wide", draft });
+  context.absorb(lora);
+  return added;
 }
 
 /** The add that is the only reader of a linear, and its other input, if that is there before the linear. */
@@ -66,9 +89,10 @@ function residualOf({ places }: EmitContext, value: Value): { readonly sum: Valu
   return { sum, other };
 }
 
-/** A gate of the two halves of one linear, and its rounding: true where `value` is such a linear. */
-function linearGate(context: EmitContext, value: Value, node: NodeOf<"linear">): boolean {
+/** A gate of the two halves of one linear, and its rounding: true where `product` is such a linear. */
+function linearGate(context: EmitContext, product: Value, node: NodeOf<"linear">, lora: Value | undefined): boolean {
   const { places } = context;
+  const value = lora ?? product;
   const half = places.width(value) / 2;
   const parts = context.parts(node.weight);
   if (node.bias !== undefined || half % 32 !== 0 || parts.length !== 1 || places.isResult(value)) return false;
@@ -87,7 +111,9 @@ function linearGate(context: EmitContext, value: Value, node: NodeOf<"linear">):
   places.put(gateValue, { ...y, width: half });
   for (const done of [gateSlice, upSlice, gateValue]) context.absorb(done);
   const { width: inputs, from } = inputOf(context, node.inputs[0]);
-  const draft = { op: "linearGate", ...from, parts, inputs, cols: half, y, activation: gate.activation } as const;
+  const added = lora === undefined ? {} : adapted(context, lora);
+  const shape = { ...from, parts, inputs, cols: half, y, ...added } as const;
+  const draft = { op: "linearGate", ...shape, activation: gate.activation } as const;
   const rounding = places.users(gateValue).find((user) => places.node(user).op === "quantize");
   if (rounding === undefined) {
     context.push({ kind: "wide", draft });

@@ -6,6 +6,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Node, Value } from "../../graph/graph.ts";
+import { withAdapters } from "../../graph/passes.ts";
 import { graphInputs, GraphError } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
@@ -35,6 +36,7 @@ export function emit(
 
 class Emitter implements EmitContext {
   readonly places: Places;
+  readonly maxRank: number;
   readonly #lowered: Lowered;
   readonly #weights: CpuWeights;
   readonly #groups: readonly StateGroup[];
@@ -47,13 +49,16 @@ class Emitter implements EmitContext {
   #steps: Step[] = [];
 
   constructor(lowered: Lowered, weights: CpuWeights, groups: readonly StateGroup[], options: CompileOptions) {
-    this.#lowered = lowered;
+    const { maxAdapters = 0, maxRank = 0 } = options;
+    const graph = maxAdapters > 0 ? withAdapters(lowered.graph) : lowered.graph;
+    this.maxRank = maxRank;
+    this.#lowered = { ...lowered, graph };
     this.#weights = weights;
     this.#groups = groups;
     this.#options = options;
-    const { outputs } = lowered.graph;
+    const { outputs } = graph;
     this.#outputs = [...options.outputs.filter((name) => name !== LOGITS), ...(outputs.has(LOGITS) ? [LOGITS] : [])];
-    this.places = new Places(lowered.graph, this.#outputs, (output) =>
+    this.places = new Places(graph, this.#outputs, (output) =>
       output === undefined ? options.stepTokens : this.#passRows(output),
     );
   }
@@ -82,7 +87,7 @@ class Emitter implements EmitContext {
     for (const buffer of this.places.lasting()) Arena.touch(buffer, time + 1);
     const arenaBytes = this.places.arena.plan();
 
-    const { outputs, inputs = [], maxInputRows = 0, ...limits } = this.#options;
+    const { outputs, inputs = [], maxInputRows = 0, maxAdapters = 0, maxRank: _, ...limits } = this.#options;
     const widths = graphInputs(graph);
     return {
       ...limits,
@@ -92,6 +97,7 @@ class Emitter implements EmitContext {
         return width;
       }),
       maxInputRows,
+      maxAdapters,
       outputs: outputs.length,
       tokens: sections.filter(({ output }) => output === undefined).flatMap(({ stages }) => stages.map(finish)),
       sections: sections.flatMap(({ output, stages }) => {
@@ -170,6 +176,8 @@ class Emitter implements EmitContext {
       case "linear":
         linear(this, value, node);
         return;
+      case "lora":
+        throw new Error("Millrace defect: what an adapter adds is its linear's to emit");
       case "rmsNorm": {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);

@@ -200,6 +200,15 @@ type RowOp<R, R8, L> =
       readonly topK: number;
     };
 
+/**
+ * What adapters may add to a product: rows of A x, in the place that a `loraDown` of the same site filled. The site is the
+ * `lora` node's value, by which adapters know it.
+ */
+interface Adapted<R> {
+  readonly site?: number;
+  readonly inner?: R;
+}
+
 /** `inputs`: columns of what is read, `cols`: columns of what is written. */
 type WideOp<R, R8, L> =
   | ({
@@ -210,7 +219,8 @@ type WideOp<R, R8, L> =
       readonly bias?: VectorId;
       readonly residual?: R;
       readonly y: R;
-    } & Input<R, R8>)
+    } & Input<R, R8> &
+      Adapted<R>)
   | ({
       readonly op: "linearGate";
       readonly parts: readonly MatrixPart[];
@@ -219,7 +229,16 @@ type WideOp<R, R8, L> =
       readonly y: R;
       readonly rounded?: R8;
       readonly activation: Activation;
-    } & Input<R, R8>)
+    } & Input<R, R8> &
+      Adapted<R>)
+  | {
+      readonly op: "loraDown";
+      readonly x: R;
+      readonly inner: R;
+      readonly inputs: number;
+      readonly cols: number;
+      readonly site: number;
+    }
   | ({
       readonly op: "expertLinear";
       readonly parts: readonly MatrixPart[];

@@ -64,6 +64,7 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "scale":
       case "softcap":
       case "slice":
+      case "lora":
       case "rows":
       case "quantize":
       case "kvWrite":

@@ -25,7 +25,7 @@ export interface Section {
   readonly output: number;
 }
 
-export interface ProgramSpec extends Omit<CompileOptions, "outputs" | "inputs"> {
+export interface ProgramSpec extends Omit<CompileOptions, "outputs" | "inputs" | "maxRank"> {
   /** Over the step's tokens. */
   readonly tokens: readonly Stage[];
   /** Then these, one after another. */
@@ -37,6 +37,7 @@ export interface ProgramSpec extends Omit<CompileOptions, "outputs" | "inputs"> 
   /** Columns of the named inputs that plans may give rows for. */
   readonly inputs: readonly number[];
   readonly maxInputRows: number;
+  readonly maxAdapters: number;
   readonly arenaBytes: number;
   /** Columns of the logits. */
   readonly vocab: number;
@@ -63,6 +64,17 @@ export interface LoadSpec {
   readonly offset: number;
 }
 
+/** What an adapter adds to a linear: matrices of its weights, and where they come. */
+export interface AdapterSpec {
+  /** The program's `lora` node. */
+  readonly site: number;
+  readonly a: number;
+  /** Values of A x that are multiplied by a factor. */
+  readonly scales: readonly (readonly [begin: number, end: number, factor: number])[];
+  /** The first output column, the first value of A x, a matrix B, and a vector of gains (−1: none). */
+  readonly runs: readonly (readonly [first: number, inner: number, matrix: number, gain: number])[];
+}
+
 export interface NativeAddon {
   /** Instruction sets that this processor runs, best first. */
   isas(): string[];
@@ -75,7 +87,14 @@ export interface NativeAddon {
   stopTeam(team: TeamHandle): void;
   /** Seconds without anything to run, since the first step or pool transfer ended. */
   idleSeconds(team: TeamHandle): number;
-  counters(team: TeamHandle, reset: boolean): { readonly linear: number[]; readonly attend: number[] };
+  counters(
+    team: TeamHandle,
+    reset: boolean,
+  ): {
+    readonly linear: number[];
+    readonly attend: number[];
+    readonly lora: number;
+  };
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */
   matrixLayout(
     type: number,
@@ -111,6 +130,13 @@ export interface NativeAddon {
     spec: ProgramSpec,
     timings: boolean,
   ): ProgramHandle;
+  /** For the steps that are submitted from now on. */
+  setAdapter(
+    program: ProgramHandle,
+    place: number,
+    weights: WeightsHandle | undefined,
+    sites: readonly AdapterSpec[],
+  ): void;
   /** Copies the plan, and writes into the result's arrays until the promise is settled. */
   run(program: ProgramHandle, plan: StepPlan, result: StepResult): Promise<void>;
   /** Undefined: dropped. Nothing happens where the step has ended. */

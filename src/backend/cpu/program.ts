@@ -4,10 +4,12 @@
  */
 import process from "node:process";
 
-import { MemoryError, NativeError } from "../../errors.ts";
+import { MemoryError, NativeError, invariant } from "../../errors.ts";
+import { CpuAdapter } from "./adapters.ts";
 import {
   MAX_TOP_LOGPROBS,
   NO_SAMPLE,
+  type AdapterWeights,
   type CompileOptions,
   type Lowered,
   type Program,
@@ -65,6 +67,21 @@ export class NativeProgram implements Program {
         if (this.#inFlight.has(id)) this.#native.cancel(this.#handle, id);
       },
     };
+  }
+
+  async setAdapter(place: number, adapter: AdapterWeights | undefined): Promise<void> {
+    const { maxAdapters = 0, maxRank = 0 } = this.#options;
+    if (!Number.isInteger(place) || place < 0 || place >= maxAdapters)
+      throw new NativeError(`There is no place ${place} for an adapter: there are ${maxAdapters}.`);
+    if (adapter === undefined) {
+      this.#native.setAdapter(this.#handle, place, undefined, []);
+      return;
+    }
+    const fits = adapter instanceof CpuAdapter && adapter.lowered === this.lowered;
+    invariant(fits, "an adapter of another backend or graph");
+    if (adapter.rank > maxRank)
+      throw new NativeError(`An adapter of rank ${adapter.rank}: the program was compiled for at most ${maxRank}.`);
+    this.#native.setAdapter(this.#handle, place, adapter.handle, adapter.sites);
   }
 
   async close(): Promise<void> {

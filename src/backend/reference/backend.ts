@@ -6,7 +6,7 @@
 import type { ModelArtifact } from "../../artifact/artifact.ts";
 import { invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
-import { optimize } from "../../graph/passes.ts";
+import { optimize, withAdapters } from "../../graph/passes.ts";
 import type {
   Backend,
   CompileOptions,
@@ -18,6 +18,7 @@ import type {
   Weights,
 } from "../contract.ts";
 import { findState } from "../groups.ts";
+import { ReferenceAdapter } from "./lora.ts";
 import { groupBlockBytes, ReferencePool } from "./pool.ts";
 import { ReferenceProgram } from "./program.ts";
 import { ReferenceWeights, tensorOf, uploadWeights } from "./weights.ts";
@@ -37,6 +38,7 @@ export function createReferenceBackend(): Backend {
       invariant(base === undefined || base instanceof ReferenceWeights, "the base's weights belong to another backend");
       return uploadWeights(lowered, base, options);
     },
+    uploadAdapter: (lowered, adapter) => ReferenceAdapter.load(lowered, withAdapters(lowered.graph), adapter),
     blockBytes: groupBlockBytes,
     allocate: async (groups: readonly StateGroup[], blocks: readonly number[]) => new ReferencePool(groups, blocks),
     compile: async (lowered: Lowered, weights: Weights, pool: Pool, options: CompileOptions): Promise<Program> => {

@@ -8,6 +8,7 @@ import type { Graph, Node, Value } from "../../graph/graph.ts";
 import { rowOutputs } from "../../graph/shapes.ts";
 import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
+import { addLora, type ReferenceAdapter } from "./lora.ts";
 import { moe } from "./moe.ts";
 import {
   activate,
@@ -24,6 +25,7 @@ import { conv, readRows, writeRows } from "./paged-rows.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
 import { scan } from "./scan.ts";
+import { sequencesOf } from "./sight.ts";
 import type { SourceWeights } from "./weights.ts";
 
 export interface EvaluateContext {
@@ -35,6 +37,8 @@ export interface EvaluateContext {
   readonly tokens: Int32Array;
   /** For each named input: the rows that the plan gives. */
   readonly given: ReadonlyMap<string, GivenRows>;
+  /** For each sequence of the step. */
+  readonly adapters: readonly (ReferenceAdapter | undefined)[];
   /** For each named output: the rows that are wanted of it, each once. */
   readonly wanted: ReadonlyMap<string, readonly number[]>;
 }
@@ -55,12 +59,13 @@ export function evaluate(context: EvaluateContext): Map<string, Float32Array> {
 
   const values = new Map<Value, Rows>();
   const ropes = new Map<string, RopeTable>();
+  const holds = rowOutputs(graph.nodes);
   graph.nodes.forEach((node, i) => {
-    values.set(i, evaluateNode(context, node, graph.widths[i] ?? 0, values, ropes));
+    if (node.op === "lora") values.set(i, lora(context, node, i, holds[i], values));
+    else values.set(i, evaluateNode(context, node, graph.widths[i] ?? 0, values, ropes));
     for (const input of node.inputs) if (lastUse.get(input) === i) values.delete(input);
     if (!lastUse.has(i)) values.delete(i);
   });
-  const holds = rowOutputs(graph.nodes);
   return new Map(
     [...graph.outputs].map(([name, value]) => {
       const all = values.get(value);
@@ -73,7 +78,7 @@ export function evaluate(context: EvaluateContext): Map<string, Float32Array> {
 
 function evaluateNode(
   context: EvaluateContext,
-  node: Node,
+  node: Exclude<Node, { readonly op: "lora" }>,
   width: number,
   values: ReadonlyMap<Value, Rows>,
   ropes: Map<string, RopeTable>,
@@ -211,6 +216,29 @@ function evaluateNode(
     default:
       return node satisfies never;
   }
+}
+
+/** The linear's rows, and on those of sequences with an adapter what that adds. `output`: whose wanted rows they are. */
+function lora(
+  { graph, weights, plan, adapters, wanted }: EvaluateContext,
+  node: Extract<Node, { readonly op: "lora" }>,
+  index: Value,
+  output: string | undefined,
+  values: ReadonlyMap<Value, Rows>,
+): Float32Array {
+  const [y, x] = node.inputs.map((v) => values.get(v));
+  invariant(y instanceof Float32Array && x !== undefined, "an adapter's rows are gone");
+  const out = y.slice();
+  const [n = 0, k = 0] = [graph.widths[index], graph.widths[node.inputs[1]]];
+  const bias = node.bias === undefined ? undefined : weights.get(node.bias);
+  const rows = output === undefined ? [...plan.tokens.keys()] : (wanted.get(output) ?? []);
+  const sequences = [...sequencesOf(plan)];
+  for (const [i, row] of rows.entries()) {
+    const sequence = sequences.find(({ end }) => row < end)?.sequence ?? -1;
+    const site = adapters[sequence]?.sites.get(index);
+    if (site !== undefined) addLora(site, x.subarray(i * k, (i + 1) * k), bias, out.subarray(i * n, (i + 1) * n));
+  }
+  return out;
 }
 
 function gatherRows(table: Float32Array, ids: Int32Array, width: number, scale: number): Float32Array {

@@ -52,6 +52,7 @@ export function checkPlan(plan: StepPlan, limits: PlanLimits): void {
   checkCounts(plan, limits);
   checkRows(plan, limits);
   checkInputs(plan, limits);
+  checkAdapters(plan, limits);
   checkSight(plan, limits);
   checkBorders(plan, limits);
   checkBlockMoves(plan, limits);
@@ -80,6 +81,7 @@ function checkCounts(plan: StepPlan, { options, pool }: PlanLimits): void {
     [plan.listed, plan.listedCount],
     [plan.queryStarts, plan.sequenceCount + 1],
     [plan.borders, plan.sequenceCount],
+    [plan.adapters, plan.sequenceCount],
     [plan.moves, 5 * plan.moveCount],
     [plan.copies, 3 * plan.copyCount],
     [plan.references, 2 * plan.referenceCount],
@@ -147,6 +149,15 @@ function checkInputs(plan: StepPlan, { inputWidths }: PlanLimits): void {
     invariant(new Set(rows).size === count, "a row is given twice");
     invariant(values.length === count * (inputWidths[i] ?? 0), "the values of an input don't fit its rows");
   }
+}
+
+/** That a place isn't empty the program sees to. */
+function checkAdapters(plan: StepPlan, { options }: PlanLimits): void {
+  within(
+    "place of an adapter",
+    plan.adapters.filter((place) => place !== -1),
+    options.maxAdapters ?? 0,
+  );
 }
 
 /** The blocks of every slot that is written or seen are there. */

@@ -14,6 +14,7 @@ export function copyPlan(plan: StepPlan): StepPlan {
     queryStarts: plan.queryStarts.slice(0, sequenceCount + 1),
     borders: plan.borders.slice(0, sequenceCount),
     blockTables: plan.blockTables.map(({ ids, stride }) => ({ ids: ids.slice(0, sequenceCount * stride), stride })),
+    adapters: plan.adapters.slice(0, sequenceCount),
     moves: plan.moves.slice(0, 5 * plan.moveCount),
     copies: plan.copies.slice(0, 3 * plan.copyCount),
     references: plan.references.slice(0, 2 * plan.referenceCount),

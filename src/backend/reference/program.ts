@@ -3,9 +3,12 @@
  * the nodes, then the outputs), and what a failed or cancelled step takes with it.
  */
 import { StepError, invariant } from "../../errors.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { withAdapters } from "../../graph/passes.ts";
 import { graphInputs } from "../../graph/shapes.ts";
-import type { CompileOptions, Lowered, Program, StepHandle, StepPlan } from "../contract.ts";
+import type { AdapterWeights, CompileOptions, Lowered, Program, StepHandle, StepPlan } from "../contract.ts";
 import { evaluate } from "./evaluate.ts";
+import { ReferenceAdapter } from "./lora.ts";
 import { stepResult, type Rows } from "./outputs.ts";
 import { checkPlan, planLimits, type PlanLimits } from "./plan-check.ts";
 import { copyPlan } from "./plan-copy.ts";
@@ -20,10 +23,13 @@ const NOTHING = { rows: new Int32Array(0), values: new Float32Array(0) };
 export class ReferenceProgram implements Program {
   readonly lowered: Lowered;
   readonly pool: ReferencePool;
+  readonly #graph: Graph;
   readonly #weights: SourceWeights;
   readonly #options: CompileOptions;
   readonly #limits: PlanLimits;
   readonly #slots: SamplerSlots;
+  /** By place. */
+  readonly #adapters: (ReferenceAdapter | undefined)[];
   /** Steps that were submitted and haven't ended, in order. */
   #inFlight: Step[] = [];
   /** What the graph gave for the first of them, while its masks are missing. */
@@ -39,6 +45,8 @@ export class ReferenceProgram implements Program {
       invariant(graphInputs(graph).has(name), `the graph has no input "${name}"`);
     this.lowered = lowered;
     this.pool = pool;
+    this.#graph = (options.maxAdapters ?? 0) > 0 ? withAdapters(graph) : graph;
+    this.#adapters = Array.from({ length: options.maxAdapters ?? 0 });
     this.#weights = weights.of(source);
     this.#options = options;
     this.#limits = planLimits(graph, pool, options);
@@ -51,6 +59,17 @@ export class ReferenceProgram implements Program {
     } catch (cause) {
       return refusedStep(cause);
     }
+  }
+
+  async setAdapter(place: number, adapter: AdapterWeights | undefined): Promise<void> {
+    const { maxAdapters = 0, maxRank = 0 } = this.#options;
+    invariant(place >= 0 && place < maxAdapters, `there is no place ${place} for an adapter: there are ${maxAdapters}`);
+    if (adapter !== undefined) {
+      invariant(adapter instanceof ReferenceAdapter, "this adapter belongs to another backend");
+      invariant(adapter.lowered === this.lowered, "an adapter of another graph");
+      invariant(adapter.rank <= maxRank, `an adapter of rank ${adapter.rank}: the program takes ${maxRank}`);
+    }
+    this.#adapters[place] = adapter;
   }
 
   async close(): Promise<void> {
@@ -66,6 +85,11 @@ export class ReferenceProgram implements Program {
     invariant(plan.id > timeline.lastId, `step ${plan.id} comes after step ${timeline.lastId}`);
     checkPlan(plan, this.#limits);
     this.#slots.check(plan);
+    const adapters = Array.from(plan.adapters, (place) => {
+      const adapter = this.#adapters[place];
+      invariant(place < 0 || adapter !== undefined, `the place ${place} holds no adapter`);
+      return adapter;
+    });
     const named = referencesOf(plan, timeline.find.bind(timeline));
     const before = this.#inFlight.at(-1);
 
@@ -81,13 +105,13 @@ export class ReferenceProgram implements Program {
       await before?.end;
       for (const { step: other } of named) await other.end;
       if (step.ended) this.#slots.close(plan);
-      else this.#begin(step, named);
+      else this.#begin(step, named, adapters);
     });
     return step;
   }
 
   /** Everything up to the samples. */
-  #begin(step: Step, named: readonly SampleOf[]): void {
+  #begin(step: Step, named: readonly SampleOf[], adapters: readonly (ReferenceAdapter | undefined)[]): void {
     const { plan } = step;
     step.begun = true;
     if (named.some(({ step: other }) => other.sampleIds === undefined)) {
@@ -103,8 +127,8 @@ export class ReferenceProgram implements Program {
       const tokens = plan.tokens.map(resolve);
       const wanted = wantedRows(plan, this.#options.outputs);
       const given = new Map((this.#options.inputs ?? []).map((name, i) => [name, plan.inputs[i] ?? NOTHING]));
-      const { graph } = this.lowered;
-      const values = evaluate({ graph, weights: this.#weights, pool: this.pool, plan, tokens, given, wanted });
+      const context = { graph: this.#graph, weights: this.#weights, pool: this.pool };
+      const values = evaluate({ ...context, plan, tokens, given, adapters, wanted });
       const outputs = new Map(
         [...values].map(([name, all]) => [name, { rows: wanted.get(name) ?? [], values: all }] as const),
       );
