@@ -1,6 +1,6 @@
 /**
  * check:exact's part on programs, without the engine: random workloads in which every mechanism of a step takes part
- * (test/support/step-workload.ts), on toy models with windows, soft caps, experts, int8 weights and each KV type. With
+ * (test/support/step-workload.ts), on toy models with windows, scans, soft caps, experts, int8 weights and each KV type. With
  * sabotage one mechanism after another is done wrong, and each fault must be found.
  */
 import type { Backend } from "../src/backend/contract.ts";
@@ -18,6 +18,8 @@ const VARIANTS: readonly ToyOptions[] = [
   { window: 5, softcap: 4 },
   { experts: true, dtype: "Q8_0" },
   { kvHeads: 1, window: 140 },
+  { recurrent: "plain" },
+  { recurrent: "delta", dtype: "Q8_0" },
 ];
 /** A fault that isn't found in so many workloads isn't found. */
 const PATIENCE = 60;
@@ -59,7 +61,16 @@ export async function sabotageSteps(open: OpenBackend, seed: number): Promise<Me
 }
 
 /** Faults of the build variant "sabotage" (native/cpu/sabotage.h), the one in a kernel aside. */
-export const NATIVE_FAULTS = ["references", "moves", "listed", "masks", "commits", "order", "adapters"] as const;
+export const NATIVE_FAULTS = [
+  "references",
+  "moves",
+  "listed",
+  "masks",
+  "commits",
+  "order",
+  "adapters",
+  "borders",
+] as const;
 export type NativeFault = (typeof NATIVE_FAULTS)[number] | "linear";
 
 /** The same with faults in the native executor itself, one after another. */

@@ -17,6 +17,7 @@ const MODELS = [
   ["f16", { window: 30 }],
   ["q8", { dtype: "Q8_0" }],
   ["f32", { experts: true, softcap: 5 }],
+  ["f16", { recurrent: "delta" }],
 ] as const satisfies readonly (readonly [KvType, object])[];
 
 for (const backend of backends) {
@@ -25,7 +26,7 @@ for (const backend of backends) {
     for (const [seed, [kv, options]] of MODELS.entries()) {
       const model = new StepModel(seed + 1, kv, options);
       const random = new Random(seed + 60);
-      const jobs = randomStepJobs(random, 5);
+      const jobs = randomStepJobs(random, 6);
       const told = await tellAlone(backend, model, jobs);
       await runStepWorkload(backend, model, jobs, told, random, counts);
     }

@@ -12,8 +12,8 @@ namespace {
 
 std::atomic<Fault> chosen{Fault::None};
 // In the order of Fault.
-constexpr const char* kNames[] = {"",      "linear",  "references", "moves",   "listed",
-                                  "masks", "commits", "order",      "adapters"};
+constexpr const char* kNames[] = {"",      "linear",  "references", "moves",    "listed",
+                                  "masks", "commits", "order",      "adapters", "borders"};
 
 }  // namespace
 

@@ -5,7 +5,7 @@
 
 namespace millrace {
 
-enum class Fault { None, Linear, References, Moves, Listed, Masks, Commits, Order, Adapters };
+enum class Fault { None, Linear, References, Moves, Listed, Masks, Commits, Order, Adapters, Borders };
 
 #ifdef MILLRACE_SABOTAGE
 bool sabotaged(Fault fault);

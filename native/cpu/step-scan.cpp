@@ -2,6 +2,7 @@
 // where it lies; where rows pass borders it is carried on, into the granules that the plan wants kept.
 #include <algorithm>
 
+#include "sabotage.h"
 #include "step.h"
 
 namespace millrace {
@@ -52,7 +53,7 @@ void Step::scan(const op::Scan& in, int item, uint8_t* scratch) {
   const auto carry = [&](int32_t row) {
     gather(row, border, (border + 1) * kBorderTokens);
     float* kept = granuleAt(border + 1);
-    float* next = kept ? kept : carried;
+    float* next = kept && !sabotaged(Fault::Borders) ? kept : carried;
     args.state = state;
     program_.kernels->scanAdvance(args, next);
     state = next;

@@ -277,7 +277,7 @@ export class ProgramRunner {
       for (const [i, values] of rows) plan.addInput(this.#inputs.indexOf(name), plan.tokenCount + i, values);
     const border = progress.borders.at(-1) ?? 0;
     const last = Math.floor((parents === undefined ? length + tokens.length : length) / BORDER_TOKENS);
-    const passed = Array.from({ length: last - border }, (_, i) => border + 1 + i);
+    const passed = Array.from({ length: Math.max(0, last - border) }, (_, i) => border + 1 + i);
     progress.borders = [...progress.borders, ...(sparse ? passed.slice(-1) : passed)];
     plan.addSequence(this.memory.tables(sequence, length, progress.borders), border, adapter);
     const ids = tokens.map((token) => idOf(plan, token));

@@ -3,16 +3,14 @@
  * order, and back in the opposite order when something on the way fails.
  */
 import type { GenerationDefaults, ModelArtifact } from "../artifact/artifact.ts";
-import type { Backend, KvType, LoadProgress } from "../backend/contract.ts";
+import { type Backend, BORDER_TOKENS, type KvType, type LoadProgress } from "../backend/contract.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
-import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
-import { METHOD_NAMES, type MethodName, METHODS } from "../decode/speculative/methods.ts";
-import { DEFAULT_NODES, parseSpeculation, type SpeculationOption } from "../decode/speculative/option.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
@@ -23,8 +21,6 @@ import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
-import { Speculation } from "./speculation.ts";
-import { always } from "./speculator.ts";
 
 export interface EngineOptions {
   /** Positions of prompt and answer together. Default: the model's, at most 8,192. */
@@ -39,28 +35,22 @@ export interface EngineOptions {
   readonly stepTokens?: number | undefined;
   /** Keep what was computed for equal beginnings of later prompts. Default true. */
   readonly prefixCache?: boolean | undefined;
-  /**
-   * How tokens are guessed, so that one step verifies several: "auto" (default), "off", a method's name, or several joined
-   * by "+" (docs/speculation.md). Answers are the same with any. Requests may say otherwise, unless it is "off" here.
-   */
-  readonly speculation?: SpeculationOption | undefined;
 }
 
 /** For tests and experiments. */
 export interface AssembleOptions extends EngineOptions {
   readonly policy?: Policy | undefined;
-  /** Asked for every draft, instead of what `speculation` says. */
   readonly drafter?: Drafter | undefined;
   /** Models that draft: one's chain, or the tree of several. */
   readonly drafting?: readonly DraftingOptions[] | undefined;
-  /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 with a drafter or a drafting model, else 32 or more. */
+  /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 where there is a drafter, else 32. */
   readonly maxDraft?: number | undefined;
-  /** Steps in flight. Default 2; 1 with `drafter`, whose drafts depend on what the step before gave. */
+  /** Steps in flight. Default 2; 1 with a drafter, whose drafts depend on what the step before gave. */
   readonly depth?: 1 | 2 | undefined;
 }
 
 const DEFAULT_CONTEXT = 8192;
-/** Nodes of a draft of text that a grammar forces. */
+/** Nodes of a draft where only grammars propose any. */
 const FORCED_DRAFT = 32;
 /** Logits of rows that a score wants lie in memory together: at most so many bytes, so many rows. */
 const SCORE_BYTES = 32 * 2 ** 20;
@@ -94,11 +84,9 @@ export async function assemble(
     for (const [i, one] of drafting.entries()) drafts.push(await draftingGraph(one, i, { graph, tokenizer, context }));
     for (const draft of drafts) checkPositions(draft.graph, context);
     const isDrafted = drafter !== undefined || drafting.length > 0;
-    const plan = parseSpeculation(options.speculation ?? "auto");
-    const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
-    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } = options;
+    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : FORCED_DRAFT } = options;
     const outputs = outputShapes(graph);
-    const treeSlots = 2 * (drafter === undefined && drafting.length < 2 ? nodes : maxDraft);
+    const treeSlots = drafter === undefined && drafting.length < 2 ? 0 : 2 * maxDraft;
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
       stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
@@ -111,6 +99,9 @@ export async function assemble(
       depth,
     };
     const ahead = depth * limits.stepTokens + treeSlots;
+    if (maxDraft > BORDER_TOKENS && graph.states.some(({ kind }) => kind === "recurrent")) {
+      throw new RequestError(`maxDraft is ${maxDraft}; with recurrent state it is at most ${BORDER_TOKENS}`);
+    }
     const groups = groupStates([graph, ...drafts.map((draft) => draft.graph)], kv);
     const positions = context + treeSlots;
     const memory = planMemory(backend, groups, { context: positions, ahead, kvBytes: options.kvBytes });
@@ -162,19 +153,13 @@ export async function assemble(
         defaults: artifact.generation,
         vocabSize: graph.vocabSize,
         context,
-        speculates: nodes > 0,
       }),
       client: new Engine({
         program,
         limits,
         outputs,
         policy: options.policy ?? new FirstCome(),
-        speculation:
-          drafter === undefined
-            ? nodes > 0
-              ? new Speculation({ methods: draftMethods(graph.vocabSize), plan, nodes, limits })
-              : undefined
-            : always(drafter),
+        drafter,
         drafting: draftPrograms,
         grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
         prefixCache: options.prefixCache ?? true,
@@ -195,10 +180,6 @@ function outputShapes({ outputs, widths }: Graph): OutputShape[] {
 async function checkUnchanged({ tensors }: ModelArtifact): Promise<void> {
   const sources = new Set([...tensors.values()].map(({ source }) => source));
   for (const source of sources) await source.checkUnchanged?.();
-}
-
-function draftMethods(vocabSize: number): ReadonlyMap<MethodName, DraftMethod> {
-  return new Map(METHOD_NAMES.map((name) => [name, METHODS[name]({ vocabSize })]));
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

@@ -5,18 +5,19 @@ import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
 import { TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
 import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
-import type { Drafter } from "../decode/speculative/drafter.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { RequestError } from "../errors.ts";
 import { type EngineClient, POOLINGS, type Work, type WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
-import { always } from "./speculator.ts";
 
 interface Options {
   readonly stepTokens: number;
   readonly sequences: number;
   readonly blocks: readonly number[];
+  /** Of the recurrent group. Default: enough. */
+  readonly granules?: number;
   readonly depth?: number;
   readonly policy?: Policy;
   readonly drafter?: Drafter;
@@ -27,8 +28,9 @@ interface Options {
 
 function makeEngine(options: Options): { engine: Engine; program: ToyProgram; draft: ToyProgram } {
   const { stepTokens, sequences, depth = 2, policy = new FirstCome(), drafter, prefixCache = false } = options;
-  // The drafting toy's group is as large as the target's.
-  const blocks = [...options.blocks, options.blocks[0] ?? 0];
+  // The drafting toy's group is as large as the target's; what the toy's scan looks back at is not the test's subject.
+  const [all = 0] = options.blocks;
+  const blocks = [...options.blocks, all, 4 * all, options.granules ?? 8 * sequences];
   const program = new ToyProgram(blocks);
   const maxDraft = drafter === undefined && options.drafting !== true ? 0 : 8;
   const limits = {
@@ -43,15 +45,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram; dr
   };
   const draft = new ToyProgram(blocks, program);
   const drafting = options.drafting === true ? [{ program: draft, depth: 5, minProbability: 1e-9 }] : [];
-  const parts = {
-    program,
-    limits,
-    outputs: TOY_OUTPUTS,
-    policy,
-    speculation: drafter && always(drafter),
-    drafting,
-    prefixCache,
-  };
+  const parts = { program, limits, outputs: TOY_OUTPUTS, policy, drafter, drafting, prefixCache };
   return { engine: new Engine(parts), program, draft };
 }
 
@@ -120,7 +114,9 @@ test("random loads under any policy, depth and drafts give every request the ans
     const draw = new Random(seed);
     const next = (below: number): number => draw.below(below);
     const jobs = Array.from({ length: 1 + next(8) }, (_, j) => {
-      const prompt = Array.from({ length: 1 + next(70) }, (_, i) => (i === 0 ? j % 3 : next(TOY_VOCAB)));
+      const prompt = Array.from({ length: 1 + next(next(4) === 0 ? 150 : 70) }, (_, i) =>
+        i === 0 ? j % 3 : next(TOY_VOCAB),
+      );
       // Some begin like another, as far as a random place.
       if (next(2) === 0) prompt.splice(1, next(prompt.length), ...COMMON.slice(0, next(COMMON.length)));
       const job = work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(TOY_VOCAB)] : []);
@@ -138,7 +134,8 @@ test("random loads under any policy, depth and drafts give every request the ans
     const { engine, program, draft } = makeEngine({
       stepTokens: SPAN + next(40),
       sequences: 3 + next(12),
-      blocks: [18 + next(10), 26 + next(20)],
+      blocks: [24 + next(10), 40 + next(20)],
+      granules: 12 + next(12),
       depth: 1 + next(2),
       policy,
       ...(drafter && { drafter }),

@@ -49,8 +49,9 @@ export function needOf(request: EngineRequest, limits: StepLimits, groups: reado
     const prompt = request.work.prompt.length;
     const need = blocksNeeded(group, prompt, most, answers, depth * stepTokens + treeSlots);
     if (need <= pool.size) return need;
+    const what = group.kind === "recurrent" ? "states" : "KV blocks of 16 positions";
     throw new RequestError(
-      `the request needs ${need} KV blocks of 16 positions (${group.kind}), the whole cache has ${pool.size}; ` +
+      `the request needs ${need} ${what} (${group.kind}), the whole cache has ${pool.size}; ` +
         "lower maxTokens or n, or raise kvBytes",
     );
   });

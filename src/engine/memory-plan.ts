@@ -15,6 +15,8 @@ export interface MemoryPlan {
 }
 
 const GIB = 2 ** 30;
+/** Recurrent state that the prefix tree may keep, beside what running sequences need: granules for each sequence. */
+const SNAPSHOTS_PER_SEQUENCE = 5;
 
 /** The budget where the user gives none: four sequences of full length, at most 1 GiB, at least one sequence. */
 export function planMemory(
@@ -29,7 +31,9 @@ export function planMemory(
 ): MemoryPlan {
   const { context, ahead } = options;
   const blockBytes = groups.map((group) => backend.blockBytes(group));
-  const perSequence = groups.map((group) => blocksNeeded(group, 0, context, 1, ahead));
+  const perSequence = groups.map(
+    (group) => blocksNeeded(group, 0, context, 1, ahead) + (group.kind === "recurrent" ? SNAPSHOTS_PER_SEQUENCE : 0),
+  );
   const sequenceBytes = perSequence.reduce((sum, count, g) => sum + count * (blockBytes[g] ?? 0), 0);
   const budget = options.kvBytes ?? Math.max(sequenceBytes, Math.min(4 * sequenceBytes, GIB));
   const share = budget / sequenceBytes;
@@ -41,7 +45,10 @@ export function planMemory(
     );
   }
   const tokens = Math.min(
-    ...blocks.map((count, g) => (groups[g]?.window === undefined ? count * BLOCK_TOKENS : Infinity)),
+    ...blocks.map((count, g) => {
+      const { kind, window } = groups[g] ?? {};
+      return window === undefined && kind !== "recurrent" ? count * BLOCK_TOKENS : Infinity;
+    }),
   );
   return {
     blocks,

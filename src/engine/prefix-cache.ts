@@ -111,7 +111,7 @@ export class PrefixCache {
     const { state, entered, tokens, prefix } = sequence;
     invariant(this.#tree && state && prefix, "a sequence enters the prefix tree without a place in it");
     const from = entered * BLOCK_TOKENS;
-    const blocks = state.tables.map((ids) => ids[entered] ?? -1);
+    const blocks = state.blocksAt(entered);
     let isOwn = true;
     const node = this.#tree.add(prefix, tokens.subarray(from, from + count), blocks, (g, own, shared) => {
       const pool = this.#memory[g]?.pool;

@@ -51,7 +51,11 @@ export class Residents {
   keep({ sequence, state }: Share, hasEnded: boolean): void {
     if (sequence.state !== state) return;
     if (hasEnded) this.drop(sequence);
-    else this.prefixes.enter(sequence, this.#later(sequence));
+    else {
+      this.prefixes.enter(sequence, this.#later(sequence));
+      // Only now: what a window has passed, or a later border follows, may serve others.
+      state.slide(sequence.computed);
+    }
   }
 
   /** The one path on which a sequence's slot and memory become free. */

@@ -6,12 +6,12 @@ import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { GroupMemory } from "../state/block-pool.ts";
 import type { MemoryOps, SequenceState } from "../state/sequence-state.ts";
+import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import type { DraftingModel } from "./work/draft.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
 import type { Policy } from "./policies/policy.ts";
 import type { Asked, Sequence, Taken } from "./request.ts";
-import type { Speculator, VerifiedDraft } from "./speculator.ts";
 
 export interface SchedulerOptions {
   readonly policy: Policy;
@@ -21,7 +21,7 @@ export interface SchedulerOptions {
   readonly prefixCache: boolean;
   /** Filled anew for each step. */
   readonly plan: StepPlanBuffer;
-  readonly speculation?: Speculator | undefined;
+  readonly drafter?: Drafter | undefined;
   readonly drafting?: readonly DraftingModel[] | undefined;
 }
 
@@ -32,16 +32,10 @@ export interface Share {
   /** What each kind of work has asked for. */
   readonly asked: readonly Asked[];
   readonly ops: MemoryOps;
-  /** Takes in what the step gave. */
-  settle(result: StepResult): Settled;
+  /** Takes in what the step gave; true where the sequence has ended, and nobody needs its memory any more. */
+  settle(result: StepResult): boolean;
   /** The step never ran: as if it had not been planned. The backend has closed the sampler slots that it names. */
   rewind(): void;
-}
-
-export interface Settled {
-  /** The sequence has ended, and nobody needs its memory any more. */
-  readonly hasEnded: boolean;
-  readonly verified?: VerifiedDraft;
 }
 
 /** Rows that were planned, and the draft behind them. */
@@ -60,9 +54,6 @@ export interface Flight {
   readonly preempted: number;
   /** Its masks have been delivered. */
   isMasked: boolean;
-  /** Once it is settled: tokens that it verified, and those that turned out right. */
-  drafted: number;
-  accepted: number;
 }
 
 /** Whether somebody still waits for a share's result. */
@@ -80,7 +71,7 @@ export function addShare(
   draft: PlacedDraft | undefined,
 ): Share {
   const { planned: first, length, tokens, coming, request } = sequence;
-  plan.addSequence(state.tables);
+  plan.addSequence(state.tables, state.border);
   const row = plan.tokenCount;
   const end = Math.min(first + count, length);
   let next = first;
@@ -103,6 +94,7 @@ export function addShare(
     const asks = kind.ask({ step, sequence, first, count, row, draft: draft?.tree }, plan);
     if (asks !== undefined) asked.push(asks);
   }
+  state.plan(first + count);
   sequence.planned = first + count;
   sequence.lastStep = step;
   sequence.isDrafted = draft !== undefined;
@@ -117,38 +109,34 @@ export function addShare(
   };
 }
 
-function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): Settled {
+function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): boolean {
   sequence.computed = sequence.stored = first + count;
   let taken: Taken = [];
-  let verified: VerifiedDraft | undefined;
   for (const one of asked) {
     const nodes = one.take(result);
-    const { root } = one;
-    if (draft === undefined || root === undefined) continue;
-    taken = nodes;
-    const { tree } = draft;
-    verified = { tree, taken, sampleAt: (node) => result.sampleIds[root + 1 + node] ?? -1 };
+    if (nodes.length > 0) taken = nodes;
   }
   // Whoever was told may have left.
-  if (sequence.state !== state) return { hasEnded: false };
-  if (draft !== undefined) {
+  if (sequence.state !== state) return false;
+  if (draft === undefined) state.confirm(first + count);
+  else {
     sequence.isDrafted = false;
     sequence.computed += taken.length;
     sequence.planned = sequence.computed;
     // A tree's nodes are where they belong only when the next rows have been computed.
     if (draft.isChain) sequence.stored = sequence.computed;
+    state.confirm(draft.isChain ? sequence.computed : first + count);
     state.accept(draft.isChain ? [] : taken.map((node) => draft.base + node), sequence.computed);
   }
   for (const model of sequence.drafts) model.keep(sequence.tokens, sequence.computed);
-  state.slide(sequence.computed);
   // Who has nothing left to compute, and nothing to come, has ended.
   if (sequence.reach === sequence.computed) sequence.finished = true;
-  const hasEnded = sequence.finished && sequence.request.unforked.length === 0;
-  return { hasEnded, ...(verified && { verified }) };
+  return sequence.finished && sequence.request.unforked.length === 0;
 }
 
 function rewind({ sequence, state, ops }: Planned): void {
   state.restoreOps(ops);
+  state.rewind();
   sequence.planned = sequence.computed;
   sequence.isDrafted = false;
   for (const answer of [sequence, ...sequence.request.unforked]) {

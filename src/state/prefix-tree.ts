@@ -1,11 +1,11 @@
 /**
  * What earlier sequences left in memory, found by prefix: a radix tree whose nodes are blocks of tokens (Zheng et al.
  * 2024). Prefixes are compared by their tokens, under a salt that keeps tenants apart. A node holds one block of each
- * state group, or none where a window has passed it; the last block of a sequence may hold fewer tokens and is a leaf. A
+ * state group, or none where a window has passed it, and at a border the granules of recurrent groups; the last block of a sequence may hold fewer tokens and is a leaf. A
  * hit is the longest length that every group can serve. Nodes that nobody uses go least recently used first, leaves
  * before their parents; nothing here recurses.
  */
-import { BLOCK_TOKENS } from "../backend/contract.ts";
+import { BLOCK_TOKENS, BORDER_TOKENS } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 import type { GroupMemory } from "./block-pool.ts";
 
@@ -131,13 +131,14 @@ export class PrefixTree {
 
   /** Makes at least one idle block of a group free: of the least recently used node that can do without it. */
   #reclaim(group: number): void {
-    const isWindow = this.#memory[group]?.group.window !== undefined;
+    const { kind, window } = this.#memory[group]?.group ?? {};
+    const isOptional = window !== undefined || kind === "recurrent";
     const pool = this.#memory[group]?.pool;
     for (let node = this.#oldest; node !== undefined; node = node.newer) {
       const block = node.blocks[group] ?? -1;
       if (block < 0 || pool?.references(block) !== 1) continue;
-      // Without a block of the window a prefix can still be served from further on.
-      if (isWindow) {
+      // Without a block of the window, or a granule, a prefix can still be served from elsewhere on.
+      if (isOptional) {
         pool.uncache(block);
         node.blocks[group] = -1;
         return;
@@ -175,7 +176,10 @@ export class PrefixTree {
 
   /** Whether each group has what a row behind the first `length` tokens sees. */
   #serves(length: number, path: readonly PrefixNode[]): boolean {
-    return this.#memory.every(({ group: { window = Infinity } }, g) => {
+    const [, granules] = granulesOf(this.#memory, length, path);
+    if (granules.some((granule) => granule < 0)) return false;
+    return this.#memory.every(({ group: { kind, window = Infinity } }, g) => {
+      if (kind === "recurrent") return true;
       const first = Math.floor(Math.max(0, length - window + 1) / BLOCK_TOKENS);
       return path.slice(first).every(({ blocks }) => (blocks[g] ?? -1) >= 0);
     });
@@ -203,6 +207,18 @@ export class PrefixTree {
     else this.#newest = node.older;
     node.older = node.newer = undefined;
   }
+}
+
+/** The last border in the first `length` tokens, which lie in the nodes `path`, and the granules that these have there. */
+export function granulesOf(
+  memory: readonly GroupMemory[],
+  length: number,
+  path: readonly PrefixNode[],
+): [border: number, granules: number[]] {
+  const border = Math.floor(length / BORDER_TOKENS);
+  const node = path[border * (BORDER_TOKENS / BLOCK_TOKENS) - 1];
+  if (node === undefined) return [0, []];
+  return [border, memory.flatMap(({ group }, g) => (group.kind === "recurrent" ? [node.blocks[g] ?? -1] : []))];
 }
 
 function newNode(parent: PrefixNode | undefined, tokens: Int32Array, blocks: number[]): PrefixNode {

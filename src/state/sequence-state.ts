@@ -2,12 +2,13 @@
  * What one sequence remembers: a block table for each state group. It grows as rows are planned, forks copy-on-write,
  * frees behind a window, gives back what a rejected draft took, and everything by one path (`release`). What must be
  * moved or copied before its next rows waits here, and holds its sources until then. The tables' order is that of the
- * groups.
+ * groups; recurrent groups have granules in the place of blocks (granules.ts).
  */
 import { BLOCK_TOKENS, type StateGroup } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "./block-pool.ts";
-import type { PrefixHit } from "./prefix-tree.ts";
+import { Granules, GRANULES_PER_SEQUENCE } from "./granules.ts";
+import { granulesOf, type PrefixHit } from "./prefix-tree.ts";
 
 /** A block of a pool. */
 export interface HeldBlock {
@@ -38,19 +39,24 @@ class BlockTable {
 
 export class SequenceState {
   readonly #memory: readonly GroupMemory[];
+  /** Of recurrent groups they stay empty. */
   readonly #tables: readonly BlockTable[];
+  readonly #granules: Granules;
   #pending: MemoryOps = NOTHING;
 
   constructor(memory: readonly GroupMemory[]) {
     this.#memory = memory;
     this.#tables = memory.map(() => new BlockTable());
+    this.#granules = new Granules(memory);
   }
 
   /** Memory that begins with a prefix of the tree. Undefined where there is no room for the copy of its last block. */
   static withPrefix(memory: readonly GroupMemory[], { length, full, tail }: PrefixHit): SequenceState | undefined {
     const state = new SequenceState(memory);
-    const held: HeldBlock[] = [];
+    const held: (HeldBlock & { readonly group: number })[] = [];
+    state.#granules.start(...granulesOf(memory, length, full));
     for (const [g, { group, pool }] of memory.entries()) {
+      if (group.kind === "recurrent") continue;
       const table = state.#table(g);
       table.first = firstEntry(group, length);
       for (const [entry, { blocks }] of full.entries()) {
@@ -61,38 +67,73 @@ export class SequenceState {
       if (tail === undefined) continue;
       const block = tail.blocks[g] ?? -1;
       pool.share(block);
-      held.push({ pool, block });
+      held.push({ pool, block, group: g });
     }
-    const fits = tail === undefined || memory.every(({ pool }) => pool.free > 0);
+    const fits = held.every(({ pool }) => pool.free > 0);
     if (!fits) {
       releaseBlocks(held);
       state.release();
       return undefined;
     }
-    const copies = held.map(({ pool, block }, g): BlockCopy => {
+    const copies = held.map(({ pool, block, group }): BlockCopy => {
       const copy = pool.allocate();
-      state.#table(g).ids.push(copy);
-      return [g, block, copy];
+      state.#table(group).ids.push(copy);
+      return [group, block, copy];
     });
     if (copies.length > 0) state.#pending = { copies, moves: [], held };
     return state;
   }
 
-  /** The block ids of each group, by slot / 16. */
+  /** The block ids of each group, by slot / 16; of a recurrent one its granules, by border − 1. */
   get tables(): readonly (readonly number[])[] {
-    return this.#tables.map(({ ids }) => ids);
+    return this.#memory.map(({ group }, g) =>
+      group.kind === "recurrent" ? this.#granules.idsOf(g) : this.#table(g).ids,
+    );
   }
 
-  /** Makes room for the slots 0 … length − 1; false, and nothing is taken, where a pool has too few blocks. */
-  grow(length: number): boolean {
+  /** The border that the next step's scans go on from. */
+  get border(): number {
+    return this.#granules.border;
+  }
+
+  /**
+   * Makes room for the slots 0 … length − 1, of which those before `known` will be computed in their places for good;
+   * false where a pool has too few blocks.
+   */
+  grow(length: number, known: number = length): boolean {
     const entries = Math.ceil(length / BLOCK_TOKENS);
-    const fits = this.#memory.every(({ pool }, g) => entries - this.#table(g).ids.length <= pool.free);
-    if (!fits) return false;
-    for (const [g, { pool }] of this.#memory.entries()) {
+    const fits = this.#memory.every(
+      ({ group: { kind }, pool }, g) => kind === "recurrent" || entries - this.#table(g).ids.length <= pool.free,
+    );
+    if (!fits || !this.#granules.grow(length, known)) return false;
+    for (const [g, { group, pool }] of this.#memory.entries()) {
+      if (group.kind === "recurrent") continue;
       const { ids } = this.#table(g);
       while (ids.length < entries) ids.push(pool.allocate());
     }
     return true;
+  }
+
+  /** A step was planned that computes all places before `known`; one has done so; what was planned never ran. */
+  plan(known: number): void {
+    this.#granules.plan(known);
+  }
+
+  confirm(known: number): void {
+    this.#granules.confirm(known);
+  }
+
+  rewind(): void {
+    this.#granules.rewind();
+  }
+
+  /** What the prefix tree may keep of entry `entry`, which a finished step has written: a block of each group, or −1. */
+  blocksAt(entry: number): number[] {
+    return this.#memory.map(({ group }, g) =>
+      group.kind === "recurrent"
+        ? this.#granules.blockAt(g, (entry + 1) * BLOCK_TOKENS)
+        : (this.#table(g).ids[entry] ?? -1),
+    );
   }
 
   /**
@@ -103,11 +144,14 @@ export class SequenceState {
     invariant(this.#pending === NOTHING, "a sequence is forked before its moves are done");
     const full = Math.floor(length / BLOCK_TOKENS);
     const partial = length % BLOCK_TOKENS > 0;
-    if (partial && this.#memory.some(({ pool }) => pool.free === 0)) return undefined;
+    const isFull = ({ group: { kind }, pool }: GroupMemory): boolean => kind !== "recurrent" && pool.free === 0;
+    if (partial && this.#memory.some(isFull)) return undefined;
     const child = new SequenceState(this.#memory);
+    child.#granules.follow(this.#granules, length);
     const copies: BlockCopy[] = [];
     const held: HeldBlock[] = [];
-    for (const [g, { pool }] of this.#memory.entries()) {
+    for (const [g, { group, pool }] of this.#memory.entries()) {
+      if (group.kind === "recurrent") continue;
       const from = this.#table(g);
       const to = child.#table(g);
       to.first = from.first;
@@ -132,7 +176,9 @@ export class SequenceState {
   accept(from: readonly number[], length: number): void {
     invariant(this.#pending === NOTHING, "a draft is accepted before the last one's moves are done");
     const moves: SlotMove[] = [];
-    for (const g of this.#memory.keys()) {
+    this.#granules.truncate(length);
+    for (const [g, { group }] of this.#memory.entries()) {
+      if (group.kind === "recurrent") continue;
       from.forEach((slot, i) => {
         const to = length - from.length + i;
         moves.push([g, this.#block(g, slot), slot % BLOCK_TOKENS, this.#block(g, to), to % BLOCK_TOKENS]);
@@ -152,6 +198,10 @@ export class SequenceState {
 
   /** From now on an entry is `shared`, which holds the same; the caller releases its own block when no step names it. */
   swap(group: number, entry: number, shared: number): void {
+    if (this.#memory[group]?.group.kind === "recurrent") {
+      this.#granules.swap(group, (entry + 1) * BLOCK_TOKENS, shared);
+      return;
+    }
     const { ids } = this.#table(group);
     invariant(entry < ids.length, `entry ${entry} of group ${group} is beyond its table`);
     this.#memory[group]?.pool.share(shared);
@@ -172,6 +222,7 @@ export class SequenceState {
 
   /** Frees the blocks that no query at `position` or later can see. */
   slide(position: number): void {
+    this.#granules.slide();
     for (const [g, { group, pool }] of this.#memory.entries()) {
       if (group.window === undefined) continue;
       const table = this.#table(g);
@@ -185,6 +236,7 @@ export class SequenceState {
 
   release(): void {
     releaseBlocks(this.takeOps().held);
+    this.#granules.release();
     for (const [g, { pool }] of this.#memory.entries()) {
       const table = this.#table(g);
       for (const block of table.ids) if (block >= 0) pool.release(block);
@@ -220,6 +272,7 @@ export function releaseBlocks(held: readonly HeldBlock[]): void {
  * sequence are planned beyond what is confirmed. Full prompt blocks are shared by the answers.
  */
 export function blocksNeeded(group: StateGroup, prompt: number, total: number, n: number, ahead: number): number {
+  if (group.kind === "recurrent") return n * GRANULES_PER_SEQUENCE;
   const all = Math.ceil(total / BLOCK_TOKENS);
   if (group.window !== undefined) {
     const live = Math.ceil((group.window + ahead) / BLOCK_TOKENS) + 1;

@@ -8,6 +8,7 @@ import type {
   Pool,
   Program,
   SamplerOpening,
+  StateGroup,
   StepHandle,
   StepPlan,
   StepResult,
@@ -73,7 +74,7 @@ function faultyProgram(program: Program, mechanism: Mechanism, index: number): P
     },
     run: (plan) => {
       const behind = last?.ended === false ? last : undefined;
-      const step = program.run(changePlan(copyPlan(plan), mechanism, index));
+      const step = program.run(changePlan(copyPlan(plan), mechanism, index, program.pool.groups));
       const here: NonNullable<typeof last> = { step, ended: false };
       last = here;
       const result = step.result
@@ -99,7 +100,7 @@ function faultyProgram(program: Program, mechanism: Mechanism, index: number): P
   };
 }
 
-function changePlan(plan: Writable, mechanism: Mechanism, program: number): StepPlan {
+function changePlan(plan: Writable, mechanism: Mechanism, program: number, groups: readonly StateGroup[]): StepPlan {
   const last = plan.tokenCount - 1;
   if (mechanism === "prefill rows" && plan.tokenCount > 2 && plan.listedCount === 0)
     plan.positions[last] = (plan.positions[last] ?? 0) + 1;
@@ -117,10 +118,21 @@ function changePlan(plan: Writable, mechanism: Mechanism, program: number): Step
     const one = plan.adapters.find((place) => place >= 0) ?? -1;
     plan.adapters.forEach((place, i) => (plan.adapters[i] = Math.min(place, one)));
   }
+  if (mechanism === "rows behind a border") for (const granules of granulesOf(plan, groups)) swapFirst(granules);
   const [table] = plan.blockTables;
-  if (mechanism === "rows of a second program" && program === 1 && table !== undefined)
-    table.ids[0] = table.ids[0] === 0 ? 1 : 0;
+  if (mechanism === "rows of a second program" && program === 1 && table !== undefined) swapFirst(table.ids);
   return plan;
+}
+
+/** Recurrent groups' tables from the entry on that the first sequence goes on from. */
+function granulesOf({ borders, blockTables, sequenceCount }: StepPlan, groups: readonly StateGroup[]): Int32Array[] {
+  const first = (borders[0] ?? 0) - 1;
+  if (sequenceCount === 0 || first < 0) return [];
+  return blockTables.flatMap(({ ids }, g) => (groups[g]?.kind === "recurrent" ? [ids.subarray(first)] : []));
+}
+
+function swapFirst(ids: Int32Array): void {
+  ids[0] = ids[0] === 0 ? 1 : 0;
 }
 
 function withoutAnswer(opening: SamplerOpening): SamplerOpening {

@@ -24,6 +24,7 @@ export const MECHANISMS = [
   "rows of a second program",
   "rows with an adapter",
   "adapters moved between steps",
+  "rows behind a border",
   "cancelled steps",
   "steps unrun",
 ] as const;

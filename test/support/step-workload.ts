@@ -3,7 +3,7 @@
  * references, drafted trees, moves, late masks, slots opened again, forks, blocks as bytes, a second program on the same
  * pool, cancellation), each compared with itself told alone. Ends at the first difference.
  */
-import { type AdapterWeights, type Backend, NO_SAMPLE } from "../../src/backend/contract.ts";
+import { type AdapterWeights, type Backend, BORDER_TOKENS, NO_SAMPLE } from "../../src/backend/contract.ts";
 import {
   ProgramRunner,
   type Feed,
@@ -176,6 +176,8 @@ class StepWorkload {
       walk.flight.push(share.share);
       rows += share.share.rows;
       if (this.#pending.length > 0) this.#counts["rows behind a step in flight"] += share.share.rows;
+      const isRecurrent = runner.memory.pool.groups.some(({ kind }) => kind === "recurrent");
+      if (isRecurrent && share.share.before >= BORDER_TOKENS) this.#counts["rows behind a border"] += share.share.rows;
     }
     const carried = this.#walks.filter(({ dirty }) => dirty);
     if (shares.length === 0 && carried.length === 0) return undefined;

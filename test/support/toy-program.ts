@@ -1,5 +1,5 @@
 /**
- * A Program whose "KV cache" holds token ids and whose samples are a hash of everything that the sampled row sees through
+ * A Program whose "KV cache" holds token ids (and whose recurrent state is a hash of those before a border) and whose samples are a hash of everything that the sampled row sees through
  * its block table and list; their log-probabilities are one of everything that the sampler slot counts: whatever batching, chunking, forking, drafts,
  * preemption, references or freeing get wrong changes an answer. Steps run one after another with turns of the event loop
  * between; a step can be told to fail.
@@ -7,6 +7,8 @@
 import assert from "node:assert/strict";
 import {
   BLOCK_TOKENS,
+  BORDER_TOKENS,
+  HISTORY_TOKENS,
   type Lowered,
   MAX_TOP_LOGPROBS,
   type Pool,
@@ -29,9 +31,14 @@ export const TOY_GROUPS: readonly StateGroup[] = [
   { ...SHAPE, kind: "kv", states: ["all"] },
   { ...SHAPE, kind: "window-kv", window: 21, states: ["near"] },
   { ...SHAPE, kind: "kv", states: ["draft"] },
+  { kind: "rows", width: 1, window: HISTORY_TOKENS, states: ["history"] },
+  { kind: "recurrent", width: 1, states: ["scan"] },
 ];
 /** The group that a drafter reads and writes. */
 const DRAFT = 2;
+/** What came into the toy's scan, and what it came to. */
+const HISTORY = 3;
+const SCAN = 4;
 
 interface Slot {
   readonly salt: string;
@@ -62,6 +69,9 @@ export class ToyProgram implements Program {
     cancelled: 0,
     inFlight: 0,
     spans: 0,
+    /** Borders that were passed; states that steps went on from. */
+    borders: 0,
+    granules: 0,
   };
   readonly slots = new Map<number, Slot>();
   /** The next step to run fails. */
@@ -80,7 +90,7 @@ export class ToyProgram implements Program {
       target === undefined ? blocks.map((count) => new Int32Array(count * BLOCK_TOKENS).fill(-7)) : target.#memory;
     this.#isDrafter = target !== undefined;
     this.#sees = TOY_GROUPS.flatMap(({ window = Infinity }, g) =>
-      g === DRAFT ? [] : [[this.#isDrafter ? DRAFT : g, window]],
+      g === DRAFT || g >= HISTORY ? [] : [[this.#isDrafter ? DRAFT : g, window]],
     );
     this.pool = {
       groups: TOY_GROUPS,
@@ -170,10 +180,12 @@ export class ToyProgram implements Program {
       for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
         sequenceOf[row] = s;
         for (const [g, memory] of this.#memory.entries()) {
-          if ((g === DRAFT) === this.#isDrafter) memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
+          if (g !== SCAN && (g === DRAFT) === this.#isDrafter)
+            memory[at(plan, g, s, plan.slots[row] ?? -1)] = tokens[row] ?? -1;
         }
       }
     }
+    if (!this.#isDrafter) this.#passBorders(plan);
     const hash = (row: number, salt: string): number => this.#hash(plan, sequenceOf[row] ?? -1, row, salt);
     const sampleLogprobs = new Float32Array(plan.sampleCount);
     const ids = Int32Array.from({ length: plan.sampleCount }, (_, i) => {
@@ -253,6 +265,55 @@ export class ToyProgram implements Program {
     for (const target of targets) assert.ok(!sources.has(target), "a copy's target is a source");
   }
 
+  /** The toy's recurrent state behind `end` places: that at the sequence's border, and the tokens since. */
+  #scan(plan: StepPlan, sequence: number, slotAt: (place: number) => number, end: number): number {
+    const border = plan.borders[sequence] ?? -1;
+    const [granules, history] = [this.#memory[SCAN], this.#memory[HISTORY]];
+    let state = border === 0 ? 0 : (granules?.[granuleAt(plan, sequence, border) * BLOCK_TOKENS] ?? -1);
+    assert.ok(state >= 0, `the granule of border ${border} was never written`);
+    assert.ok(end > border * BORDER_TOKENS, "a row before its sequence's border");
+    for (let place = border * BORDER_TOKENS; place < end; place++)
+      state = scanned(state, history?.[at(plan, HISTORY, sequence, slotAt(place))] ?? -1);
+    return state;
+  }
+
+  /** The same from the first token on, for who has no granules. */
+  #rescan(plan: StepPlan, sequence: number, slotAt: (place: number) => number, end: number): number {
+    let state = 0;
+    for (let place = 0; place < end; place++)
+      state = scanned(state, this.#memory[DRAFT]?.[at(plan, DRAFT, sequence, slotAt(place))] ?? -1);
+    return state;
+  }
+
+  /** Writes the granules of the borders that rows pass. */
+  #passBorders(plan: StepPlan): void {
+    const states = new Map<number, number>();
+    const read = new Set<number>();
+    for (let s = 0; s < plan.sequenceCount; s++) {
+      const [begin = 0, end = 0] = plan.queryStarts.subarray(s, s + 2);
+      const border = plan.borders[s] ?? -1;
+      if (border > 0) read.add(granuleAt(plan, s, border));
+      if (border > 0) this.used.granules += 1;
+      const first = (plan.seen[begin] ?? 0) - 1;
+      assert.ok(first - border * BORDER_TOKENS < HISTORY_TOKENS, "a border too far behind");
+      const seen = Math.max(...plan.seen.subarray(begin, end));
+      for (let b = border + 1; b * BORDER_TOKENS <= seen; b++) {
+        this.used.borders += 1;
+        const granule = granuleAt(plan, s, b);
+        if (granule < 0) continue;
+        assert.ok(!states.has(granule), "two borders are written to one granule");
+        states.set(
+          granule,
+          this.#scan(plan, s, (place) => place, b * BORDER_TOKENS),
+        );
+      }
+    }
+    for (const [granule, state] of states) {
+      assert.ok(!read.has(granule), "a granule that is read is written");
+      (this.#memory[SCAN] ?? assert.fail())[granule * BLOCK_TOKENS] = state;
+    }
+  }
+
   /** Of what a row sees, by place; a window counts from the row's own place. */
   #hash(plan: StepPlan, sequence: number, row: number, salt: string): number {
     let h = 2166136261;
@@ -275,9 +336,22 @@ export class ToyProgram implements Program {
         mix(value + 1);
       }
     }
+    const slotAt = (place: number): number => places[place] ?? -1;
+    mix(this.#isDrafter ? this.#rescan(plan, sequence, slotAt, own + 1) : this.#scan(plan, sequence, slotAt, own + 1));
     for (const letter of salt) mix(letter.charCodeAt(0));
     return h;
   }
+}
+
+/** The hash of one token more. */
+function scanned(state: number, token: number): number {
+  assert.ok(token >= 0, "a scan reads what was never written");
+  return (Math.imul(state, 31) + token + 1) & 0x3fffffff;
+}
+
+function granuleAt(plan: StepPlan, sequence: number, border: number): number {
+  const { ids, stride } = plan.blockTables[SCAN] ?? assert.fail();
+  return ids[sequence * stride + border - 1] ?? -1;
 }
 
 function at(plan: StepPlan, group: number, sequence: number, slot: number): number {
