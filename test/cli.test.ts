@@ -73,7 +73,7 @@ test("run: the same answer as text and as JSON, from an argument and from stdin"
   assert.equal(code, 0);
   assert.equal(stdout, `${String(object["text"])}\n`);
   const count = object["promptTokens"].length;
-  const numbers = `prompt ${count} tokens at [\\d.]+ tokens/s, answer 12 tokens at [\\d.]+ tokens/s, first token after `;
+  const numbers = `prompt ${count} tokens at [\\d.]+ tokens/s, answer 12 tokens at [\\d.]+ tokens/s(?: \\([\\d.]+ a step\\))?, first token after `;
   assert.match(stderr, new RegExp(numbers));
 });
 

@@ -52,6 +52,25 @@ test("a conversation: the answer is the library's own, streamed or not", async (
   assert.equal(usage?.prompt_tokens_details?.cached_tokens, alone.promptTokens.length - 1);
 });
 
+test("a prediction is verified and told in the usage; the answer stays what it is", async () => {
+  const request = { ...BASE, temperature: 0, messages: USER("Say it"), max_completion_tokens: 20 };
+  const plain = await client.chat.completions.create({ ...request, speculation: "off" } as typeof request);
+  const content = plain.choices[0]?.message.content ?? "";
+  assert.deepEqual(plain.usage?.completion_tokens_details, {
+    accepted_prediction_tokens: 0,
+    rejected_prediction_tokens: 0,
+  });
+  const prediction = { type: "content" as const, content };
+  const speculation = { drafter: "ngram", depth: 6 };
+  const drafted = { ...request, prediction, speculation } as typeof request;
+  const predicted = await client.chat.completions.create(drafted);
+  assert.equal(predicted.choices[0]?.message.content, content);
+  const { accepted_prediction_tokens: accepted = 0 } = predicted.usage?.completion_tokens_details ?? {};
+  assert.ok(accepted > 0);
+  const refused = client.chat.completions.create({ ...request, speculation: "medusa" } as typeof request);
+  await assert.rejects(refused, /400.*"medusa" isn't built yet; there is auto, off/);
+});
+
 test("n = 2 gives the library's two answers, also as a stream", async () => {
   const alone = await served.llm.chat(USER("Two"), { temperature: 0.9, maxTokens: 12, seed: 3, n: 2 });
   const texts = alone.choices.map(({ text }) => text);

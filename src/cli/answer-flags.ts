@@ -19,13 +19,14 @@ export function generateOptions(flags: Values<(typeof SAMPLING)["flags"]>): Gene
   };
 }
 
-/** "prompt 12 tokens at 803.1 tokens/s, answer 64 tokens at 91.2 tokens/s, first token after 21 ms, seed 7" */
+/** "prompt 12 tokens at 803.1 tokens/s, answer 64 tokens at 91.2 tokens/s (1.6 a step), first token after 21 ms, seed 7" */
 export function answerNumbers(answer: Generation): string {
   const { usage, timings } = answer;
   const { promptTokensPerSecond: read, tokensPerSecond: write } = timings;
+  const aStep = timings.accepted === 0 ? "" : ` (${timings.tokensPerStep.toFixed(1)} a step)`;
   return (
     `prompt ${usage.promptTokens} tokens at ${read.toFixed(1)} tokens/s, ` +
-    `answer ${usage.completionTokens} tokens at ${write.toFixed(1)} tokens/s, ` +
+    `answer ${usage.completionTokens} tokens at ${write.toFixed(1)} tokens/s${aStep}, ` +
     `first token after ${formatSeconds(timings.firstTokenMs / 1000)}, seed ${answer.seed}`
   );
 }

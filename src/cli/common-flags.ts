@@ -1,4 +1,5 @@
 /** The flags that commands share, in the groups in which the help shows them. */
+import { METHOD_NAMES } from "../decode/speculative/methods.ts";
 import { choiceFlag, limitFlag, listFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 export const MODEL = {
@@ -20,6 +21,16 @@ export const MODEL = {
     ),
     threads: limitFlag("threads", "threads of the cpu backend; default: the machine's cores"),
     offline: switchFlag("never go to the network: only what is on disk already"),
+  },
+} as const;
+
+export const DRAFTS = {
+  title: "Speculation",
+  flags: {
+    speculation: textFlag(
+      "NAME",
+      `guess tokens ahead, the answer stays the same: auto (default), off, ${METHOD_NAMES.join(", ")}, or several joined by +`,
+    ),
   },
 } as const;
 

@@ -41,6 +41,9 @@ export const LIMITS = {
   maxSequences: whole(1, 4096),
   stepTokens: whole(1, 65_536),
   threads: whole(1, 256),
+  // Of drafts.
+  "speculation.depth": whole(1, 64),
+  "speculation.tree": whole(1, 64),
   // Of perplexity.
   window: whole(2, 2 ** 24),
   limit: whole(1, MANY),

@@ -25,6 +25,9 @@ export interface Usage {
   /** Over all n answers. */
   readonly completionTokens: number;
   readonly totalTokens: number;
+  /** Tokens of the request's own prediction that were verified: those that the answer has, and those that it hasn't. */
+  readonly acceptedPredictionTokens: number;
+  readonly rejectedPredictionTokens: number;
 }
 
 /** Milliseconds, and tokens per second. */
@@ -35,6 +38,12 @@ export interface Timings {
   readonly promptTokensPerSecond: number;
   /** Of the tokens after each answer's first. */
   readonly tokensPerSecond: number;
+  /** Steps that gave an answer tokens, over all n answers; what was guessed for them, and turned out right. */
+  readonly steps: number;
+  readonly drafted: number;
+  readonly accepted: number;
+  /** Tokens that a step gave an answer: 1 where nothing was guessed right. */
+  readonly tokensPerStep: number;
 }
 
 /** A token's log-probability, and the most likely tokens at its place, as many as were asked for. */
@@ -172,19 +181,15 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
     let first: number | undefined;
     const leave = this.#leave.signal;
     const either = signal === undefined ? leave : AbortSignal.any([signal, leave]);
-    const { cachedTokens } = await perform(client, work, either, (event, handle) => {
+    const told = await perform(client, work, either, (event, handle) => {
       if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
       else if (event.type === "tokens") {
         first ??= performance.now();
         this.#take(answers, event, handle, request.logprobs);
       }
     });
-    return summarise(request, answers, promptLogprobs, {
-      start,
-      first: first ?? start,
-      end: performance.now(),
-      cachedTokens,
-    });
+    const end = performance.now();
+    return summarise(request, answers, promptLogprobs, { ...told, start, first: first ?? start, end });
   }
 
   /** Adds tokens to an answer, as far as it goes. */
@@ -215,13 +220,16 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
   }
 }
 
+type Ended = Pick<WorkEvent & { readonly type: "end" }, "cachedTokens" | "drafts">;
+
 function summarise(
   { work, seed, logprobs }: AnswerRequest,
   answers: readonly Growing[],
   promptLogprobs: readonly TokenLogprob[],
-  told: { readonly start: number; readonly first: number; readonly end: number; readonly cachedTokens: number },
+  told: Ended & { readonly start: number; readonly first: number; readonly end: number },
 ): Generation {
-  const { start, first, end, cachedTokens } = told;
+  const { start, first, end, cachedTokens, drafts } = told;
+  const { steps, drafted, accepted, predicted } = drafts;
   const [head, ...rest] = answers.map((answer) => answer.choice(logprobs));
   if (head === undefined) throw new Error("Millrace defect: an answer without a choice");
   const completionTokens = answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -231,12 +239,23 @@ function summarise(
     choices: [head, ...rest],
     promptTokens: [...work.prompt],
     ...(work.score === undefined ? {} : { promptLogprobs }),
-    usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens },
+    usage: {
+      promptTokens,
+      cachedTokens,
+      completionTokens,
+      totalTokens: promptTokens + completionTokens,
+      acceptedPredictionTokens: predicted.accepted,
+      rejectedPredictionTokens: predicted.drafted - predicted.accepted,
+    },
     timings: {
       firstTokenMs: first - start,
       totalMs: end - start,
       promptTokensPerSecond: rate(promptTokens, first - start),
       tokensPerSecond: rate(completionTokens - answers.length, end - first),
+      steps,
+      drafted,
+      accepted,
+      tokensPerStep: steps === 0 ? 0 : completionTokens / steps,
     },
     seed,
   };

@@ -10,7 +10,9 @@ import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
-import type { Drafter } from "../decode/speculative/draft-tree.ts";
+import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
+import { METHOD_NAMES, type MethodName, METHODS } from "../decode/speculative/methods.ts";
+import { DEFAULT_NODES, parseSpeculation, type SpeculationOption } from "../decode/speculative/option.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
@@ -21,6 +23,8 @@ import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
+import { Speculation } from "./speculation.ts";
+import { always } from "./speculator.ts";
 
 export interface EngineOptions {
   /** Positions of prompt and answer together. Default: the model's, at most 8,192. */
@@ -35,22 +39,28 @@ export interface EngineOptions {
   readonly stepTokens?: number | undefined;
   /** Keep what was computed for equal beginnings of later prompts. Default true. */
   readonly prefixCache?: boolean | undefined;
+  /**
+   * How tokens are guessed, so that one step verifies several: "auto" (default), "off", a method's name, or several joined
+   * by "+" (docs/speculation.md). Answers are the same with any. Requests may say otherwise, unless it is "off" here.
+   */
+  readonly speculation?: SpeculationOption | undefined;
 }
 
 /** For tests and experiments. */
 export interface AssembleOptions extends EngineOptions {
   readonly policy?: Policy | undefined;
+  /** Asked for every draft, instead of what `speculation` says. */
   readonly drafter?: Drafter | undefined;
   /** Models that draft: one's chain, or the tree of several. */
   readonly drafting?: readonly DraftingOptions[] | undefined;
-  /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 where there is a drafter, else 32. */
+  /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 with a drafter or a drafting model, else 32 or more. */
   readonly maxDraft?: number | undefined;
-  /** Steps in flight. Default 2; 1 with a drafter, whose drafts depend on what the step before gave. */
+  /** Steps in flight. Default 2; 1 with `drafter`, whose drafts depend on what the step before gave. */
   readonly depth?: 1 | 2 | undefined;
 }
 
 const DEFAULT_CONTEXT = 8192;
-/** Nodes of a draft where only grammars propose any. */
+/** Nodes of a draft of text that a grammar forces. */
 const FORCED_DRAFT = 32;
 /** Logits of rows that a score wants lie in memory together: at most so many bytes, so many rows. */
 const SCORE_BYTES = 32 * 2 ** 20;
@@ -84,9 +94,11 @@ export async function assemble(
     for (const [i, one] of drafting.entries()) drafts.push(await draftingGraph(one, i, { graph, tokenizer, context }));
     for (const draft of drafts) checkPositions(draft.graph, context);
     const isDrafted = drafter !== undefined || drafting.length > 0;
-    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : FORCED_DRAFT } = options;
+    const plan = parseSpeculation(options.speculation ?? "auto");
+    const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
+    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } = options;
     const outputs = outputShapes(graph);
-    const treeSlots = drafter === undefined && drafting.length < 2 ? 0 : 2 * maxDraft;
+    const treeSlots = 2 * (drafter === undefined && drafting.length < 2 ? nodes : maxDraft);
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const limits = {
       stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
@@ -153,13 +165,19 @@ export async function assemble(
         defaults: artifact.generation,
         vocabSize: graph.vocabSize,
         context,
+        speculates: nodes > 0,
       }),
       client: new Engine({
         program,
         limits,
         outputs,
         policy: options.policy ?? new FirstCome(),
-        drafter,
+        speculation:
+          drafter === undefined
+            ? nodes > 0
+              ? new Speculation({ methods: draftMethods(graph.vocabSize), plan, nodes, limits })
+              : undefined
+            : always(drafter),
         drafting: draftPrograms,
         grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
         prefixCache: options.prefixCache ?? true,
@@ -180,6 +198,10 @@ function outputShapes({ outputs, widths }: Graph): OutputShape[] {
 async function checkUnchanged({ tensors }: ModelArtifact): Promise<void> {
   const sources = new Set([...tensors.values()].map(({ source }) => source));
   for (const source of sources) await source.checkUnchanged?.();
+}
+
+function draftMethods(vocabSize: number): ReadonlyMap<MethodName, DraftMethod> {
+  return new Map(METHOD_NAMES.map((name) => [name, METHODS[name]({ vocabSize })]));
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

@@ -4,6 +4,7 @@
  */
 import type { SamplerParams } from "../backend/contract.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
+import type { SpeculationPlan } from "../decode/speculative/option.ts";
 
 /** What is wanted of token ids: answers to them, what the model makes of them, or both. */
 export interface Work {
@@ -31,6 +32,10 @@ export interface GenerateWish {
   readonly grammar?: GrammarSpec;
   /** Alternatives to report with each token. */
   readonly topLogprobs: number;
+  /** How its tokens are drafted. Default: as the engine does for all. */
+  readonly speculation?: SpeculationPlan;
+  /** What the answer will be in large part: a draft. */
+  readonly prediction?: Int32Array;
 }
 
 /** The log-probability of each token of the prompt but the first, or the logits after each. */
@@ -79,7 +84,23 @@ export type WorkEvent =
   /** What `embed` asked for, the receiver's own. */
   | { readonly type: "vector"; readonly values: Float32Array }
   /** The last event: all is done, or an error says why not. Some tokens of the prompt may have been in memory already. */
-  | { readonly type: "end"; readonly cachedTokens: number; readonly error?: unknown };
+  | {
+      readonly type: "end";
+      readonly cachedTokens: number;
+      readonly drafts: DraftCounts;
+      readonly error?: unknown;
+    };
+
+/** How the tokens of a request's answers came. */
+export interface DraftCounts {
+  /** Steps that gave an answer tokens, added up over the answers. */
+  readonly steps: number;
+  /** Tokens that were guessed and verified, and those that were right: each of these saved a step. */
+  readonly drafted: number;
+  readonly accepted: number;
+  /** Those of the request's own prediction. */
+  readonly predicted: { readonly drafted: number; readonly accepted: number };
+}
 
 export interface WorkHandle {
   /** Ends one of the n answers: no more of its tokens come. */
@@ -96,6 +117,8 @@ export interface EngineStats {
   /** Tokens of prompts, and how many of them were in memory already. */
   readonly promptTokens: number;
   readonly cachedTokens: number;
+  /** Drafted tokens by their depth (index 0: right behind the known ones): how many were verified, and were right. */
+  readonly drafts: readonly { readonly drafted: number; readonly accepted: number }[];
   /** For each state group: all, those that requests hold, and those kept for later prompts alone. */
   readonly blocks: readonly { readonly size: number; readonly used: number; readonly cached: number }[];
 }
@@ -108,10 +131,15 @@ export interface StepRecord {
   readonly sequences: number;
   readonly tokens: number;
   readonly samples: number;
+  /** Tokens that it verified, and those that turned out right. */
+  readonly drafted: number;
+  readonly accepted: number;
   /** Requests taken out of memory to make room in it. */
   readonly preempted: number;
   /** From its submission to its result; steps in flight overlap. */
   readonly ms: number;
+  /** What it took to plan it, drafting included. */
+  readonly planMs: number;
 }
 
 /** A prefix that stays in memory until it is released. */

@@ -98,7 +98,7 @@ export class Drafting {
         sequence.isDrafted = false;
         draft.take(result, sample, most, minProbability, work.generate?.stopIds ?? new Int32Array());
         this.#residents.prefixes.mark(sequence, model, draft.computed);
-        return false;
+        return { hasEnded: false };
       },
       rewind: () => {
         sequence.isDrafted = false;

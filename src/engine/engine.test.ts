@@ -5,12 +5,13 @@ import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
 import { TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
 import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
-import type { Drafter } from "../decode/speculative/draft-tree.ts";
+import type { Drafter } from "../decode/speculative/drafter.ts";
 import { RequestError } from "../errors.ts";
 import { type EngineClient, POOLINGS, type Work, type WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
+import { always } from "./speculator.ts";
 
 interface Options {
   readonly stepTokens: number;
@@ -45,7 +46,15 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram; dr
   };
   const draft = new ToyProgram(blocks, program);
   const drafting = options.drafting === true ? [{ program: draft, depth: 5, minProbability: 1e-9 }] : [];
-  const parts = { program, limits, outputs: TOY_OUTPUTS, policy, drafter, drafting, prefixCache };
+  const parts = {
+    program,
+    limits,
+    outputs: TOY_OUTPUTS,
+    policy,
+    speculation: drafter && always(drafter),
+    drafting,
+    prefixCache,
+  };
   return { engine: new Engine(parts), program, draft };
 }
 

@@ -5,7 +5,6 @@
  */
 import type { CompileOptions, Program, StepHandle } from "../backend/contract.ts";
 import { StepPlanBuffer } from "../backend/step-plan.ts";
-import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
 import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
 import {
@@ -24,6 +23,7 @@ import { EngineRequest, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
+import type { Speculator } from "./speculator.ts";
 import { ModelDraft } from "./work/draft.ts";
 import { Embed } from "./work/embed.ts";
 import { Generate } from "./work/generate.ts";
@@ -36,7 +36,8 @@ export interface EngineParts {
   /** The program's named outputs, in its order. */
   readonly outputs: readonly OutputShape[];
   readonly policy: Policy;
-  readonly drafter?: Drafter | undefined;
+  /** Absent: nothing is drafted. */
+  readonly speculation?: Speculator | undefined;
   /** Models that draft: programs over the same pool. */
   readonly drafting?: readonly DraftingProgram[] | undefined;
   readonly prefixCache: boolean;
@@ -57,7 +58,7 @@ export interface DraftingProgram {
 
 interface InFlight {
   readonly handle: StepHandle;
-  readonly record: Omit<StepRecord, "ms" | "preempted">;
+  readonly record: Pick<StepRecord, "id" | "program" | "sequences" | "tokens" | "samples" | "planMs">;
   readonly began: number;
 }
 
@@ -69,21 +70,25 @@ export class Engine implements EngineClient {
   readonly #depth: number;
   readonly #outputs: readonly OutputShape[];
   readonly #grammars: Grammars | undefined;
+  readonly #speculation: Speculator | undefined;
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
   readonly #pins = new Set<() => void>();
   #steps = 0;
+  /** When the last step was taken in. */
+  #lastEnd = -Infinity;
   #promptTokens = 0;
   #cachedTokens = 0;
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, outputs, policy, drafter, drafting = [], prefixCache, grammars }: EngineParts) {
+  constructor({ program, limits, outputs, policy, speculation, drafting = [], prefixCache, grammars }: EngineParts) {
     const { groups, blocks } = program.pool;
     this.#programs = [program, ...drafting.map((one) => one.program)];
     this.#depth = limits.depth;
     this.#outputs = outputs;
     this.#grammars = grammars;
+    this.#speculation = speculation;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + limits.treeSlots;
     const compiled = compileOptions(limits, groups.length, outputs);
@@ -94,8 +99,8 @@ export class Engine implements EngineClient {
       depth,
       minProbability,
     }));
-    const memory = this.#memory;
-    this.#scheduler = new Scheduler({ policy, limits, groups: memory, plan, drafter, drafting: models, prefixCache });
+    const drafts = { speculation, drafting: models };
+    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, prefixCache, ...drafts });
   }
 
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
@@ -137,6 +142,7 @@ export class Engine implements EngineClient {
       steps: this.#steps,
       promptTokens: this.#promptTokens,
       cachedTokens: this.#cachedTokens,
+      drafts: this.#speculation?.depths ?? [],
       blocks: this.#memory.map(({ pool: { size, used, idle } }) => ({ size, used, cached: idle })),
     };
   }
@@ -216,7 +222,13 @@ export class Engine implements EngineClient {
       failed ||= outcome instanceof Error;
       const { flight, ended } = this.#scheduler.update(outcome);
       for (const request of ended) this.#tellEnd(request, request.failure);
-      const record = { ...oldest.record, preempted: flight.preempted, ms: performance.now() - oldest.began };
+      const now = performance.now();
+      const { program, samples, tokens } = oldest.record;
+      if (!failed && program === 0 && samples === tokens)
+        this.#speculation?.measure(tokens, now - Math.max(oldest.began, this.#lastEnd));
+      this.#lastEnd = now;
+      const { preempted, drafted, accepted } = flight;
+      const record = { ...oldest.record, drafted, accepted, preempted, ms: now - oldest.began };
       for (const watcher of this.#watchers) queueMicrotask(() => watcher(record));
       this.#cancelDead();
       this.#deliverMasks();
@@ -226,6 +238,7 @@ export class Engine implements EngineClient {
 
   /** Submits the next step; false where there is nothing to do now. */
   #launch(): boolean {
+    const asked = performance.now();
     // Where a preemption gave its memory to nobody, the second try may start somebody else.
     const step = this.#scheduler.schedule() ?? this.#scheduler.schedule();
     const program = this.#programs[step?.program ?? 0];
@@ -235,7 +248,8 @@ export class Engine implements EngineClient {
     const handle = program.run(step.plan);
     // Met in #run when its turn comes; until then nobody waits for it.
     handle.result.catch(() => undefined);
-    this.#inFlight.push({ handle, record: { id, program: step.program, sequences, tokens, samples }, began });
+    const record = { id, program: step.program, sequences, tokens, samples, planMs: began - asked };
+    this.#inFlight.push({ handle, record, began });
     this.#deliverMasks();
     return true;
   }
@@ -280,12 +294,14 @@ export class Engine implements EngineClient {
     this.#cancelDead();
   }
 
-  #tellEnd({ listen, work, cachedTokens }: EngineRequest, error: unknown): void {
+  #tellEnd(request: EngineRequest, error: unknown): void {
+    const { listen, work, cachedTokens, steps, drafted, accepted, predicted } = request;
     if (cachedTokens >= 0) {
       this.#promptTokens += work.prompt.length;
       this.#cachedTokens += cachedTokens;
     }
-    const end = { type: "end", cachedTokens: Math.max(0, cachedTokens) } as const;
+    const drafts = { steps, drafted, accepted, predicted };
+    const end = { type: "end", cachedTokens: Math.max(0, cachedTokens), drafts } as const;
     listen(error === undefined ? end : { ...end, error });
   }
 }

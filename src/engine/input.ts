@@ -7,6 +7,7 @@ import { checkGrammarSpec } from "../decode/grammar/check-spec.ts";
 import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
 import { checkNumber, checkOptions, checkType, LIMITS, shown } from "../decode/limits.ts";
 import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
+import { parseSpeculation, type SpeculationOption, type SpeculationPlan } from "../decode/speculative/option.ts";
 import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
 import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
@@ -35,6 +36,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly priority?: number;
   /** What was computed for a prompt is shared only with prompts of an equal salt. Default "". */
   readonly cacheSalt?: string;
+  /** How this answer's tokens are guessed. Default: as the model was loaded. The answer is the same with any. */
+  readonly speculation?: SpeculationOption;
+  /** A text, or its token ids, that the answer will repeat in large part (a file to be edited): it is a draft. */
+  readonly prediction?: string | readonly number[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,6 +65,8 @@ export interface InputParts {
   readonly defaults: GenerationDefaults;
   readonly vocabSize: number;
   readonly context: number;
+  /** Whether the engine verifies drafts. */
+  readonly speculates: boolean;
 }
 
 export class InputProcessor {
@@ -196,6 +203,7 @@ export class InputProcessor {
           stopIds: Int32Array.from(stopIds),
           topLogprobs,
           ...(grammar && { grammar }),
+          ...this.#drafting(options),
         },
         ...(options.promptLogprobs !== undefined && {
           score: { want: "logprobs", topLogprobs: checkNumber("promptLogprobs", options.promptLogprobs) },
@@ -207,6 +215,20 @@ export class InputProcessor {
       logprobs: options.logprobs !== undefined,
       signal: options.signal,
     };
+  }
+
+  #drafting({ speculation, prediction }: GenerateOptions): {
+    readonly speculation?: SpeculationPlan;
+    readonly prediction?: Int32Array;
+  } {
+    const { speculates } = this.#parts;
+    const plan = speculation === undefined ? undefined : parseSpeculation(speculation);
+    if (!speculates && plan !== undefined && plan.methods.length > 0)
+      throw new RequestError("the model was loaded with speculation off, so no request can have it");
+    if (prediction === undefined) return plan === undefined ? {} : { speculation: plan };
+    const encode = (text: string): Int32Array => this.#tokenizer.encode(text, { addSpecial: false });
+    const ids = this.checkIds(typeof prediction === "string" ? encode(prediction) : prediction);
+    return { ...(plan && { speculation: plan }), ...(speculates && { prediction: ids }) };
   }
 }
 

@@ -5,6 +5,7 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
 export type { EngineOptions } from "./assemble.ts";
@@ -74,6 +75,7 @@ function checkLoadOptions(options: LoadOptions): void {
     if (options[name] !== undefined) checkNumber(name, options[name]);
   if (options.backend !== undefined) checkChoice("backend", options.backend, ["cpu", "reference"]);
   if (options.kv !== undefined) checkChoice("kv", options.kv, ["f16", "f32", "q8"]);
+  if (options.speculation !== undefined) parseSpeculation(options.speculation);
   checkType("isa", options.isa, "string");
   checkType("offline", options.offline, "boolean");
   checkType("onProgress", options.onProgress, "function");

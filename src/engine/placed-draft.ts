@@ -3,9 +3,10 @@
  * lie; a tree's nodes take slots behind its deepest place, so that moving the accepted ones never overlaps.
  */
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
-import { depthsOf, type Drafter, type DraftTree, isChain, pathTo } from "../decode/speculative/draft-tree.ts";
+import { cut, depthsOf, type DraftTree, isChain, pathTo } from "../decode/speculative/draft-tree.ts";
 import { proposalOf } from "./work/draft.ts";
 import type { Sequence } from "./request.ts";
+import type { Speculator } from "./speculator.ts";
 import type { StepLimits } from "./limits.ts";
 
 export interface PlacedDraft {
@@ -20,10 +21,10 @@ export interface PlacedDraft {
 
 /**
  * What may follow a sequence whose next `count` rows, with so many outputs, reach its last token: text that is forced, and
- * behind it what a drafting model or else the drafter proposes. Undefined where nothing is proposed, or nothing fits.
+ * behind it what a drafting model or else speculation proposes. Undefined where nothing is proposed, or nothing fits.
  */
 export function placeDraft(
-  drafter: Drafter | undefined,
+  speculation: Speculator | undefined,
   forced: readonly number[],
   sequence: Sequence,
   count: number,
@@ -45,32 +46,38 @@ export function placeDraft(
   const listed = limits.maxListed - Math.max(plan.listedCount, plan.countedCount);
   // A chain of n nodes lists n (n + 1) / 2 of them.
   const chain = forced.slice(0, Math.min(room, deepest, Math.floor(Math.sqrt(2 * listed + 0.25) - 0.5)));
-  const proposed = chain.length < forced.length ? undefined : propose(drafter, sequence, forced, room);
-  return (
-    (proposed && place(sequence, prune(behind(chain, proposed), room, deepest), listed)) ??
-    place(sequence, behind(chain, NO_TREE), listed)
-  );
+  const proposed = chain.length === room ? undefined : propose(speculation, sequence, forced, room - chain.length);
+  if (proposed !== undefined && chain.length === forced.length) {
+    const whole = prune(behind(chain, proposed), room, deepest);
+    const placed = place(sequence, trim(sequence, whole), listed);
+    if (placed !== undefined) return placed;
+  }
+  return place(sequence, behind(chain, NO_TREE), listed);
 }
 
 const NO_TREE: DraftTree = { tokens: [], parents: [] };
 
 function propose(
-  drafter: Drafter | undefined,
+  speculation: Speculator | undefined,
   sequence: Sequence,
   forced: readonly number[],
   room: number,
 ): DraftTree | undefined {
-  if (forced.length >= room) return undefined;
-  const known = sequence.tokens.subarray(0, sequence.length);
-  if (forced.length === 0) return proposalOf(sequence.drafts, sequence.length) ?? drafter?.propose(known, room);
-  return drafter?.propose(Int32Array.of(...known, ...forced), room - forced.length);
+  const drafted = forced.length > 0 ? undefined : proposalOf(sequence.drafts, sequence.length);
+  return drafted ?? speculation?.propose(sequence, forced, room);
+}
+
+/** Without what a kind of work can tell to be wrong. */
+function trim(sequence: Sequence, tree: DraftTree): DraftTree {
+  return sequence.request.kinds.reduce((left, kind) => kind.trim?.(sequence, left) ?? left, tree);
 }
 
 /** A tree whose root is the end of a chain. */
-function behind(chain: readonly number[], { tokens, parents }: DraftTree): DraftTree {
+function behind(chain: readonly number[], tree: DraftTree): DraftTree {
+  if (chain.length === 0) return tree;
   return {
-    tokens: [...chain, ...tokens],
-    parents: [...chain.map((_, i) => i - 1), ...parents.map((parent) => parent + chain.length)],
+    tokens: [...chain, ...tree.tokens],
+    parents: [...chain.map((_, i) => i - 1), ...tree.parents.map((parent) => parent + chain.length)],
   };
 }
 
@@ -99,18 +106,9 @@ function place({ length }: Sequence, tree: DraftTree, left: number): PlacedDraft
   };
 }
 
-/** The nodes down to a depth, at most `room` of them; a node without its parent goes with it. */
+/** The nodes down to a depth, at most `room` of them. */
 function prune(tree: DraftTree, room: number, deepest: number): DraftTree {
   const depths = depthsOf(tree);
-  const kept = new Map<number, number>([[-1, -1]]);
-  const tokens: number[] = [];
-  const parents: number[] = [];
-  for (const [node, token] of tree.tokens.entries()) {
-    const parent = kept.get(tree.parents[node] ?? -1);
-    if (parent === undefined || (depths[node] ?? 0) > deepest || tokens.length === room) continue;
-    kept.set(node, tokens.length);
-    tokens.push(token);
-    parents.push(parent);
-  }
-  return { tokens, parents };
+  let kept = 0;
+  return cut(tree, (node) => (depths[node] ?? 0) <= deepest && ++kept <= room);
 }

@@ -92,6 +92,12 @@ export class EngineRequest {
   cachedTokens = -1;
   /** Of the prompt: a score that was told already. */
   scored = 0;
+  /** Steps that gave one of its answers tokens, tokens that were drafted for it, and those that came true. */
+  steps = 0;
+  drafted = 0;
+  accepted = 0;
+  /** Of these, the ones from its own prediction. */
+  predicted = { drafted: 0, accepted: 0 };
   /** Set by a kind of work: the request can't go on. */
   failure: Error | undefined;
 
@@ -145,12 +151,16 @@ export interface WorkKind {
   skippable(sequence: Sequence): number;
   /** Tokens that are all but certain to follow the known ones, `most` at most: proposed as a draft. */
   forced?(sequence: Sequence, most: number): readonly number[];
+  /** A draft without the nodes that it can tell to be wrong. */
+  trim?(sequence: Sequence, draft: DraftTree): DraftTree;
   /** Asks for outputs; undefined where it wants nothing of these rows. */
   ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined;
 }
 
 /** What a kind of work has asked of a step. */
 export interface Asked {
+  /** The sample at a draft's root; those at its nodes follow. */
+  readonly root?: number;
   /** Takes in the outputs. */
   take(result: StepResult): Taken;
   /** Masks of its samples: made when every earlier step has been taken in, while this one runs. */

@@ -59,6 +59,7 @@ export class Scheduler implements SchedulerView {
   remove(request: EngineRequest): void {
     for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
     request.status = "ended";
+    this.#options.speculation?.end(request);
     for (const sequence of request.sequences) this.residents.drop(sequence);
   }
 
@@ -73,6 +74,8 @@ export class Scheduler implements SchedulerView {
 
   /** The next step, or undefined where there is nothing to do now. The plan holds until the next call. */
   schedule(): ScheduledStep | undefined {
+    const { speculation } = this.#options;
+    if (this.flights.count > 0 && speculation?.waits(this.running) === true) return undefined;
     const mayAdmit = this.#preempted === 0;
     this.#preempted = 0;
     if (mayAdmit) this.#admit();
@@ -82,6 +85,7 @@ export class Scheduler implements SchedulerView {
     if (drafts !== undefined) return this.#launch(id, drafts.model + 1, drafts.plan, drafts.shares);
     const shares: Share[] = [];
     this.#plan.clear();
+    speculation?.begin(this.running);
     for (const { sequence, rows } of this.#options.policy.turns(this)) {
       this.#share(sequence, rows, id, shares);
     }
@@ -92,7 +96,7 @@ export class Scheduler implements SchedulerView {
 
   #launch(id: number, program: number, plan: StepPlanBuffer, shares: Share[]): ScheduledStep {
     this.#lastStep = plan.id = id;
-    this.flights.push({ id, program, shares, preempted: this.#preempted, isMasked: false });
+    this.flights.push({ id, program, shares, preempted: this.#preempted, isMasked: false, drafted: 0, accepted: 0 });
     return { program, plan };
   }
 
@@ -110,13 +114,23 @@ export class Scheduler implements SchedulerView {
         continue;
       }
       if (live && outcome instanceof Error) share.sequence.request.failure = outcome;
-      else if (live) this.residents.keep(share, share.settle(outcome as StepResult));
+      else if (live) this.#settle(flight, share, outcome as StepResult);
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);
     const ended = this.running.filter(({ failure, unfinished }) => failure !== undefined || unfinished.length === 0);
     for (const request of ended) this.remove(request);
     return { flight, ended };
+  }
+
+  #settle(flight: Flight, share: Share, result: StepResult): void {
+    const { hasEnded, verified } = share.settle(result);
+    if (verified !== undefined) {
+      flight.drafted += verified.tree.tokens.length;
+      flight.accepted += verified.taken.length;
+      this.#options.speculation?.learn(share.sequence, verified);
+    }
+    this.residents.keep(share, hasEnded);
   }
 
   /** Takes a running request's memory; it waits again, and computes anew what it knows. */
@@ -147,7 +161,7 @@ export class Scheduler implements SchedulerView {
     const end = unforked.length > 0 ? request.work.prompt.length - planned : sequence.pending;
     const left = this.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
-    const { drafter, limits } = this.#options;
+    const { speculation, limits } = this.#options;
     const forced = request.kinds.flatMap((kind) => kind.forced?.(sequence, limits.maxDraft) ?? []);
     // Forced text beyond the tokens that are coming is drafted behind them, which saves more than a step planned ahead.
     if (sequence.coming.length > 0 && forced.length > sequence.coming.length) return;
@@ -156,7 +170,7 @@ export class Scheduler implements SchedulerView {
       request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
     while (count > 0 && outputs(count) > room) count = sequence.uncut(count - 1, 0);
     if (count <= 0) return;
-    let draft = placeDraft(drafter, forced, sequence, count, outputs(count), this.#plan, limits);
+    let draft = placeDraft(speculation, forced, sequence, count, outputs(count), this.#plan, limits);
     const known = planned + count;
     if (draft !== undefined && !state.grow(draft.slots, known)) draft = undefined;
     if (draft === undefined && !this.#makeRoom(sequence, state, known, shares)) return;

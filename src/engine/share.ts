@@ -6,12 +6,12 @@ import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { GroupMemory } from "../state/block-pool.ts";
 import type { MemoryOps, SequenceState } from "../state/sequence-state.ts";
-import type { Drafter } from "../decode/speculative/draft-tree.ts";
 import type { DraftingModel } from "./work/draft.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
 import type { Policy } from "./policies/policy.ts";
 import type { Asked, Sequence, Taken } from "./request.ts";
+import type { Speculator, VerifiedDraft } from "./speculator.ts";
 
 export interface SchedulerOptions {
   readonly policy: Policy;
@@ -21,7 +21,7 @@ export interface SchedulerOptions {
   readonly prefixCache: boolean;
   /** Filled anew for each step. */
   readonly plan: StepPlanBuffer;
-  readonly drafter?: Drafter | undefined;
+  readonly speculation?: Speculator | undefined;
   readonly drafting?: readonly DraftingModel[] | undefined;
 }
 
@@ -32,10 +32,16 @@ export interface Share {
   /** What each kind of work has asked for. */
   readonly asked: readonly Asked[];
   readonly ops: MemoryOps;
-  /** Takes in what the step gave; true where the sequence has ended, and nobody needs its memory any more. */
-  settle(result: StepResult): boolean;
+  /** Takes in what the step gave. */
+  settle(result: StepResult): Settled;
   /** The step never ran: as if it had not been planned. The backend has closed the sampler slots that it names. */
   rewind(): void;
+}
+
+export interface Settled {
+  /** The sequence has ended, and nobody needs its memory any more. */
+  readonly hasEnded: boolean;
+  readonly verified?: VerifiedDraft;
 }
 
 /** Rows that were planned, and the draft behind them. */
@@ -54,6 +60,9 @@ export interface Flight {
   readonly preempted: number;
   /** Its masks have been delivered. */
   isMasked: boolean;
+  /** Once it is settled: tokens that it verified, and those that turned out right. */
+  drafted: number;
+  accepted: number;
 }
 
 /** Whether somebody still waits for a share's result. */
@@ -109,15 +118,20 @@ export function addShare(
   };
 }
 
-function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): boolean {
+function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): Settled {
   sequence.computed = sequence.stored = first + count;
   let taken: Taken = [];
+  let verified: VerifiedDraft | undefined;
   for (const one of asked) {
     const nodes = one.take(result);
-    if (nodes.length > 0) taken = nodes;
+    const { root } = one;
+    if (draft === undefined || root === undefined) continue;
+    taken = nodes;
+    const { tree } = draft;
+    verified = { tree, taken, sampleAt: (node) => result.sampleIds[root + 1 + node] ?? -1 };
   }
   // Whoever was told may have left.
-  if (sequence.state !== state) return false;
+  if (sequence.state !== state) return { hasEnded: false };
   if (draft === undefined) state.confirm(first + count);
   else {
     sequence.isDrafted = false;
@@ -131,7 +145,8 @@ function settle({ sequence, state, first, count, draft, asked }: Planned, result
   for (const model of sequence.drafts) model.keep(sequence.tokens, sequence.computed);
   // Who has nothing left to compute, and nothing to come, has ended.
   if (sequence.reach === sequence.computed) sequence.finished = true;
-  return sequence.finished && sequence.request.unforked.length === 0;
+  const hasEnded = sequence.finished && sequence.request.unforked.length === 0;
+  return { hasEnded, ...(verified && { verified }) };
 }
 
 function rewind({ sequence, state, ops }: Planned): void {

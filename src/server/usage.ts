@@ -10,12 +10,18 @@ export function usageOf({
   cachedTokens,
   completionTokens,
   totalTokens,
+  acceptedPredictionTokens,
+  rejectedPredictionTokens,
 }: Usage): z.infer<typeof UsageBody> {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: totalTokens,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    completion_tokens_details: {
+      accepted_prediction_tokens: acceptedPredictionTokens,
+      rejected_prediction_tokens: rejectedPredictionTokens,
+    },
   };
 }
 

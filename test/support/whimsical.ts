@@ -1,5 +1,6 @@
 /** A policy and a drafter that do anything allowed: whatever they do, every answer must stay what it is alone. */
-import type { Drafter, DraftTree } from "../../src/decode/speculative/draft-tree.ts";
+import type { DraftTree } from "../../src/decode/speculative/draft-tree.ts";
+import type { Drafter } from "../../src/decode/speculative/drafter.ts";
 import type { Policy, SchedulerView, Turn } from "../../src/engine/policies/policy.ts";
 import type { EngineRequest } from "../../src/engine/request.ts";
 import type { Random } from "./random.ts";

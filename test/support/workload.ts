@@ -4,7 +4,7 @@
  */
 import type { ModelArtifact } from "../../src/artifact/artifact.ts";
 import type { Backend, KvType } from "../../src/backend/contract.ts";
-import type { Drafter } from "../../src/decode/speculative/draft-tree.ts";
+import type { Drafter } from "../../src/decode/speculative/drafter.ts";
 import { assemble } from "../../src/engine/assemble.ts";
 import type { GenerateOptions } from "../../src/engine/input.ts";
 import type { Llm } from "../../src/engine/llm.ts";

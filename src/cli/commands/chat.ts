@@ -10,7 +10,7 @@ import type { ChatMessage } from "../../chat/chat-template.ts";
 import { generateOptions } from "../answer-flags.ts";
 import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
-import { MODEL, SAMPLING } from "../common-flags.ts";
+import { DRAFTS, MODEL, SAMPLING } from "../common-flags.ts";
 import { fitConversation } from "../conversation.ts";
 import { InterruptedError, UsageError } from "../exit.ts";
 import { createLineReader } from "../line-reader.ts";
@@ -34,13 +34,13 @@ export const chat = defineCommand({
     "A conversation: a line (or a pasted text) is a message. Ctrl-C stops an answer and not the program, Ctrl-D leaves, " +
     "arrow-up brings back what was typed, in earlier chats too. When the conversation outgrows the context, its oldest " +
     "turns are dropped. Lines from a pipe are answered one after another.",
-  groups: [MODEL, SAMPLING],
-  flags: { ...MODEL.flags, ...SAMPLING.flags },
+  groups: [MODEL, SAMPLING, DRAFTS],
+  flags: { ...MODEL.flags, ...SAMPLING.flags, ...DRAFTS.flags },
   examples: ["millrace chat", 'millrace chat --model model.gguf --system "You answer in French."'],
   async run({ values, words, terminal }) {
     if (words.length > 0)
       throw new UsageError(`chat takes no words ("${words[0]}"); \`millrace run\` answers one prompt`);
-    await using llm = await loadModel(values, terminal);
+    await using llm = await loadModel(values, terminal, { speculation: values.speculation });
     if (!llm.info.hasChatTemplate) {
       throw new Error(`${llm.info.model} has no chat template; use \`millrace run --raw\` with a prompt of your own`);
     }

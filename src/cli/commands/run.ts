@@ -2,7 +2,7 @@
 import { answerNumbers, generateOptions, jsonSeed } from "../answer-flags.ts";
 import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
-import { JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
+import { DRAFTS, JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { GRAMMAR, readGrammar } from "../grammar-flags.ts";
 import { inputText } from "../input-text.ts";
@@ -17,8 +17,8 @@ export const run = defineCommand({
   about:
     "Answers PROMPT, or what stands on standard input, and prints the answer as it comes. The prompt is put into the " +
     "model's chat template, or with --raw taken as it is. Numbers about speed go to stderr.",
-  groups: [MODEL, SAMPLING, GRAMMAR, OUTPUT],
-  flags: { ...MODEL.flags, ...SAMPLING.flags, ...GRAMMAR.flags, ...OUTPUT.flags },
+  groups: [MODEL, SAMPLING, DRAFTS, GRAMMAR, OUTPUT],
+  flags: { ...MODEL.flags, ...SAMPLING.flags, ...DRAFTS.flags, ...GRAMMAR.flags, ...OUTPUT.flags },
   examples: [
     'millrace run "Name three rivers."',
     "millrace run --model hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --temperature 0 < question.txt",
@@ -34,7 +34,7 @@ export const run = defineCommand({
     if (prompt === "") throw new UsageError("the prompt is empty");
 
     const grammar = await readGrammar(values);
-    await using llm = await loadModel(values, terminal);
+    await using llm = await loadModel(values, terminal, { speculation: values.speculation });
     const options = { ...generateOptions(values), ...(grammar && { grammar }), signal: terminal.signal };
     const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
     const answer = values.raw

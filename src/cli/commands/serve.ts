@@ -8,7 +8,7 @@ import { type ApiKey, parseKeyFile } from "../../server/api-keys.ts";
 import { createLog } from "../../server/log.ts";
 import type { Server } from "../../server/server.ts";
 import { defineCommand } from "../command.ts";
-import { MODEL } from "../common-flags.ts";
+import { DRAFTS, MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
 import { limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
 import { loadModel } from "../session.ts";
@@ -25,6 +25,7 @@ const MODELS = {
     "max-sequences": limitFlag("maxSequences", "answers that are computed at once; default 32"),
     "step-tokens": limitFlag("stepTokens", "tokens that one step computes at most; default 512"),
     "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
+    ...DRAFTS.flags,
   },
 };
 
@@ -62,6 +63,7 @@ export const serve = defineCommand({
     const engine = {
       maxSequences: values["max-sequences"],
       stepTokens: values["step-tokens"],
+      speculation: values.speculation,
       kvBytes: kvMib === undefined ? undefined : kvMib * 2 ** 20,
     };
     const models = new Map<string, Llm>();

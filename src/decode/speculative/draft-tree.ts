@@ -10,12 +10,10 @@ export interface DraftTree {
   readonly tokens: readonly number[];
   /** `parents[i] < i`: the node before node i; −1: the root. */
   readonly parents: readonly number[];
-}
-
-/** Proposes what may follow. `tokens` are the sequence's, prompt and answer. */
-export interface Drafter {
-  /** A tree of at most `room` nodes; undefined where it has nothing to say. */
-  propose(tokens: Int32Array, room: number): DraftTree | undefined;
+  /** How likely each node is right once its parent is, 0 to 1; absent: its drafter can't tell. */
+  readonly chances?: readonly number[];
+  /** The nodes that stand in the text which the request itself predicted. */
+  readonly predicted?: ReadonlySet<number>;
 }
 
 /** Steps from the root to each node, the root's children being at 1. */
@@ -56,14 +54,70 @@ export function isChain({ parents }: DraftTree): boolean {
   return parents.every((parent, i) => parent === i - 1);
 }
 
+/** Each token following the one before. */
+export function chain(tokens: readonly number[], chances?: readonly number[]): DraftTree {
+  return { tokens, parents: tokens.map((_, i) => i - 1), ...(chances && { chances }) };
+}
+
+/** The child of `node` that has this token; −1: none. */
+export function childOf({ tokens, parents }: DraftTree, node: number, token: number): number {
+  for (let i = node + 1; i < tokens.length; i++) if (parents[i] === node && tokens[i] === token) return i;
+  return -1;
+}
+
 /** The nodes that the samples confirm, in order; `sampleAt(-1)` is the root's sample. */
 export function verify(tree: DraftTree, sampleAt: (node: number) => number): number[] {
   const path: number[] = [];
-  for (let at = -1; ;) {
-    const sample = sampleAt(at);
-    const next = tree.tokens.findIndex((token, i) => tree.parents[i] === at && token === sample);
+  for (let at = -1; ; at = path.at(-1) ?? -1) {
+    const next = childOf(tree, at, sampleAt(at));
     if (next < 0) return path;
     path.push(next);
-    at = next;
   }
+}
+
+/** A part of a tree: the nodes that `keeps` names, of those whose parent is kept. */
+export function cut(tree: DraftTree, keeps: (node: number) => boolean): DraftTree {
+  const places = new Map<number, number>([[-1, -1]]);
+  const kept: number[] = [];
+  const parents: number[] = [];
+  for (const node of tree.tokens.keys()) {
+    const parent = places.get(tree.parents[node] ?? -1);
+    if (parent === undefined || !keeps(node)) continue;
+    places.set(node, kept.length);
+    kept.push(node);
+    parents.push(parent);
+  }
+  const { tokens, chances, predicted } = tree;
+  return {
+    tokens: kept.map((node) => tokens[node] ?? -1),
+    parents,
+    ...(chances && { chances: kept.map((node) => chances[node] ?? 0) }),
+    ...(predicted && { predicted: new Set([...predicted].flatMap((node) => places.get(node) ?? [])) }),
+  };
+}
+
+/** Several drafts as one: equal paths are one path, with the better chance (SpecInfer, Miao et al. 2024). */
+export function merge(trees: readonly DraftTree[]): DraftTree | undefined {
+  const [first, ...others] = trees;
+  if (first === undefined || others.length === 0) return first;
+  const tokens = [...first.tokens];
+  const parents = [...first.parents];
+  const chances = first.tokens.map((_, node) => first.chances?.[node] ?? 0);
+  const predicted = new Set(first.predicted);
+  for (const tree of others) {
+    const places: number[] = [];
+    for (const [node, token] of tree.tokens.entries()) {
+      const parent = places[tree.parents[node] ?? -1] ?? -1;
+      const chance = tree.chances?.[node] ?? 0;
+      let place = childOf({ tokens, parents }, parent, token);
+      if (place < 0) {
+        place = tokens.push(token) - 1;
+        parents.push(parent);
+        chances.push(chance);
+      } else chances[place] = Math.max(chances[place] ?? 0, chance);
+      places.push(place);
+      if (tree.predicted?.has(node)) predicted.add(place);
+    }
+  }
+  return { tokens, parents, chances, ...(predicted.size > 0 && { predicted }) };
 }

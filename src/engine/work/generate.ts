@@ -7,10 +7,10 @@ import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/con
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
 import type { ForcedRun } from "../../decode/grammar/forced-tokens.ts";
 import type { GrammarState, TokenGrammar } from "../../decode/grammar/grammar.ts";
-import { pathTo, verify } from "../../decode/speculative/draft-tree.ts";
+import { cut, type DraftTree, pathTo, verify } from "../../decode/speculative/draft-tree.ts";
 import { ModelError, UnsupportedGrammarError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
-import type { Asked, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
+import type { Asked, EngineRequest, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
 const NONE: Taken = [];
 
@@ -49,6 +49,19 @@ export class Generate implements WorkKind {
     return run.tokens;
   }
 
+  /** Without what the grammar forbids. */
+  trim(sequence: Sequence, draft: DraftTree): DraftTree {
+    const grammar = this.#grammar;
+    if (grammar === undefined) return draft;
+    const states: (GrammarState | undefined)[] = [];
+    return cut(draft, (node) => {
+      const parent = draft.parents[node] ?? -1;
+      const before = parent < 0 ? this.#stateOf(sequence, grammar) : states[parent];
+      states[node] = before && advanced(grammar, before, draft.tokens[node] ?? -1);
+      return states[node] !== undefined;
+    });
+  }
+
   ask(rows: Rows, plan: StepPlanBuffer): Asked | undefined {
     const { sequence, step, draft } = rows;
     const end = rows.first + rows.count;
@@ -79,9 +92,11 @@ export class Generate implements WorkKind {
       const take = (result: StepResult): Taken => {
         const path = verify(draft, (node) => result.sampleIds[root.sample + 1 + node] ?? NOT_FINITE);
         const taken = this.#take(sequence, [root.sample, ...path.map((node) => root.sample + 1 + node)], result);
-        return path.slice(0, Math.max(0, taken - 1));
+        const accepted = path.slice(0, Math.max(0, taken - 1));
+        countDraft(sequence.request, draft, accepted);
+        return accepted;
       };
-      return { take, masks };
+      return { root: root.sample, take, masks };
     }
     const take = (result: StepResult): Taken => {
       for (const { answer, sample } of samples) if (!answer.finished) this.#take(answer, [sample], result);
@@ -133,6 +148,7 @@ export class Generate implements WorkKind {
   /** Appends samples of the step to an answer, as far as it goes; gives how many. */
   #take(answer: Sequence, samples: readonly number[], result: StepResult): number {
     const { request } = answer;
+    request.steps += 1;
     answer.coming.shift();
     const tokens: ScoredToken[] = [];
     let finish: FinishReason | undefined;
@@ -178,6 +194,22 @@ function forcedRun(grammar: TokenGrammar, state: GrammarState, before: readonly 
 
 function lastTokens({ tokens, length }: Sequence): readonly number[] {
   return Array.from(tokens.subarray(Math.max(0, length - 8), length));
+}
+
+function advanced(grammar: TokenGrammar, state: GrammarState, token: number): GrammarState | undefined {
+  try {
+    return grammar.advance(state, token);
+  } catch (error) {
+    if (error instanceof UnsupportedGrammarError) return undefined;
+    throw error;
+  }
+}
+
+function countDraft(request: EngineRequest, draft: DraftTree, accepted: readonly number[]): void {
+  request.drafted += draft.tokens.length;
+  request.accepted += accepted.length;
+  request.predicted.drafted += draft.predicted?.size ?? 0;
+  request.predicted.accepted += accepted.filter((node) => draft.predicted?.has(node)).length;
 }
 
 /** The answers whose last token is the last of a sequence's first `end` ones: its own, and those that share its prompt. */

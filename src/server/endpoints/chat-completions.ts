@@ -9,7 +9,7 @@ import { HttpError } from "../failure.ts";
 import { given } from "../given.ts";
 import { chatLogprobs, textTokens } from "../logprobs.ts";
 import { openaiFailureEvent } from "../openai-error.ts";
-import { answerSchema, ChatChunk, ChatCompletion, chatMessages, ChatRequest } from "../schemas/chat.ts";
+import { answerSchema, ChatChunk, ChatCompletion, chatMessages, ChatRequest, plainText } from "../schemas/chat.ts";
 import { samplingOptions } from "../schemas/common.ts";
 import type { Asked, ServedModel } from "../service.ts";
 import { noteUsage, usageOf } from "../usage.ts";
@@ -35,6 +35,7 @@ export const chatCompletions = withBody({
         maxTokens: body.max_completion_tokens ?? body.max_tokens,
         logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
         schema: answerSchema(body),
+        prediction: body.prediction ? plainText(body.prediction.content) : undefined,
         templateVariables: body.chat_template_kwargs,
       }),
       signal: call.signal,

@@ -183,6 +183,12 @@ function addUsage(generations: readonly Generation[], withoutAnswers: boolean): 
   const sum = (of: (usage: Usage) => number): number => generations.reduce((total, { usage }) => total + of(usage), 0);
   const promptTokens = sum((usage) => usage.promptTokens);
   const completionTokens = withoutAnswers ? 0 : sum((usage) => usage.completionTokens);
-  const cachedTokens = sum((usage) => usage.cachedTokens);
-  return { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens };
+  return {
+    promptTokens,
+    cachedTokens: sum((usage) => usage.cachedTokens),
+    completionTokens,
+    totalTokens: promptTokens + completionTokens,
+    acceptedPredictionTokens: sum((usage) => usage.acceptedPredictionTokens),
+    rejectedPredictionTokens: sum((usage) => usage.rejectedPredictionTokens),
+  };
 }

@@ -91,7 +91,10 @@ export const ChatRequest = z
         .nullable(),
     ),
     audio: notBuilt(Nothing),
-    prediction: notBuilt(Nothing),
+    prediction: z
+      .strictObject({ type: z.literal("content"), content: Content })
+      .nullish()
+      .describe("a text that the answer repeats in large part: it comes faster, and is what it would be without"),
     reasoning_effort: notBuilt(Nothing),
     verbosity: notBuilt(Nothing),
     web_search_options: notBuilt(Nothing),

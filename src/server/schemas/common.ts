@@ -38,6 +38,13 @@ export const samplingFields = {
   min_tokens: limited("minTokens").nullish(),
   n: limited("n").nullish().describe("answers to one prompt; default 1"),
   priority: z.number().min(-1e9).max(1e9).nullish().describe("higher goes first; default 0"),
+  speculation: z
+    .union([
+      z.string().max(100),
+      z.strictObject({ drafter: z.string().max(100), depth: z.int().optional(), tree: z.int().optional() }),
+    ])
+    .nullish()
+    .describe("how tokens are guessed ahead; the answer is the same with any; default: as the model was loaded"),
   cache_salt: z.string().max(256).nullish().describe("a prompt's memory is shared only with prompts of an equal salt"),
 } as const;
 
@@ -72,6 +79,10 @@ export const Usage = z.strictObject({
   completion_tokens: z.int(),
   total_tokens: z.int(),
   prompt_tokens_details: z.strictObject({ cached_tokens: z.int() }),
+  completion_tokens_details: z.strictObject({
+    accepted_prediction_tokens: z.int(),
+    rejected_prediction_tokens: z.int(),
+  }),
 });
 
 type SamplingBody = z.infer<z.ZodObject<typeof samplingFields>>;
@@ -93,6 +104,7 @@ export function samplingOptions(body: SamplingBody, key: string): GenerateOption
     minTokens: body.min_tokens,
     n: body.n,
     priority: body.priority,
+    speculation: body.speculation,
     cacheSalt: cacheSalt(key, body.cache_salt),
   });
 }

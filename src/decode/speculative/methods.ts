@@ -1,0 +1,19 @@
+/** The methods of drafting by name: one line each. To add one, write its file and enter it here. */
+import type { DraftMethod } from "./drafter.ts";
+import { ngram } from "./ngram.ts";
+
+/** What methods are made of, beside the sequences themselves. */
+export interface DraftResources {
+  readonly vocabSize: number;
+}
+
+export type MethodName = "ngram";
+
+export const METHODS: Readonly<Record<MethodName, (resources: DraftResources) => DraftMethod>> = {
+  ngram: () => ngram,
+};
+
+export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];
+
+/** What "auto" means: it costs nothing where it finds nothing. */
+export const AUTOMATIC: readonly MethodName[] = ["ngram"];

@@ -1,0 +1,186 @@
+/**
+ * Speculation: which drafts the sequences of a step get. Each sequence has drafters of its own; their proposals are
+ * weighed with what was measured of acceptance and of the cost of rows (decode/speculative/choose.ts), over all sequences
+ * together. Tokens don't depend on any of it. Steps in flight are waited for only where a draft behind them promises more
+ * than the overlap gives. No clock inside: the engine tells how long steps took.
+ */
+import { Acceptance } from "../decode/speculative/acceptance.ts";
+import { behindFirst, choose, couldPay } from "../decode/speculative/choose.ts";
+import { CostModel } from "../decode/speculative/cost-model.ts";
+import { cut, depthsOf, type DraftTree, merge } from "../decode/speculative/draft-tree.ts";
+import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
+import type { MethodName } from "../decode/speculative/methods.ts";
+import type { SpeculationPlan } from "../decode/speculative/option.ts";
+import { PredictionDrafter } from "../decode/speculative/prediction.ts";
+import type { StepLimits } from "./limits.ts";
+import type { EngineRequest, Sequence } from "./request.ts";
+import type { DepthCount, Speculator, VerifiedDraft } from "./speculator.ts";
+
+interface Drafted {
+  readonly plan: SpeculationPlan;
+  readonly drafters: readonly { readonly drafter: Drafter; readonly acceptance: Acceptance }[];
+  /** The latest proposal, and the length that it is for. */
+  proposal: DraftTree | undefined;
+  length: number;
+}
+
+export interface SpeculationParts {
+  readonly methods: ReadonlyMap<MethodName, DraftMethod>;
+  /** For requests that say nothing. */
+  readonly plan: SpeculationPlan;
+  /** The most nodes of a draft, whatever a request says. */
+  readonly nodes: number;
+  readonly limits: StepLimits;
+}
+
+export class Speculation implements Speculator {
+  readonly depths: DepthCount[] = [];
+  readonly #methods: ReadonlyMap<MethodName, DraftMethod>;
+  readonly #plan: SpeculationPlan;
+  readonly #nodes: number;
+  readonly #limits: StepLimits;
+  readonly #costs = new CostModel();
+  readonly #acceptance = new Map<string, Acceptance>();
+  readonly #drafted = new WeakMap<Sequence, Drafted>();
+  #chosen = new Map<Sequence, DraftTree>();
+
+  constructor({ methods, plan, nodes, limits }: SpeculationParts) {
+    this.#nodes = nodes;
+    this.#methods = methods;
+    this.#plan = plan;
+    this.#limits = limits;
+  }
+
+  waits(running: readonly EngineRequest[]): boolean {
+    const sequences = decoding(running);
+    if (sequences.some(({ isDrafted }) => isDrafted)) return true;
+    return this.#choose(sequences, ({ coming }) => coming.length === 1, behindFirst).size > 0;
+  }
+
+  begin(running: readonly EngineRequest[]): void {
+    const isReady = ({ coming, length, planned }: Sequence): boolean => coming.length === 0 && planned === length - 1;
+    this.#chosen = this.#choose(decoding(running), isReady, (tree) => tree);
+  }
+
+  propose(sequence: Sequence, forced: readonly number[]): DraftTree | undefined {
+    return forced.length > 0 ? undefined : this.#chosen.get(sequence);
+  }
+
+  learn(sequence: Sequence, { tree, taken, sampleAt }: VerifiedDraft): void {
+    const came = new Set(taken);
+    for (const [node, depth] of depthsOf(tree).entries()) {
+      const count = (this.depths[depth - 1] ??= { drafted: 0, accepted: 0 });
+      count.drafted += 1;
+      if (came.has(node)) count.accepted += 1;
+    }
+    for (const { drafter } of this.#drafted.get(sequence)?.drafters ?? []) drafter.learn?.(tree, sampleAt);
+  }
+
+  end({ sequences }: EngineRequest): void {
+    for (const sequence of sequences) {
+      const { tokens, length } = sequence;
+      for (const { drafter } of this.#drafted.get(sequence)?.drafters ?? []) drafter.end?.(tokens.subarray(0, length));
+      this.#drafted.delete(sequence);
+    }
+  }
+
+  measure(rows: number, ms: number): void {
+    this.#costs.measure(rows, ms);
+  }
+
+  /** The drafts worth their rows, of the sequences that are ready for one. */
+  #choose(
+    sequences: readonly Sequence[],
+    isReady: (sequence: Sequence) => boolean,
+    shape: (tree: DraftTree) => DraftTree | undefined,
+  ): Map<Sequence, DraftTree> {
+    const chosen = new Map<Sequence, DraftTree>();
+    const cost = (rows: number): number => this.#costs.cost(rows) ?? rows;
+    const room = Math.min(this.#limits.maxOutputs, this.#limits.stepTokens) - sequences.length;
+    const pays = couldPay(sequences.length, Math.min(room, this.#nodes * sequences.length), cost);
+    const weighed: { readonly sequence: Sequence; readonly draft: DraftTree | undefined }[] = [];
+    for (const sequence of sequences) {
+      if (!isReady(sequence)) continue;
+      const { plan, drafters } = this.#of(sequence);
+      if (drafters.length === 0 || (plan.depth === undefined && !pays)) continue;
+      const proposal = this.#propose(sequence);
+      const draft = proposal && shape(proposal);
+      if (draft === undefined) continue;
+      if (plan.depth === undefined) weighed.push({ sequence, draft });
+      else chosen.set(sequence, upTo(draft, plan.depth));
+    }
+    const { drafts } = choose(
+      weighed.map(({ draft }) => draft),
+      sequences.length,
+      room,
+      cost,
+    );
+    for (const [i, { sequence }] of weighed.entries()) {
+      const draft = drafts[i];
+      if (draft !== undefined) chosen.set(sequence, draft);
+    }
+    return chosen;
+  }
+
+  #propose(sequence: Sequence): DraftTree | undefined {
+    const drafted = this.#of(sequence);
+    const { tokens, length } = sequence;
+    if (drafted.length === length) return drafted.proposal;
+    const text = tokens.subarray(0, length);
+    const nodes = Math.min(drafted.plan.nodes, this.#nodes);
+    const trees: DraftTree[] = [];
+    for (const { drafter, acceptance } of drafted.drafters) {
+      acceptance.compare(text);
+      const tree = drafter.propose(text, nodes);
+      if (tree === undefined || tree.tokens.length === 0) continue;
+      acceptance.watch(tree, length);
+      trees.push(acceptance.measured(tree));
+    }
+    drafted.length = length;
+    drafted.proposal = merge(trees);
+    return drafted.proposal;
+  }
+
+  /** A sequence's drafters, which begin to follow it when they are first asked for. */
+  #of(sequence: Sequence): Drafted {
+    const known = this.#drafted.get(sequence);
+    if (known !== undefined) return known;
+    const { prompt, cacheSalt = "", generate } = sequence.request.work;
+    const plan = generate?.speculation ?? this.#plan;
+    const drafters = plan.methods.map((name): Drafted["drafters"][number] => {
+      const method = this.#methods.get(name);
+      if (method === undefined) throw new Error(`Millrace defect: ${name} was let through and isn't there`);
+      const drafter = method.follow({ prompt, tenant: cacheSalt });
+      return { drafter, acceptance: new Acceptance(this.#measuredOf(name)) };
+    });
+    if (generate?.prediction !== undefined && plan.methods.length > 0) {
+      const drafter = new PredictionDrafter(generate.prediction, prompt.length);
+      drafters.push({ drafter, acceptance: new Acceptance(this.#measuredOf("prediction")) });
+    }
+    const drafted = { plan, drafters, proposal: undefined, length: -1 };
+    this.#drafted.set(sequence, drafted);
+    return drafted;
+  }
+
+  #measuredOf(method: string): Acceptance {
+    const acceptance = this.#acceptance.get(method) ?? new Acceptance();
+    this.#acceptance.set(method, acceptance);
+    return acceptance;
+  }
+}
+
+/** The sequences that take one row in the next step, for an answer's next token. */
+function decoding(running: readonly EngineRequest[]): Sequence[] {
+  return running.flatMap(({ work, unforked, sequences }) =>
+    work.generate === undefined || unforked.length > 0
+      ? []
+      : sequences.filter(
+          ({ state, finished, pending, isDrafted }) => state !== undefined && !finished && (isDrafted || pending === 1),
+        ),
+  );
+}
+
+function upTo(tree: DraftTree, depth: number): DraftTree {
+  const depths = depthsOf(tree);
+  return cut(tree, (node) => (depths[node] ?? 0) <= depth);
+}
