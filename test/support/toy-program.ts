@@ -84,8 +84,12 @@ export class ToyProgram implements Program {
   readonly #queue: Pending[] = [];
   #running: Promise<void> | undefined;
 
-  /** A drafter of another one shares its memory, reads the group "draft" alone, and is often right. */
-  constructor(blocks: readonly number[], target?: ToyProgram) {
+  /**
+   * Blocks of the first groups; of the rest there are enough. A drafter of another one shares its memory, reads the group
+   * "draft" alone, and is often right.
+   */
+  constructor(some: readonly number[], target?: ToyProgram) {
+    const blocks = TOY_GROUPS.map((_, g) => some[g] ?? 4 * (some[0] ?? 0));
     this.#memory =
       target === undefined ? blocks.map((count) => new Int32Array(count * BLOCK_TOKENS).fill(-7)) : target.#memory;
     this.#isDrafter = target !== undefined;
