@@ -112,7 +112,7 @@ struct Bench {
         type(t),
         layers(layers_),
         context(context_),
-        layerBytes(kvStateBytes(t, shape.kvHeads, shape.dim, shape.dim)),
+        layerBytes(kvStateBytes(t, shape.kvHeads, shape.dim, shape.dim, false)),
         blockBytes(layerBytes * layers),
         pool(blockBytes * ((context_ + 15) / 16)) {
     const int blocks = (context + 15) / 16;
@@ -187,7 +187,7 @@ int main(int argc, char** argv) {
       // Decode at depth 2,048 through layers that don't fit into L3.
       const int context = 2048;
       const int layers =
-          std::max<int>(2, static_cast<int>((96 << 20) / (kvStateBytes(type, s.kvHeads, s.dim, s.dim) * 128)));
+          std::max<int>(2, static_cast<int>((96 << 20) / (kvStateBytes(type, s.kvHeads, s.dim, s.dim, false) * 128)));
       Bench b(s, type, layers, context, 1);
       const double bytes = static_cast<double>(b.pool.size);
       const double macs = 2.0 * s.group * s.kvHeads * s.dim * context * layers;

@@ -43,18 +43,19 @@ struct MoveBlocks final : AsyncJob {
 
 }  // namespace
 
-// (team, kv type, kvHeads, keyDim, valueDim) → bytes of one layer in one block
+// (team, kv type, kvHeads, keyDim, valueDim, latent) → bytes of one layer in one block
 napi_value kvBytes(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
   KvType type = kvType(call, call.at(1));
   auto count = [&](size_t i, int64_t least) { return static_cast<int>(call.integer(call.at(i), least, 1 << 20)); };
   int kvHeads = count(2, 1), keyDim = count(3, 1), valueDim = count(4, 0);
+  bool latent = call.boolean(call.at(5));
   if (call.failed) return nullptr;
-  return call.make(static_cast<double>(layerBytesOf(*computer->kernels, type, kvHeads, keyDim, valueDim)));
+  return call.make(static_cast<double>(layerBytesOf(*computer->kernels, type, kvHeads, keyDim, valueDim, latent)));
 }
 
-// (team, [{ type, kvHeads, keyDim, valueDim, window, granules, layers, blocks }]) → handle
+// (team, [{ type, kvHeads, keyDim, valueDim, latent, window, granules, layers, blocks }]) → handle
 napi_value createPool(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto computer = handle<Computer>(call, call.at(0), Kind::Team);
@@ -70,6 +71,7 @@ napi_value createPool(napi_env env, napi_callback_info info) {
     group->kvHeads = read("kvHeads", 1, 1 << 20);
     group->keyDim = read("keyDim", 1, 1 << 20);
     group->valueDim = read("valueDim", 0, 1 << 20);
+    group->latent = call.boolean(call.property(spec, "latent"));
     group->window = read("window", 0);
     group->layers = read("layers", 1, 1 << 20);
     group->blocks = read("blocks", 1);
@@ -80,8 +82,13 @@ napi_value createPool(napi_env env, napi_callback_info info) {
     if (!call.failed && group->isRows() && (group->kvHeads != 1 || group->type != KvType::F32)) {
       call.fail(kNativeError, "a group of rows holds one head of floats");
     }
+    bool isOneHead = group->kvHeads == 1 && group->valueDim >= 1 && group->valueDim <= group->keyDim;
+    if (!call.failed && group->latent && !isOneHead) {
+      call.fail(kNativeError, "a latent group holds one head, whose values are columns of its keys");
+    }
     if (call.failed) return nullptr;
-    group->layerBytes = layerBytesOf(*computer->kernels, group->type, group->kvHeads, group->keyDim, group->valueDim);
+    group->layerBytes =
+        layerBytesOf(*computer->kernels, group->type, group->kvHeads, group->keyDim, group->valueDim, group->latent);
     double total = static_cast<double>(group->layerBytes) * group->layers * group->blocks;
     group->blockBytes = group->layerBytes * static_cast<size_t>(group->layers);
     bool fits = total < static_cast<double>(SIZE_MAX / 2);

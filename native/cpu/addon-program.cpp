@@ -144,6 +144,8 @@ class Reader {
     if (name == "relu") return Activation::Relu;
     if (name == "softplus") return Activation::Softplus;
     if (name == "identity") return Activation::Identity;
+    if (name == "sigmoid") return Activation::Sigmoid;
+    if (name == "clampedSwiglu") return Activation::ClampedSwiglu;
     call_.fail(kNativeError, "unknown activation " + name);
     return Activation::Silu;
   }
@@ -210,7 +212,7 @@ class Reader {
     require(call_.failed || in.cols % in.groupSize == 0, "groups of a norm");
     in.x = span(o, "x", rows, in.cols);
     in.y = span(o, "y", rows, in.cols);
-    in.weight = vector(o, "weight", in.groupSize);
+    if (call_.has(o, "weight")) in.weight = vector(o, "weight", in.groupSize);
     in.weightOffset = number(o, "weightOffset");
     in.eps = number(o, "eps");
   }
@@ -218,8 +220,9 @@ class Reader {
     in.cols = int32(o, "cols");
     in.x = span(o, "x", rows, in.cols);
     in.y = span(o, "y", rows, in.cols);
-    in.weight = vector(o, "weight", in.cols);
+    if (call_.has(o, "weight")) in.weight = vector(o, "weight", in.cols);
     if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
+    in.weightOffset = number(o, "weightOffset");
     in.eps = number(o, "eps");
   }
   void read(napi_value o, int64_t rows, op::RopeTable& in) {
@@ -244,6 +247,7 @@ class Reader {
   void read(napi_value o, int64_t rows, op::KvWrite& in) {
     in.kv = state(o, in.group);
     in.keys = span(o, "keys", rows, static_cast<int64_t>(in.kv.kvHeads) * in.kv.keyDim);
+    if (in.kv.latent) return;
     in.values = span(o, "values", rows, static_cast<int64_t>(in.kv.kvHeads) * in.kv.valueDim);
   }
   void read(napi_value o, int64_t rows, op::Attend& in) {
@@ -254,6 +258,14 @@ class Reader {
     in.y = span(o, "y", rows, static_cast<int64_t>(in.heads) * in.kv.valueDim);
     in.scale = number(o, "scale");
     in.softcap = number(o, "softcap");
+    in.chunk = int32(o, "chunk", 0);
+    in.ahead = int32(o, "ahead", -1);
+    if (call_.has(o, "sinks")) in.sinks = vector(o, "sinks", in.heads);
+    if (!call_.has(o, "slopes")) return;
+    auto list = call_.floats(call_.property(o, "slopes"));
+    if (call_.failed) return;
+    require(list.size == static_cast<size_t>(in.heads), "slopes of heads");
+    in.slopes.assign(list.data, list.data + list.size);
   }
   void read(napi_value o, int64_t rows, op::WriteRows& in) {
     in.cols = int32(o, "cols");
@@ -310,10 +322,31 @@ class Reader {
   }
   void read(napi_value o, int64_t rows, op::Gate& in) {
     in.cols = int32(o, "cols");
-    in.gate = span(o, "gate", rows, in.cols);
+    in.gateCols = int32(o, "gateCols");
+    in.paired = flag(o, "paired");
+    in.activation = activation(o);
+    bool broadcasts = in.gateCols != in.cols, clamps = in.activation == Activation::ClampedSwiglu;
+    require(!broadcasts || (in.gateCols == 1 && !in.paired && !clamps), "columns of a gate");
+    in.gate = span(o, "gate", rows, in.paired ? int64_t{2} * in.cols : in.gateCols);
     in.up = span(o, "up", rows, in.cols);
     in.y = span(o, "y", rows, in.cols);
-    in.activation = activation(o);
+  }
+  void read(napi_value o, int64_t rows, op::PositionScale& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.every = int32(o, "every");
+    in.offset = int32(o, "offset", 0, 1);
+    auto list = call_.floats(call_.property(o, "factors"));
+    if (call_.failed) return;
+    require(list.size > 0 && rows == spec_.stepTokens, "factors of positions");
+    in.factors.assign(list.data, list.data + list.size);
+  }
+  void read(napi_value o, int64_t rows, op::Weigh& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.shares = span(o, "shares", rows, 1);
+    in.y = span(o, "y", rows, in.cols);
   }
   void read(napi_value o, int64_t rows, op::Activate& in) {
     in.cols = int32(o, "cols");
@@ -333,6 +366,23 @@ class Reader {
     in.y = span(o, "y", rows, in.cols);
     in.factor = number(o, "factor");
   }
+  void read(napi_value o, int64_t rows, op::Clamp& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.limit = number(o, "limit");
+  }
+  void read(napi_value o, int64_t rows, op::Concat& in) {
+    in.heads = int32(o, "heads", 1, 1 << 16);
+    in.aCols = int32(o, "aCols", 1, 1 << 16);
+    in.bCols = int32(o, "bCols", 1, 1 << 16);
+    int64_t cols = int64_t{in.heads} * (in.aCols + in.bCols);
+    require(cols <= INT32_MAX, "columns of heads");
+    in.cols = static_cast<int32_t>(cols);
+    in.a = span(o, "a", rows, int64_t{in.heads} * in.aCols);
+    in.b = span(o, "b", rows, int64_t{in.heads} * in.bCols);
+    in.y = span(o, "y", rows, cols);
+  }
   void read(napi_value o, int64_t rows, op::Softcap& in) {
     in.cols = int32(o, "cols");
     in.x = span(o, "x", rows, in.cols);
@@ -347,16 +397,26 @@ class Reader {
   void read(napi_value o, int64_t rows, op::Route& in) {
     in.experts = int32(o, "experts");
     in.topK = int32(o, "topK", 1, in.experts);
+    in.sigmoid = flag(o, "sigmoid");
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.experts);
+    in.groups = int32(o, "groups", 0, in.experts);
+    in.keptGroups = int32(o, "keptGroups", 0, in.groups);
+    bool fits =
+        in.groups == 0 || (in.experts % in.groups == 0 && in.topK <= int64_t{in.experts} / in.groups * in.keptGroups);
+    require(call_.failed || fits, "groups of experts");
+    in.twoLargest = flag(o, "twoLargest");
     in.normalize = flag(o, "normalize");
+    in.factor = number(o, "factor");
     in.logits = span(o, "logits", rows, in.experts);
-    in.ids = span(o, "ids", rows, in.topK);
-    in.shares = span(o, "shares", rows, in.topK);
+    in.keys = span(o, "keys", rows, in.experts);
+    in.routes = span(o, "routes", rows, int64_t{2} * in.topK);
   }
   void read(napi_value o, int64_t rows, op::Combine& in) {
     in.cols = int32(o, "cols");
     in.topK = int32(o, "topK");
     in.x = span(o, "x", rows * in.topK, in.cols);
-    in.shares = span(o, "shares", rows, in.topK);
+    in.routes = span(o, "routes", rows, int64_t{2} * in.topK);
+    in.weighs = flag(o, "weighs");
     in.y = span(o, "y", rows, in.cols);
     in.lists = lists(o, int32(o, "experts"), rows * in.topK);
   }
@@ -394,12 +454,29 @@ class Reader {
     require(spec_.loraSites[index].inputs == 0, "two places for what one adapter adds");
     spec_.loraSites[index] = {in.inputs, 0, in.cols, {}};
   }
+  void read(napi_value o, int64_t rows, op::HeadLinear& in) {
+    in.heads = int32(o, "heads", 1, 1 << 16);
+    in.inputs = int32(o, "inputs", 1, 1 << 16);
+    in.cols = int32(o, "cols", 1, 1 << 16);
+    require(readParts(o, in.parts, in.inputs) == in.cols || call_.failed, "columns of heads");
+    for (const Part& part : in.parts) require(part.w->experts == in.heads, "the number of heads");
+    int64_t inputs = int64_t{in.heads} * in.inputs;
+    require(inputs <= INT32_MAX && rows * in.heads <= INT32_MAX, "columns of all heads");
+    if (call_.failed) return;
+    in.x = operand(o, rows, static_cast<int32_t>(inputs), in.parts);
+    require(!in.x.int8 || in.inputs % kActBlock == 0, "rounded columns of a head");
+    for (int32_t row = 0; row < rows; row++) in.rowIndex.push_back(row * in.heads);
+    in.y = span(o, "y", rows, int64_t{in.heads} * in.cols);
+  }
   void read(napi_value o, int64_t rows, op::ExpertLinear& in) {
     int32_t inputs = int32(o, "inputs"), experts = int32(o, "experts"), topK = int32(o, "topK", 1, experts);
     in.cols = int32(o, "cols");
     in.gather = flag(o, "gather");
     require(readParts(o, in.parts, inputs) == in.cols || call_.failed, "columns of experts");
     for (const Part& part : in.parts) require(part.w->experts == experts, "the number of experts");
+    int64_t biases = int64_t{experts} * in.cols;
+    require(biases <= INT32_MAX, "biases of experts");
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", static_cast<int32_t>(biases));
     in.x = operand(o, in.gather ? rows : rows * topK, inputs, in.parts);
     in.y = span(o, "y", rows * topK, in.cols);
     in.lists = lists(o, experts, rows * topK);
@@ -407,8 +484,7 @@ class Reader {
   void read(napi_value o, int64_t rows, op::GroupExperts& in) {
     in.experts = int32(o, "experts");
     in.topK = int32(o, "topK", 1, in.experts);
-    in.ids = span(o, "ids", rows, in.topK);
-    require(call_.failed || in.ids.stride == static_cast<size_t>(in.topK), "ids of experts");
+    in.routes = span(o, "routes", rows, int64_t{2} * in.topK);
     in.lists = lists(o, in.experts, rows * in.topK);
   }
   void read(napi_value, int64_t, std::monostate&) {}

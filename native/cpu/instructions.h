@@ -97,8 +97,8 @@ struct LayerNorm {
   Span x, y;
   int32_t cols = 0;
   const float* weight = nullptr;
-  const float* bias = nullptr;  // may be null
-  float eps = 0;
+  const float* bias = nullptr;  // may be null, as may be the weight
+  float weightOffset = 0, eps = 0;
 };
 // cos, sin [rows, pairs] of the rows' positions
 struct RopeTable {
@@ -113,6 +113,7 @@ struct Rope {
   int32_t heads = 0, headDim = 0, pairs = 0;
   bool interleaved = false;
 };
+// Keys and values; of a latent state there are only keys
 struct KvWrite {
   static constexpr const char* name = "kvWrite";
   Span keys, values;
@@ -149,11 +150,26 @@ struct ColumnScale {
   const float* weight = nullptr;
   ColumnFactor factor{};
 };
+// y = act(gate) · up. One gate column multiplies all; `paired`: gate and up columns take turns in `gate`.
 struct Gate {
   static constexpr const char* name = "gate";
   Span gate, up, y;
-  int32_t cols = 0;
+  int32_t cols = 0, gateCols = 0;
   Activation activation{};
+  bool paired = false;
+};
+// y = x · factors[(position + offset) / every], the last one for whatever is beyond
+struct PositionScale {
+  static constexpr const char* name = "positionScale";
+  Span x, y;
+  int32_t cols = 0, every = 1, offset = 0;
+  std::vector<float> factors;
+};
+// y[row] = x[row] · shares[row, 0]
+struct Weigh {
+  static constexpr const char* name = "weigh";
+  Span x, shares, y;
+  int32_t cols = 0;
 };
 struct Activate {
   static constexpr const char* name = "activate";
@@ -172,6 +188,18 @@ struct Scale {
   int32_t cols = 0;
   float factor = 1;
 };
+struct Clamp {
+  static constexpr const char* name = "clamp";
+  Span x, y;
+  int32_t cols = 0;
+  float limit = 0;
+};
+// For each head: a's columns, then b's
+struct Concat {
+  static constexpr const char* name = "concat";
+  Span a, b, y;
+  int32_t heads = 0, aCols = 0, bCols = 0, cols = 0;
+};
 struct Softcap {
   static constexpr const char* name = "softcap";
   Span x, y;
@@ -183,19 +211,24 @@ struct Quantize {
   Span x;
   Span8 q;
 };
-// Router logits → ids and shares [rows, topK]
+// Router logits → routes [rows, 2 · topK]: ids, then shares
 struct Route {
   static constexpr const char* name = "route";
-  Span logits, ids, shares;
+  Span logits, keys, routes;
   int32_t experts = 0, topK = 0;
-  bool normalize = false;
+  bool sigmoid = false;
+  const float* bias = nullptr;
+  int32_t groups = 0, keptGroups = 0;
+  bool twoLargest = false, normalize = false;
+  float factor = 1;
 };
-// y[row] = Σ shares[row, k] · x[place of (row, k)], in order of the experts' ids
+// y[row] = Σ x[place of (row, k)] (· share), in order of the experts' ids
 struct Combine {
   static constexpr const char* name = "combine";
-  Span x, shares, y;
+  Span x, routes, y;
   ExpertLists lists;
   int32_t cols = 0, topK = 0;
+  bool weighs = true;
 };
 
 // What adapters add to a product: rows of A x, made by a LoraDown before it. −1: nothing is ever added.
@@ -245,13 +278,27 @@ struct ExpertLinear {
   ExpertLists lists;
   int32_t cols = 0;
   bool gather = false;
+  const float* bias = nullptr;  // [experts, cols] or null
+  Cut cut;
+};
+// y[head h] = x[head h] W_hᵀ: each head's columns by a matrix of their own
+struct HeadLinear {
+  static constexpr const char* name = "headLinear";
+  Operand x;
+  std::vector<Part> parts;
+  Span y;
+  int32_t heads = 0, inputs = 0, cols = 0;
+  std::vector<int32_t> rowIndex;  // a row's heads lie one after another: row i of a head is entry i · heads
   Cut cut;
 };
 struct Attend {
   static constexpr const char* name = "attend";
   Span q, y;
   int32_t heads = 0;
-  float scale = 1, softcap = 0;  // softcap 0: none
+  float scale = 1, softcap = 0;   // softcap 0: none
+  int32_t chunk = 0, ahead = -1;  // none
+  const float* sinks = nullptr;   // [heads] or null
+  std::vector<float> slopes;      // [heads] or none
   int32_t group = 0;
   KvState kv{};
 };
@@ -271,7 +318,7 @@ struct Scan {
 // Sorts the (row, expert) assignments by expert, rows in ascending order.
 struct GroupExperts {
   static constexpr const char* name = "groupExperts";
-  Span ids;
+  Span routes;
   ExpertLists lists;
   int32_t experts = 0, topK = 0;
 };
@@ -280,9 +327,10 @@ struct GroupExperts {
 
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
                            op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Conv, op::ColumnScale, op::Gate,
-                           op::Activate, op::Add, op::Scale, op::Softcap, op::Quantize, op::Route, op::Combine>;
-using WideOp =
-    std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::Attend, op::Scan, op::LoraDown>;
+                           op::Activate, op::Add, op::Scale, op::Clamp, op::Concat, op::Softcap, op::PositionScale,
+                           op::Weigh, op::Quantize, op::Route, op::Combine>;
+using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::HeadLinear, op::Attend,
+                            op::Scan, op::LoraDown>;
 
 struct Stage {
   WideOp wide;

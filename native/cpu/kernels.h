@@ -10,7 +10,7 @@
 
 namespace millrace {
 
-enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu, Softplus, Identity };
+enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu, Sigmoid, Softplus, Identity, ClampedSwiglu };
 // What columnScale makes of a weight w: w, −e^w, 1 − w.
 enum class ColumnFactor : int32_t { Weight, NegativeExp, OneMinus };
 enum class KvType : int32_t { F16, F32, Q8 };
@@ -42,6 +42,7 @@ struct KvState {
   size_t blockStride;
   KvType type;
   int32_t kvHeads, keyDim, valueDim;
+  bool latent;  // the values are the first valueDim columns of the keys, and are stored there only
 };
 
 // The rows of one sequence in a step. Row r sees the slots 0 … seen[r] − 1, then the slots listed[listStarts[r]] …
@@ -55,8 +56,12 @@ struct AttendArgs {
   size_t ldq;
   int32_t heads;  // query heads; heads / kvHeads share a kv head
   float scale;
-  float softcap;   // 0: none
-  int32_t window;  // 0: none; else a row whose own place is p sees nothing before place p − window + 1
+  float softcap;       // 0: none
+  int32_t window;      // 0: none; else a row whose own place is p sees nothing before place p − window + 1
+  int32_t chunk = 0;   // 0: none; else nothing before place ⌊p / chunk⌋ · chunk
+  int32_t ahead = -1;  // −1: no limit; else nothing behind place p + ahead
+  // [heads] each, or null: e^sink is added to the sum of a row's weights; slope · (place − p) is added to its scores.
+  const float *sinks = nullptr, *slopes = nullptr;
   // [rows] each: the row's slot, and how many leading slots it sees (slot + 1 where nothing is drafted).
   const int32_t *slots, *seen;
   // [rows + 1]; null: no row lists any.
@@ -131,6 +136,22 @@ struct LogprobArgs {
   float logprob;  // out
 };
 
+// See the op `route` in src/graph/graph.ts.
+struct RouteArgs {
+  const float* logits;  // [rows, experts], stride ldl
+  size_t ldl;
+  float* keys;  // [rows, experts], stride ldk: scratch
+  size_t ldk;
+  float* routes;  // [rows, 2 · topK], stride ldr
+  size_t ldr;
+  int32_t experts, topK;
+  bool sigmoid;
+  const float* bias;           // [experts] or null
+  int32_t groups, keptGroups;  // 0 groups: none
+  bool twoLargest, normalize;
+  float factor;
+};
+
 struct Kernels {
   const char* name;  // "avx512vnni", "avx2", "neon", "scalar"
 
@@ -147,8 +168,8 @@ struct Kernels {
   // Over rows rowBegin … rowEnd − 1 of x (stride ldx) into y (stride ldy); x and y may be the same.
   void (*rmsNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, int groupSize, const float* weight,
                   float weightOffset, float eps, int rowBegin, int rowEnd);
-  void (*layerNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, const float* bias,
-                    float eps, int rowBegin, int rowEnd);
+  void (*layerNorm)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, float weightOffset,
+                    const float* bias, float eps, int rowBegin, int rowEnd);
   // cos and sin [rows, n] of float(position) · frequency (rounded to f32), times magnitude.
   void (*ropeTable)(const int32_t* positions, const float* frequencies, int n, float magnitude, float* cos, float* sin,
                     int rowBegin, int rowEnd);
@@ -156,22 +177,25 @@ struct Kernels {
                const float* cos, const float* sin, int rowBegin, int rowEnd);
   void (*gate)(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols, Activation,
                int rowBegin, int rowEnd);
+  // The same where gate and up columns take turns in x [rows, 2 · cols]; y may be x.
+  void (*gatePairs)(const float* x, size_t ldx, float* y, size_t ldy, int cols, Activation, int rowBegin, int rowEnd);
   void (*activate)(const float* x, size_t ldx, float* y, size_t ldy, int cols, Activation, int rowBegin, int rowEnd);
   void (*add)(const float* a, size_t lda, const float* b, size_t ldb, float* y, size_t ldy, int cols, int rowBegin,
               int rowEnd);
   void (*scale)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float factor, int rowBegin, int rowEnd);
+  void (*clamp)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float limit, int rowBegin, int rowEnd);
   void (*softcap)(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd);
   // Each column times what `factor` makes of its weight; `weights` of them, for equal runs of columns.
   void (*columnScale)(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, int weights,
                       ColumnFactor factor, int rowBegin, int rowEnd);
-  // Router logits [rows, experts] → the topK ids in ascending order, and their weights [rows, topK].
-  void (*route)(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
-                int rowBegin, int rowEnd);
+  // Router logits [rows, experts] → routes [rows, 2 · topK]: the ids in ascending order, then their shares.
+  void (*route)(const RouteArgs&, int rowBegin, int rowEnd);
 
   // --- isa/attention.cpp ----------------------------------------------------------------------------------------
   // Bytes of one layer in one block.
-  size_t (*kvStateBytes)(KvType, int kvHeads, int keyDim, int valueDim);
-  // Rounds and writes k [rows, kvHeads · keyDim], v [rows, kvHeads · valueDim] of one sequence to the slots [rows].
+  size_t (*kvStateBytes)(KvType, int kvHeads, int keyDim, int valueDim, bool latent);
+  // Rounds and writes k [rows, kvHeads · keyDim], v [rows, kvHeads · valueDim] of one sequence to the slots [rows]; v
+  // is not read where the state is latent.
   void (*kvWrite)(const KvState&, const int32_t* blockTable, const int32_t* slots, const float* k, size_t ldk,
                   const float* v, size_t ldv, int rowBegin, int rowEnd);
   // Copies the keys and values of one slot (block, and place within it) of a layer to another.

@@ -27,6 +27,7 @@ struct PoolGroup {
   // A group of rows has one head and no values: its layer in a block is 16 rows of keyDim floats.
   int32_t kvHeads = 0, keyDim = 0, valueDim = 0;
   bool isRows() const { return valueDim == 0; }
+  bool latent = false;  // values are columns of the keys
   // A block is a granule: a layer's values at a border, in the place of 16 rows.
   bool isGranules = false;
   int32_t window = 0;  // 0: none
@@ -37,9 +38,9 @@ struct PoolGroup {
 };
 
 // One layer's bytes in a block.
-inline size_t layerBytesOf(const Kernels& kernels, KvType type, int kvHeads, int keyDim, int valueDim) {
+inline size_t layerBytesOf(const Kernels& kernels, KvType type, int kvHeads, int keyDim, int valueDim, bool latent) {
   size_t bytes = valueDim == 0 ? sizeof(float) * kBlockTokens * static_cast<size_t>(keyDim)
-                               : kernels.kvStateBytes(type, kvHeads, keyDim, valueDim);
+                               : kernels.kvStateBytes(type, kvHeads, keyDim, valueDim, latent);
   return (bytes + 63) / 64 * 64;
 }
 
@@ -76,7 +77,8 @@ struct Pool {
             g.type,
             g.kvHeads,
             g.keyDim,
-            g.valueDim};
+            g.valueDim,
+            g.latent};
   }
   // One of so many parts of a block.
   void copyBlock(int group, int from, int to, int part, int parts) const {

@@ -95,6 +95,8 @@ void Program::prepare(Stage& stage) {
     cut(gate->cut, gate->parts, gate->x.int8, 4);
   } else if (auto* experts = std::get_if<op::ExpertLinear>(&stage.wide)) {
     cut(experts->cut, experts->parts, experts->x.int8, 1);
+  } else if (auto* byHead = std::get_if<op::HeadLinear>(&stage.wide)) {
+    cut(byHead->cut, byHead->parts, byHead->x.int8, 1);
   } else if (auto* attend = std::get_if<op::Attend>(&stage.wide)) {
     scratchBytes_ = std::max(scratchBytes_, kernels->attendScratchBytes(attend->kv, attend->heads, kAttendRows));
     heads[attend->group] = std::max(heads[attend->group], attend->heads);

@@ -1,4 +1,4 @@
-// What the rows of a step see, and how their attention is cut into pieces.
+// What the rows of a step see, how their attention is cut into pieces, and the pieces.
 #include <algorithm>
 
 #include "step.h"
@@ -73,6 +73,66 @@ bool Step::planAttention(size_t index) {
     }
   }
   return true;
+}
+
+AttendArgs Step::attendArgs(const op::Attend& in, int32_t index) const {
+  const Sequence& sequence = sequences_[index];
+  const GroupPlan& plan = groups_[in.group];
+  AttendArgs args{};
+  args.kv = &in.kv;
+  args.blockTable = plan.tables.data() + plan.tableOf[index];
+  args.q = program_.at(in.q, static_cast<size_t>(sequence.row));
+  args.ldq = in.q.stride;
+  args.heads = in.heads;
+  args.scale = in.scale;
+  args.softcap = in.softcap;
+  args.window = program_.pool->groups[in.group]->window;
+  args.chunk = in.chunk;
+  args.ahead = in.ahead;
+  args.sinks = in.sinks;
+  args.slopes = in.slopes.empty() ? nullptr : in.slopes.data();
+  args.slots = slots_.data() + sequence.row;
+  args.seen = seen_.data() + sequence.row;
+  if (!listStarts_.empty()) {
+    args.listStarts = listStarts_.data() + sequence.row;
+    args.listed = listed_.data();
+  }
+  args.out = program_.at(in.y, static_cast<size_t>(sequence.row));
+  args.ldo = in.y.stride;
+  return args;
+}
+
+void Step::attend(const op::Attend& in, int i, uint8_t* scratch) {
+  const Item& item = groups_[in.group].items[static_cast<size_t>(i / in.kv.kvHeads)];
+  int head = i % in.kv.kvHeads;
+  AttendArgs args = attendArgs(in, item.sequence);
+  auto& counters = program_.counters->attend;
+  auto type = static_cast<int>(in.kv.type);
+  bool isWhole = item.split < 0;
+  if (isWhole) {
+    program_.kernels->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
+  } else {
+    attendTile(in, args, head, item, scratch);
+  }
+  counters[isWhole ? 0 : 1][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin),
+                                            std::memory_order_relaxed);
+}
+
+void Step::attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch) {
+  const GroupPlan& plan = groups_[in.group];
+  const Split& split = plan.splits[static_cast<size_t>(item.split)];
+  size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
+  size_t perRow = perTile * static_cast<size_t>(split.tiles);
+  float* partials = program_.partials() + split.partial * perTile + kvHead * (perTile / in.kv.kvHeads);
+  program_.kernels->attendTile(args, kvHead, item.rowBegin, item.rowEnd, item.tile,
+                               partials + static_cast<size_t>(item.tile - split.tileBegin) * perTile, perRow, scratch);
+  std::atomic<int32_t>& left = plan.tilesLeft[static_cast<size_t>(item.split * in.kv.kvHeads + kvHead)];
+  if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  left.store(split.tiles, std::memory_order_relaxed);  // for the next layer
+  for (int32_t row = item.rowBegin; row < item.rowEnd; row++) {
+    program_.kernels->attendMerge(args, kvHead, row, partials + static_cast<size_t>(row) * perRow, perTile,
+                                  split.tileBegin, split.tileBegin + split.tiles);
+  }
 }
 
 }  // namespace millrace

@@ -62,7 +62,7 @@ void Step::run(const op::RmsNorm& in, int begin, int end) {
 
 void Step::run(const op::LayerNorm& in, int begin, int end) {
   program_.kernels->layerNorm(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.weight,
-                              in.bias, in.eps, begin, end);
+                              in.weightOffset, in.bias, in.eps, begin, end);
 }
 
 void Step::run(const op::RopeTable& in, int begin, int end) {
@@ -140,8 +140,26 @@ void Step::run(const op::ColumnScale& in, int begin, int end) {
 }
 
 void Step::run(const op::Gate& in, int begin, int end) {
-  program_.kernels->gate(program_.at(in.gate), in.gate.stride, program_.at(in.up), in.up.stride, program_.at(in.y),
-                         in.y.stride, in.cols, in.activation, begin, end);
+  const Kernels& k = *program_.kernels;
+  const float *gate = program_.at(in.gate), *up = program_.at(in.up);
+  float* y = program_.at(in.y);
+  if (in.paired) return k.gatePairs(gate, in.gate.stride, y, in.y.stride, in.cols, in.activation, begin, end);
+  if (in.gateCols == in.cols)
+    return k.gate(gate, in.gate.stride, up, in.up.stride, y, in.y.stride, in.cols, in.activation, begin, end);
+  for (int row = begin; row < end; row++) {
+    float factor;
+    k.activate(program_.at(in.gate, row), 1, &factor, 1, 1, in.activation, 0, 1);
+    k.scale(up, in.up.stride, y, in.y.stride, in.cols, factor, row, row + 1);
+  }
+}
+
+void Step::run(const op::PositionScale& in, int begin, int end) {
+  auto last = static_cast<int32_t>(in.factors.size()) - 1;
+  for (int row = begin; row < end; row++) {
+    float factor = in.factors[std::min((positions_[row] + in.offset) / in.every, last)];
+    program_.kernels->scale(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, factor, row,
+                            row + 1);
+  }
 }
 
 void Step::run(const op::Activate& in, int begin, int end) {
@@ -159,6 +177,23 @@ void Step::run(const op::Scale& in, int begin, int end) {
                           end);
 }
 
+void Step::run(const op::Clamp& in, int begin, int end) {
+  program_.kernels->clamp(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.limit, begin,
+                          end);
+}
+
+void Step::run(const op::Concat& in, int begin, int end) {
+  size_t a = static_cast<size_t>(in.aCols), b = static_cast<size_t>(in.bCols);
+  for (int row = begin; row < end; row++) {
+    const float *first = program_.at(in.a, row), *second = program_.at(in.b, row);
+    float* y = program_.at(in.y, row);
+    for (size_t head = 0; head < static_cast<size_t>(in.heads); head++) {
+      memcpy(y + head * (a + b), first + head * a, sizeof(float) * a);
+      memcpy(y + head * (a + b) + a, second + head * b, sizeof(float) * b);
+    }
+  }
+}
+
 void Step::run(const op::Softcap& in, int begin, int end) {
   program_.kernels->softcap(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.cap, begin,
                             end);
@@ -166,52 +201,6 @@ void Step::run(const op::Softcap& in, int begin, int end) {
 
 void Step::run(const op::Quantize& in, int begin, int end) {
   program_.kernels->quantizeRows(program_.at(in.x), in.x.stride, in.q.cols, program_.rows8(in.q), begin, end);
-}
-
-void Step::run(const op::Route& in, int begin, int end) {
-  program_.kernels->route(program_.at(in.logits), in.logits.stride, in.experts, in.topK, in.normalize,
-                          program_.at<int32_t>(in.ids), program_.at(in.shares), begin, end);
-}
-
-void Step::run(const op::Combine& in, int begin, int end) {
-  for (int row = begin; row < end; row++) {
-    const int32_t* place = program_.list(in.lists.place) + static_cast<size_t>(row) * in.topK;
-    const float* shares = program_.at(in.shares, row);
-    float* y = program_.at(in.y, row);
-    const float* x = program_.at(in.x, place[0]);
-    for (int c = 0; c < in.cols; c++) y[c] = shares[0] * x[c];
-    for (int e = 1; e < in.topK; e++) {
-      x = program_.at(in.x, place[e]);
-      for (int c = 0; c < in.cols; c++) y[c] += shares[e] * x[c];
-    }
-  }
-}
-
-// --- serial ---------------------------------------------------------------------------------------------------------
-
-void Step::groupExperts(const op::GroupExperts& in) {
-  int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
-  int32_t *rowIndex = program_.list(in.lists.rowIndex), *place = program_.list(in.lists.place);
-  int32_t* ids = program_.at<int32_t>(in.ids);
-  int count = rows_ * in.topK;
-  std::fill(offsets, offsets + in.experts + 1, 0);
-  for (int i = 0; i < count; i++) {
-    // Router logits that are no numbers.
-    if (static_cast<uint32_t>(ids[i]) >= static_cast<uint32_t>(in.experts)) ids[i] = 0;
-    offsets[ids[i] + 1]++;
-  }
-  int32_t used = 0;
-  for (int e = 0; e < in.experts; e++) {
-    if (offsets[e + 1] > 0) active[++used] = e;
-    offsets[e + 1] += offsets[e];
-  }
-  active[0] = used;
-  for (int i = 0; i < count; i++) {
-    place[i] = offsets[ids[i]]++;
-    rowIndex[place[i]] = i / in.topK;
-  }
-  for (int e = in.experts; e > 0; e--) offsets[e] = offsets[e - 1];
-  offsets[0] = 0;
 }
 
 // --- wide ops -------------------------------------------------------------------------------------------------------
@@ -253,6 +242,15 @@ int Step::openWide(const WideOp& wide) {
   if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LoraDown>(&wide)) return openLora(*in);
+  if (auto* in = std::get_if<op::HeadLinear>(&wide)) {
+    int units = in->cut.chunks.back(), wanted = std::clamp(8 * program_.threads() / in->heads, 1, units);
+    expertUnits_ = (units + wanted - 1) / wanted;
+    expertChunks_ = (units + expertUnits_ - 1) / expertUnits_;
+    for (int row = 0; row < rows_; row += in->cut.rowBlock) {
+      countProduct(in->parts, std::min(in->cut.rowBlock, rows_ - row) * in->heads);
+    }
+    return in->heads * expertChunks_;
+  }
   const auto& in = std::get<op::ExpertLinear>(wide);
   const int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
   int units = in.cut.chunks.back();
@@ -273,6 +271,7 @@ void Step::wide(const WideOp& wide, int item, int thread) {
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return linearGate(*in, item, thread);
   if (auto* in = std::get_if<op::LoraDown>(&wide)) return loraDown(*in, item, program_.loraScratch(thread));
   uint8_t* scratch = program_.scratch(thread);
+  if (auto* in = std::get_if<op::HeadLinear>(&wide)) return headLinear(*in, item, scratch);
   if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
   if (auto* in = std::get_if<op::Scan>(&wide)) return scan(*in, item, scratch);
   expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
@@ -314,6 +313,35 @@ void Step::linear(const op::Linear& in, int item, int thread) {
   }
 }
 
+// An item is some columns of one head, of all rows.
+void Step::headLinear(const op::HeadLinear& in, int item, uint8_t* scratch) {
+  int head = item / expertChunks_;
+  int from = item % expertChunks_ * expertUnits_, to = std::min(in.cut.chunks.back(), from + expertUnits_);
+  for (int row = 0; row < rows_; row += in.cut.rowBlock) {
+    int begin = from, end = to;
+    LinearArgs args = argsOf(in.x, static_cast<size_t>(row));
+    args.expert = head;
+    args.rows = std::min(in.cut.rowBlock, rows_ - row);
+    int first = head * in.inputs;
+    if (in.x.int8) {
+      args.x8 = {args.x8.codes + first, args.x8.scales + first / kActBlock, args.x8.sums + first / 16};
+      args.rowIndex = in.rowIndex.data();
+    } else {
+      args.x += first;
+    }
+    args.ldy = in.y.stride;
+    for (const Part& part : in.parts) {
+      if (begin < part.groups && end > 0) {
+        args.w = part.w;
+        args.y = program_.at(in.y, static_cast<size_t>(row)) + static_cast<size_t>(head) * in.cols + part.first;
+        program_.kernels->linear(args, std::max(begin, 0), std::min(end, part.groups), scratch);
+      }
+      begin -= part.groups;
+      end -= part.groups;
+    }
+  }
+}
+
 // A unit is 32 columns of F, so that a chunk holds whole activation blocks.
 void Step::linearGate(const op::LinearGate& in, int item, int thread) {
   uint8_t* scratch = program_.scratch(thread);
@@ -343,87 +371,6 @@ void Step::linearGate(const op::LinearGate& in, int item, int thread) {
     out.scales += begin;
     out.sums += 2 * begin;
     k.quantizeRows(gate + static_cast<size_t>(i) * args.ldy, args.ldy, cols, out, 0, 1);
-  }
-}
-
-void Step::expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch) {
-  const int32_t *offsets = program_.list(in.lists.offsets), *active = program_.list(in.lists.active);
-  const int32_t* rowIndex = program_.list(in.lists.rowIndex);
-  int expert = active[1 + item / expertChunks_];
-  int from = item % expertChunks_ * expertUnits_, to = std::min(in.cut.chunks.back(), from + expertUnits_);
-  int last = offsets[expert + 1];
-  for (int row = offsets[expert]; row < last; row += in.cut.rowBlock) {
-    int begin = from, end = to;
-    LinearArgs args = argsOf(in.x, in.gather ? 0 : static_cast<size_t>(row));
-    args.expert = expert;
-    args.rows = std::min(in.cut.rowBlock, last - row);
-    if (in.gather) args.rowIndex = rowIndex + row;
-    args.ldy = in.y.stride;
-    for (const Part& part : in.parts) {
-      if (begin < part.groups && end > 0) {
-        args.w = part.w;
-        args.y = program_.at(in.y, static_cast<size_t>(row)) + part.first;
-        program_.kernels->linear(args, std::max(begin, 0), std::min(end, part.groups), scratch);
-      }
-      begin -= part.groups;
-      end -= part.groups;
-    }
-  }
-}
-
-AttendArgs Step::attendArgs(const op::Attend& in, int32_t index) const {
-  const Sequence& sequence = sequences_[index];
-  const GroupPlan& plan = groups_[in.group];
-  AttendArgs args{};
-  args.kv = &in.kv;
-  args.blockTable = plan.tables.data() + plan.tableOf[index];
-  args.q = program_.at(in.q, static_cast<size_t>(sequence.row));
-  args.ldq = in.q.stride;
-  args.heads = in.heads;
-  args.scale = in.scale;
-  args.softcap = in.softcap;
-  args.window = program_.pool->groups[in.group]->window;
-  args.slots = slots_.data() + sequence.row;
-  args.seen = seen_.data() + sequence.row;
-  if (!listStarts_.empty()) {
-    args.listStarts = listStarts_.data() + sequence.row;
-    args.listed = listed_.data();
-  }
-  args.out = program_.at(in.y, static_cast<size_t>(sequence.row));
-  args.ldo = in.y.stride;
-  return args;
-}
-
-void Step::attend(const op::Attend& in, int i, uint8_t* scratch) {
-  const Item& item = groups_[in.group].items[static_cast<size_t>(i / in.kv.kvHeads)];
-  int head = i % in.kv.kvHeads;
-  AttendArgs args = attendArgs(in, item.sequence);
-  auto& counters = program_.counters->attend;
-  auto type = static_cast<int>(in.kv.type);
-  bool isWhole = item.split < 0;
-  if (isWhole) {
-    program_.kernels->attendRows(args, head, item.rowBegin, item.rowEnd, scratch);
-  } else {
-    attendTile(in, args, head, item, scratch);
-  }
-  counters[isWhole ? 0 : 1][type].fetch_add(static_cast<uint64_t>(item.rowEnd - item.rowBegin),
-                                            std::memory_order_relaxed);
-}
-
-void Step::attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch) {
-  const GroupPlan& plan = groups_[in.group];
-  const Split& split = plan.splits[static_cast<size_t>(item.split)];
-  size_t perTile = static_cast<size_t>(in.heads) * (static_cast<size_t>(in.kv.valueDim) + 2);
-  size_t perRow = perTile * static_cast<size_t>(split.tiles);
-  float* partials = program_.partials() + split.partial * perTile + kvHead * (perTile / in.kv.kvHeads);
-  program_.kernels->attendTile(args, kvHead, item.rowBegin, item.rowEnd, item.tile,
-                               partials + static_cast<size_t>(item.tile - split.tileBegin) * perTile, perRow, scratch);
-  std::atomic<int32_t>& left = plan.tilesLeft[static_cast<size_t>(item.split * in.kv.kvHeads + kvHead)];
-  if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  left.store(split.tiles, std::memory_order_relaxed);  // for the next layer
-  for (int32_t row = item.rowBegin; row < item.rowEnd; row++) {
-    program_.kernels->attendMerge(args, kvHead, row, partials + static_cast<size_t>(row) * perRow, perTile,
-                                  split.tileBegin, split.tileBegin + split.tiles);
   }
 }
 

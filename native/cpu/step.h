@@ -241,7 +241,11 @@ class Step {
   void run(const op::Activate&, int begin, int end);
   void run(const op::Add&, int begin, int end);
   void run(const op::Scale&, int begin, int end);
+  void run(const op::Clamp&, int begin, int end);
+  void run(const op::Concat&, int begin, int end);
   void run(const op::Softcap&, int begin, int end);
+  void run(const op::PositionScale&, int begin, int end);
+  void run(const op::Weigh&, int begin, int end);
   void run(const op::Quantize&, int begin, int end);
   void run(const op::Route&, int begin, int end);
   void run(const op::Combine&, int begin, int end);
@@ -249,6 +253,7 @@ class Step {
   void groupExperts(const op::GroupExperts& in);
   void linear(const op::Linear& in, int item, int thread);
   void linearGate(const op::LinearGate& in, int item, int thread);
+  void headLinear(const op::HeadLinear& in, int item, uint8_t* scratch);
   void expertLinear(const op::ExpertLinear& in, int item, uint8_t* scratch);
   void attend(const op::Attend& in, int item, uint8_t* scratch);
   void attendTile(const op::Attend& in, const AttendArgs& args, int kvHead, const Item& item, uint8_t* scratch);

@@ -98,9 +98,43 @@ for (const [name, backend] of others) {
 
   test(`${name}: the cases covered every op`, () => {
     // What adapters add has a suite of its own: adapter-cases.test.ts.
-    const ops = Object.keys(OP_TRAITS).filter((op) => op !== "attention" && op !== "lora");
+    const plain = ["attention", "latentAttention", "lora"];
+    const ops = Object.keys(OP_TRAITS).filter((op) => !plain.includes(op));
     assert.deepEqual([...(seen.get(name) ?? [])].toSorted(), ops.toSorted());
   });
+}
+
+for (const [name, backend] of [["reference", reference] as const, ...others]) {
+  test(`${name}: a latent state gives the bits of one that holds its values twice`, async () => {
+    // In q8 a key's scale rounds its first columns otherwise than one of their own would.
+    const cases = opCases().filter((each) => each.name.startsWith("latent attention") && each.kv !== "q8");
+    for (const opCase of cases) {
+      const tensors = new TensorMaker(5);
+      const graph = opCase.graph(tensors);
+      const latent = await run(backend, opCase, lower(backend, opCase, graph, tensors));
+      const twice = await run(backend, opCase, lower(backend, opCase, withValues(graph), tensors));
+      assert.deepEqual(latent, twice);
+    }
+  });
+}
+
+/** Latent attention as attention with values of their own. */
+function withValues(graph: Graph): Graph {
+  const g = new GraphBuilder(graph.name);
+  for (const state of graph.states) g.state({ ...state, kind: "kv" } as typeof state);
+  for (const node of graph.nodes) {
+    if (node.op !== "latentAttention") {
+      g.push(node);
+      continue;
+    }
+    const { inputs, op: _op, ...options } = node;
+    const state = graph.states[options.state];
+    assert.ok(state?.kind === "latent-kv");
+    // The logits are the last node, so the slice moves nobody.
+    const values = g.slice(inputs[1], 0, state.valueDim);
+    g.output("logits", g.attention(inputs[0], inputs[1], values, options));
+  }
+  return g.build(graph);
 }
 
 /** Attention as a write and a read, the one lowering that rounds nothing with F32 KV. */
@@ -123,7 +157,7 @@ function splitAttention(graph: Graph): Graph {
 }
 
 test("reference: attention split into kvWrite and attendState has the same bits", async () => {
-  for (const opCase of opCases().filter(({ name }) => /^attention (GQA|a window)|^three/.test(name))) {
+  for (const opCase of opCases().filter(({ name }) => /^attention (GQA|a window|sinks|slopes)|^three/.test(name))) {
     const tensors = new TensorMaker(3);
     const lowered = lower(reference, opCase, opCase.graph(tensors), tensors);
     const whole = await run(reference, opCase, lowered);

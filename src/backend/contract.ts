@@ -32,9 +32,12 @@ export const REMEMBERED_STEPS = 4;
  */
 export type StateGroup = KvGroup | RowsGroup | RecurrentGroup;
 
-/** `kv`: keys and values of all positions. `window-kv`: of the last `window` positions, the row's own included. */
+/**
+ * `kv`: keys and values of all positions. `window-kv`: of the last `window` positions, the row's own included.
+ * `latent-kv`: one key for all heads, whose first `valueDim` columns are the value (`kvHeads` is 1); nothing else is held.
+ */
 export interface KvGroup {
-  readonly kind: "kv" | "window-kv";
+  readonly kind: "kv" | "window-kv" | "latent-kv";
   readonly states: readonly string[];
   readonly kvHeads: number;
   readonly keyDim: number;

@@ -11,7 +11,7 @@
  * const logits = g.linear(hidden, table);
  * const graph = g.finish(logits, { contextLength: 256 });
  */
-import type { Activation, ColumnFactor, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { Activation, ColumnFactor, GateKind, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
 import { GraphError, inferWidth, rowOutputs } from "./shapes.ts";
 
 type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
@@ -67,15 +67,33 @@ export class GraphBuilder {
     return this.push(bias === undefined ? node : { ...node, bias });
   }
 
-  /** `groupSize` is the whole width unless given (a head's, for QK norm). */
-  rmsNorm(x: Value, weight: WeightRef, options: { eps: number; weightOffset?: 0 | 1; groupSize?: number }): Value {
-    const { eps, weightOffset = 0, groupSize = this.width(x) } = options;
-    return this.push({ op: "rmsNorm", inputs: [x], weight, weightOffset, eps, groupSize });
+  headLinear(x: Value, weight: WeightRef): Value {
+    return this.push({ op: "headLinear", inputs: [x], weight });
   }
 
-  layerNorm(x: Value, weight: WeightRef, bias: WeightRef | undefined, eps: number): Value {
-    const node = { op: "layerNorm", inputs: [x], weight, eps } as const;
-    return this.push(bias === undefined ? node : { ...node, bias });
+  concat(a: Value, b: Value, heads = 1): Value {
+    return this.push({ op: "concat", inputs: [a, b], heads });
+  }
+
+  /** `groupSize` is the whole width unless given (a head's, for QK norm). */
+  rmsNorm(
+    x: Value,
+    weight: WeightRef | undefined,
+    options: { eps: number; weightOffset?: 0 | 1; groupSize?: number },
+  ): Value {
+    const { eps, weightOffset = 0, groupSize = this.width(x) } = options;
+    return this.push({ op: "rmsNorm", inputs: [x], ...(weight && { weight }), weightOffset, eps, groupSize });
+  }
+
+  layerNorm(
+    x: Value,
+    weight: WeightRef | undefined,
+    bias: WeightRef | undefined,
+    eps: number,
+    weightOffset: 0 | 1 = 0,
+  ): Value {
+    const weights = { ...(weight && { weight }), ...(bias && { bias }) };
+    return this.push({ op: "layerNorm", inputs: [x], ...weights, weightOffset, eps });
   }
 
   rope(x: Value, options: RopeOptions): Value {
@@ -84,6 +102,10 @@ export class GraphBuilder {
 
   attention(q: Value, k: Value, v: Value, options: Options<"attention">): Value {
     return this.push({ op: "attention", inputs: [q, k, v], ...options });
+  }
+
+  latentAttention(q: Value, k: Value, options: Options<"latentAttention">): Value {
+    return this.push({ op: "latentAttention", inputs: [q, k], ...options });
   }
 
   writeRows(x: Value, state: number): Value {
@@ -111,7 +133,7 @@ export class GraphBuilder {
     return this.gate(a, b, "identity");
   }
 
-  gate(gate: Value, up: Value, activation: Activation): Value {
+  gate(gate: Value, up: Value, activation: GateKind): Value {
     return this.push({ op: "gate", inputs: [gate, up], activation });
   }
 
@@ -127,6 +149,10 @@ export class GraphBuilder {
     return this.push({ op: "scale", inputs: [x], factor });
   }
 
+  clamp(x: Value, limit: number): Value {
+    return this.push({ op: "clamp", inputs: [x], limit });
+  }
+
   softcap(x: Value, cap: number): Value {
     return this.push({ op: "softcap", inputs: [x], cap });
   }
@@ -135,8 +161,16 @@ export class GraphBuilder {
     return this.push({ op: "slice", inputs: [x], start, width });
   }
 
-  moe(x: Value, options: Options<"moe">): Value {
-    return this.push({ op: "moe", inputs: [x], ...options });
+  positionScale(x: Value, options: Options<"positionScale">): Value {
+    return this.push({ op: "positionScale", inputs: [x], ...options });
+  }
+
+  route(logits: Value, options: Options<"route">): Value {
+    return this.push({ op: "route", inputs: [logits], ...options });
+  }
+
+  experts(x: Value, routes: Value, options: Options<"experts">): Value {
+    return this.push({ op: "experts", inputs: [x, routes], ...options });
   }
 
   rows(x: Value, output = "logits"): Value {
@@ -149,6 +183,10 @@ export class GraphBuilder {
 
   kvWrite(k: Value, v: Value, state: number): Value {
     return this.push({ op: "kvWrite", inputs: [k, v], state });
+  }
+
+  latentWrite(k: Value, state: number): Value {
+    return this.push({ op: "latentWrite", inputs: [k], state });
   }
 
   attendState(q: Value, options: Options<"attendState">): Value {

@@ -11,10 +11,12 @@ export type Value = number;
 /** Rows of one stored tensor. Stacked experts `[E, N, K]` count as `E·N` rows. */
 export interface WeightPart {
   readonly tensor: string;
+  /** Which of the matrices of a tensor `[E, …, …]`; its rows are counted from 0 then. */
+  readonly slice?: number;
   /** First row and number of rows; all of the tensor's rows where absent. */
   readonly rowStart?: number;
   readonly rowCount?: number;
-  /** The file holds the matrix as `[K, N]` (GPT-2's Conv1D in safetensors). */
+  /** The file holds the matrix as `[K, N]` (GPT-2's Conv1D in safetensors): rows are those of the file, all K of them. */
   readonly transpose?: boolean;
 }
 
@@ -29,7 +31,13 @@ export interface WeightRef {
   readonly parts: readonly WeightPart[];
 }
 
-export type Activation = "silu" | "gelu" | "geluTanh" | "relu" | "softplus" | "identity";
+export type Activation = "silu" | "gelu" | "geluTanh" | "relu" | "sigmoid" | "softplus" | "identity";
+
+/**
+ * How a gate and what it gates become one: activation(g) · u, or gpt-oss's `clampedSwiglu`
+ * g' σ(1.702 g') · (u' + 1), where g' = min(g, 7) and u' is u between −7 and 7.
+ */
+export type GateKind = Activation | "clampedSwiglu";
 
 /** What `columnScale` makes of its weights: w, −eʷ, 1 − w. */
 export type ColumnFactor = "weight" | "negativeExp" | "oneMinus";
@@ -37,10 +45,13 @@ export type ColumnFactor = "weight" | "negativeExp" | "oneMinus";
 /** What a layer remembers. Graphs that name the same state share it. */
 export type StateSpec = KvSpec | RowsSpec | RecurrentSpec;
 
-/** `kv`: keys and values of all positions; `window-kv`: of the last `window` positions (the position itself included). */
+/**
+ * `kv`: keys and values of all positions; `window-kv`: of the last `window` positions (the position itself included);
+ * `latent-kv`: one key for all heads, whose first `valueDim` columns are the value too (`kvHeads` is 1).
+ */
 export interface KvSpec {
   readonly name: string;
-  readonly kind: "kv" | "window-kv";
+  readonly kind: "kv" | "window-kv" | "latent-kv";
   readonly kvHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
@@ -65,6 +76,24 @@ export interface RecurrentSpec {
   readonly width: number;
 }
 
+/** How rows attend to what a state holds. A place is a key's position, unless drafts are in play (see the step plan). */
+export interface AttendOptions {
+  /** An index into `graph.states`. */
+  readonly state: number;
+  readonly heads: number;
+  readonly scale: number;
+  /** cap · tanh(x / cap) on the scores, where set (Gemma 2). */
+  readonly softcap?: number;
+  /** `[heads]`: e^sink is added to the sum that weights are divided by (gpt-oss; Xiao et al. 2024). */
+  readonly sinks?: WeightRef;
+  /** `[heads]` f32 values: slope · (key's place − row's place) is added to the scaled scores (ALiBi, Press et al. 2022). */
+  readonly slopes?: Float32Array;
+  /** A row sees its own chunk of so many places only (Llama 4). */
+  readonly chunk?: number;
+  /** A row sees so many places behind its own at most (encoders with windows). */
+  readonly ahead?: number;
+}
+
 export type Node =
   /** The rows of `weight` `[V, d]` that the step's token ids name, times `scale`. */
   | { readonly op: "embed"; readonly inputs: readonly []; readonly weight: WeightRef; readonly scale?: number }
@@ -74,22 +103,31 @@ export type Node =
   | { readonly op: "input"; readonly inputs: readonly [Value]; readonly name: string }
   /** x Wᵀ + bias: `[T, K]` → `[T, N]`. */
   | { readonly op: "linear"; readonly inputs: readonly [Value]; readonly weight: WeightRef; readonly bias?: WeightRef }
+  /** Each head's columns by a matrix of their own: x `[T, H·K]`, weight `[H, N, K]` → `[T, H·N]`. */
+  | { readonly op: "headLinear"; readonly inputs: readonly [Value]; readonly weight: WeightRef }
+  /** For each of `heads`: its columns of the first input, then those of the second. */
+  | { readonly op: "concat"; readonly inputs: readonly [Value, Value]; readonly heads: number }
   /**
    * x / rms(x) · (weight + weightOffset), over each group of `groupSize` columns by itself: the whole width, or
-   * a head (QK norm; `weight` is `[groupSize]` then). Zhang & Sennrich 2019.
+   * a head (QK norm; `weight` is `[groupSize]` then). Without a weight nothing is multiplied. Zhang & Sennrich 2019.
    */
   | {
       readonly op: "rmsNorm";
       readonly inputs: readonly [Value];
-      readonly weight: WeightRef;
+      readonly weight?: WeightRef;
       readonly weightOffset: 0 | 1;
       readonly eps: number;
       readonly groupSize: number;
     }
+  /**
+   * (x − mean x) / √(var x + eps) · (weight + weightOffset) + bias; without a weight neither is applied (OLMo). Ba et al.
+   * 2016.
+   */
   | {
       readonly op: "layerNorm";
       readonly inputs: readonly [Value];
-      readonly weight: WeightRef;
+      readonly weight?: WeightRef;
+      readonly weightOffset: 0 | 1;
       readonly bias?: WeightRef;
       readonly eps: number;
     }
@@ -108,19 +146,16 @@ export type Node =
       readonly magnitude: number;
     }
   /**
-   * Causal attention with grouped queries: q `[T, heads·keyDim]`, k `[T, kvHeads·keyDim]`, v
-   * `[T, kvHeads·valueDim]` → `[T, heads·valueDim]`. Writes k and v into `state` (an index into `graph.states`),
-   * then reads all keys from there: softmax(softcap(scale · q kᵀ)) v.
+   * Attention with grouped queries: q `[T, heads·keyDim]`, k `[T, kvHeads·keyDim]`, v `[T, kvHeads·valueDim]` →
+   * `[T, heads·valueDim]`. Writes k and v into the state, then reads all keys that the plan lets a row see from there:
+   * softmax(softcap(scale · q kᵀ)) v.
    */
-  | {
-      readonly op: "attention";
-      readonly inputs: readonly [Value, Value, Value];
-      readonly state: number;
-      readonly heads: number;
-      readonly scale: number;
-      /** cap · tanh(x / cap) on the scores, where set (Gemma-2). */
-      readonly softcap?: number;
-    }
+  | ({ readonly op: "attention"; readonly inputs: readonly [Value, Value, Value] } & AttendOptions)
+  /**
+   * The same over a `latent-kv` state, which holds k `[T, keyDim]` alone: q `[T, heads·keyDim]` → `[T, heads·valueDim]`
+   * (DeepSeek-AI 2024, with the matrices of keys and values absorbed into those of queries and outputs).
+   */
+  | ({ readonly op: "latentAttention"; readonly inputs: readonly [Value, Value] } & AttendOptions)
   /** Writes the rows into a state of kind `rows`. Its output is empty (width 0). */
   | { readonly op: "writeRows"; readonly inputs: readonly [Value]; readonly state: number }
   /**
@@ -176,35 +211,63 @@ export type Node =
       readonly weight: WeightRef;
       readonly bias?: WeightRef;
     }
-  /** activation(gate) · up. */
-  | { readonly op: "gate"; readonly inputs: readonly [Value, Value]; readonly activation: Activation }
+  /** activation(gate) · up. A gate of one column multiplies all of them. */
+  | { readonly op: "gate"; readonly inputs: readonly [Value, Value]; readonly activation: GateKind }
   | { readonly op: "activation"; readonly inputs: readonly [Value]; readonly activation: Activation }
   | { readonly op: "add"; readonly inputs: readonly [Value, Value] }
   | { readonly op: "scale"; readonly inputs: readonly [Value]; readonly factor: number }
+  /** x, between −limit and limit. */
+  | { readonly op: "clamp"; readonly inputs: readonly [Value]; readonly limit: number }
   | { readonly op: "softcap"; readonly inputs: readonly [Value]; readonly cap: number }
   /** Columns `start .. start + width`. */
   | { readonly op: "slice"; readonly inputs: readonly [Value]; readonly start: number; readonly width: number }
+  /** x · factors[⌊(position + offset) / every⌋], the last factor for whatever is beyond (attention temperature, Llama 4). */
+  | {
+      readonly op: "positionScale";
+      readonly inputs: readonly [Value];
+      readonly every: number;
+      readonly offset: number;
+      /** f32 values. */
+      readonly factors: Float32Array;
+    }
   /**
-   * Mixture of experts with a gated MLP each: p = softmax(x routerᵀ) over all E experts; the `topK` largest (the
-   * lower index first among equals) divided by their sum where `normalize`; Σ pₑ · downₑ(act(gateₑ x) · upₑ x),
-   * added in the order of the experts' indices. `gateUp` `[E, 2F, d]` (an expert's gate rows, then its up rows),
-   * `down` `[E, d, F]`.
+   * Routes each row to experts: logits `[T, E]` → `[T, 2·topK]`, the chosen experts' ids in ascending order, then their
+   * shares. s is the softmax or the sigmoid of the logits; the `topK` experts with the largest s + bias are chosen (the
+   * lower id first among equals), with `groups` only from those `kept` of `count` equal groups whose largest s + bias, or
+   * whose two largest together, are largest (DeepSeek-AI 2024). A share is s, divided by the sum of the chosen ones' where
+   * `normalize`, times `factor`.
    */
   | {
-      readonly op: "moe";
+      readonly op: "route";
       readonly inputs: readonly [Value];
-      readonly router: WeightRef;
+      readonly topK: number;
+      readonly scores: "softmax" | "sigmoid";
+      readonly bias?: WeightRef;
+      readonly groups?: { readonly count: number; readonly kept: number; readonly by: "largest" | "two largest" };
+      readonly normalize: boolean;
+      readonly factor: number;
+    }
+  /**
+   * A mixture of experts with a gated MLP each (Shazeer et al. 2017): x `[T, d]` and what `route` gave →
+   * Σ shareₑ · downₑ(gate(gateₑ x, upₑ x)), added in the order of the experts' ids. `gateUp` `[E, 2F, d]`: an expert's gate
+   * rows, then its up rows, or where `paired` a gate row before each up row; `down` `[E, d, F]`; biases `[E, 2F]` and
+   * `[E, d]`, as vectors. `weighs` "input": the share multiplies the expert's input instead (Llama 4, which chooses one).
+   */
+  | {
+      readonly op: "experts";
+      readonly inputs: readonly [Value, Value];
       readonly gateUp: WeightRef;
       readonly down: WeightRef;
-      readonly experts: number;
-      readonly topK: number;
-      readonly normalize: boolean;
-      readonly activation: Activation;
+      readonly gateUpBias?: WeightRef;
+      readonly downBias?: WeightRef;
+      readonly activation: GateKind;
+      readonly paired?: true;
+      readonly weighs: "output" | "input";
       /**
-       * Lowered: which of the three matrices read their input as int8 rows (rounded as by `quantize`); the input
-       * of `down` is the gated product of the expert. Absent in plain graphs: none.
+       * Lowered: which of the matrices read their input as int8 rows (rounded as by `quantize`); the input of `down` is the
+       * gated product of the expert. Absent in plain graphs: none.
        */
-      readonly int8?: { readonly router: boolean; readonly gateUp: boolean; readonly down: boolean };
+      readonly int8?: { readonly gateUp: boolean; readonly down: boolean };
     }
   /**
    * Only the rows that the plan wants of `output` go on, in the order of its list. For `logits` the rows of samples and
@@ -215,15 +278,10 @@ export type Node =
   | { readonly op: "quantize"; readonly inputs: readonly [Value] }
   /** Lowered: rounds k and v to the pool's type and writes them into `state`. Its output is empty (width 0). */
   | { readonly op: "kvWrite"; readonly inputs: readonly [Value, Value]; readonly state: number }
-  /** Lowered: attention over what `state` holds; the `kvWrite` of this step came before. */
-  | {
-      readonly op: "attendState";
-      readonly inputs: readonly [Value];
-      readonly state: number;
-      readonly heads: number;
-      readonly scale: number;
-      readonly softcap?: number;
-    };
+  /** Lowered: the same of a `latent-kv` state, which holds keys alone. */
+  | { readonly op: "latentWrite"; readonly inputs: readonly [Value]; readonly state: number }
+  /** Lowered: attention over what `state` holds; the `kvWrite` or `latentWrite` of this step came before. */
+  | ({ readonly op: "attendState"; readonly inputs: readonly [Value] } & AttendOptions);
 
 export type Op = Node["op"];
 

@@ -62,8 +62,10 @@ export function concatRows(weights: readonly WeightRef[]): WeightRef {
 /** One linear in place of all that read the same value, have weights of one format, and all or none a bias. */
 export function fuseLinears(graph: Graph, dtypeOf: DTypeOf): Graph {
   const groups = new Map<string, Value[]>();
+  // A router's rows, and a gate's single one, would break up a shared expert's pair of gate and up.
+  const routers = new Set(graph.nodes.flatMap((node) => (node.op === "route" ? node.inputs : [])));
   graph.nodes.forEach((node, value) => {
-    if (node.op !== "linear") return;
+    if (node.op !== "linear" || routers.has(value) || graph.widths[value] === 1) return;
     const formats = new Set(node.weight.parts.map((part) => dtypeOf(part.tensor)));
     const transposed = node.weight.parts.some((part) => part.transpose === true);
     const key = [node.inputs[0], ...formats, node.bias === undefined, formats.size > 1 ? value : "", transposed].join(

@@ -10,6 +10,10 @@ function weightText(weight: WeightRef): string {
   return `${weight.name} [${weight.shape.join(", ")}]`;
 }
 
+function weightTexts(weight: WeightRef | undefined): string[] {
+  return weight === undefined ? [] : [weightText(weight)];
+}
+
 function number(x: number): string {
   return String(Number(x.toPrecision(6)));
 }
@@ -17,6 +21,7 @@ function number(x: number): string {
 function stateText(state: StateSpec): string {
   const window = state.kind === "recurrent" || state.window === undefined ? "" : `, window ${state.window}`;
   if (state.kind === "rows" || state.kind === "recurrent") return `${state.kind}, ${state.width} wide${window}`;
+  if (state.kind === "latent-kv") return `latent-kv, ${state.keyDim} of which ${state.valueDim} are the value`;
   return `${state.kind}, ${state.kvHeads} × (${state.keyDim} + ${state.valueDim})${window}`;
 }
 
@@ -47,11 +52,12 @@ function details(node: Node): string[] {
       return [weightText(node.weight), ...(node.bias === undefined ? [] : [`bias=${node.bias.name}`])];
     case "rmsNorm": {
       const offset = node.weightOffset === 0 ? [] : ["weight+1"];
-      return [weightText(node.weight), ...offset, `eps=${number(node.eps)}`, `group=${node.groupSize}`];
+      return [...weightTexts(node.weight), ...offset, `eps=${number(node.eps)}`, `group=${node.groupSize}`];
     }
     case "layerNorm": {
       const bias = node.bias === undefined ? [] : [`bias=${node.bias.name}`];
-      return [weightText(node.weight), ...bias, `eps=${number(node.eps)}`];
+      const offset = node.weightOffset === 0 ? [] : ["weight+1"];
+      return [...weightTexts(node.weight), ...offset, ...bias, `eps=${number(node.eps)}`];
     }
     case "rope": {
       const magnitude = node.magnitude === 1 ? [] : [`magnitude=${number(node.magnitude)}`];
@@ -60,25 +66,51 @@ function details(node: Node): string[] {
       return [node.style, `head=${node.headDim}`, frequencies, ...magnitude];
     }
     case "attention":
+    case "latentAttention":
     case "attendState": {
-      const cap = node.softcap === undefined ? [] : [`softcap=${number(node.softcap)}`];
-      return [`state=${node.state}`, `heads=${node.heads}`, `scale=${number(node.scale)}`, ...cap];
+      const { state, heads, scale, softcap, sinks, slopes, chunk, ahead } = node;
+      const text = [`state=${state}`, `heads=${heads}`, `scale=${number(scale)}`];
+      if (softcap !== undefined) text.push(`softcap=${number(softcap)}`);
+      if (sinks !== undefined) text.push(`sinks=${sinks.name}`);
+      if (slopes !== undefined) text.push(`slopes=${number(slopes[0] ?? 0)} … ${number(slopes.at(-1) ?? 0)}`);
+      if (chunk !== undefined) text.push(`chunk=${chunk}`);
+      if (ahead !== undefined) text.push(`ahead=${ahead}`);
+      return text;
     }
+    case "headLinear":
+      return [weightText(node.weight)];
+    case "concat":
+      return [`heads=${node.heads}`];
     case "gate":
     case "activation":
       return [node.activation];
     case "scale":
       return [`factor=${number(node.factor)}`];
+    case "clamp":
+      return [`limit=${number(node.limit)}`];
     case "softcap":
       return [`cap=${number(node.cap)}`];
     case "slice":
       return [`columns ${node.start} … ${node.start + node.width - 1}`];
-    case "moe": {
+    case "positionScale":
+      return [`every=${node.every}`, `${node.factors.length} factors`];
+    case "route": {
+      const { topK, scores, bias, groups, normalize, factor } = node;
+      const text = [`top ${topK}`, scores, ...weightTexts(bias)];
+      if (groups !== undefined) text.push(`${groups.kept} of ${groups.count} groups by the ${groups.by}`);
+      if (normalize) text.push("normalize");
+      if (factor !== 1) text.push(`factor=${number(factor)}`);
+      return text;
+    }
+    case "experts": {
       const int8 = Object.entries(node.int8 ?? {}).flatMap(([name, on]) => (on ? [name] : []));
       const lowered = int8.length === 0 ? [] : [`int8=${int8.join("+")}`];
-      const weights = [node.router, node.gateUp, node.down].map(weightText);
-      const normalize = node.normalize ? ["normalize"] : [];
-      return [...weights, `top ${node.topK} of ${node.experts}`, ...normalize, node.activation, ...lowered];
+      const biases = [node.gateUpBias, node.downBias].flatMap((bias) =>
+        bias === undefined ? [] : [`bias=${bias.name}`],
+      );
+      const paired = node.paired === true ? ["paired"] : [];
+      const weights = [node.gateUp, node.down].map(weightText);
+      return [...weights, ...biases, node.activation, ...paired, `shares on the ${node.weighs}`, ...lowered];
     }
     case "readRows":
       return [`state=${node.state}`, `${node.back} back`];
@@ -100,6 +132,7 @@ function details(node: Node): string[] {
       return [weightText(node.weight), ...(node.factor === "weight" ? [] : [node.factor])];
     case "writeRows":
     case "kvWrite":
+    case "latentWrite":
       return [`state=${node.state}`];
     case "input":
       return [node.name];

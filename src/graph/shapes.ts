@@ -4,7 +4,7 @@
  * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
 import { MillraceError } from "../errors.ts";
-import type { Graph, KvSpec, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { AttendOptions, Graph, KvSpec, Node, StateSpec, Value, WeightRef } from "./graph.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
@@ -55,7 +55,7 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
   };
   const kvAt = (index: number): KvSpec => {
     const found = stateAt(index);
-    const fits = found.kind === "kv" || found.kind === "window-kv";
+    const fits = found.kind !== "rows" && found.kind !== "recurrent";
     check(fits, node, `the state "${found.name}" is of kind ${found.kind}, it holds no keys and values`);
     return found;
   };
@@ -65,9 +65,26 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     return found.width;
   };
   const equal = (a: number, b: number, what: string): void => check(a === b, node, `${what} are ${a} and ${b} wide`);
-  const attend = (state: KvSpec, heads: number, q: number): number => {
+  const latentAt = (index: number): KvSpec => {
+    const found = kvAt(index);
+    const { kind, kvHeads, keyDim, valueDim } = found;
+    check(kind === "latent-kv", node, `the state "${found.name}" isn't latent`);
+    check(kvHeads === 1 && valueDim <= keyDim, node, `values of ${valueDim} in ${kvHeads} keys of ${keyDim} columns`);
+    return found;
+  };
+  const keptApart = (index: number): KvSpec => {
+    const found = kvAt(index);
+    check(found.kind !== "latent-kv", node, `the state "${found.name}" has no values of its own`);
+    return found;
+  };
+  const attend = (state: KvSpec, options: AttendOptions, q: number): number => {
+    const { heads, sinks, slopes, chunk = 1, ahead = 0 } = options;
     check(heads > 0 && heads % state.kvHeads === 0, node, `${heads} heads can't share ${state.kvHeads} kv heads`);
     equal(q, heads * state.keyDim, "the query and its heads");
+    if (sinks !== undefined) checkVector(node, sinks, heads);
+    check(slopes === undefined || slopes.length === heads, node, `${slopes?.length ?? 0} slopes for ${heads} heads`);
+    const places = Number.isInteger(chunk) && chunk > 0 && Number.isInteger(ahead) && ahead >= 0;
+    check(places, node, `chunks of ${chunk} places, ${ahead} places ahead`);
     return heads * state.valueDim;
   };
 
@@ -91,12 +108,13 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     case "rmsNorm": {
       const x = width(node.inputs[0]);
       check(node.groupSize > 0 && x % node.groupSize === 0, node, `${x} columns in groups of ${node.groupSize}`);
-      checkVector(node, node.weight, node.groupSize);
+      if (node.weight !== undefined) checkVector(node, node.weight, node.groupSize);
       return x;
     }
     case "layerNorm": {
       const x = width(node.inputs[0]);
-      checkVector(node, node.weight, x);
+      if (node.weight !== undefined) checkVector(node, node.weight, x);
+      check(node.bias === undefined || node.weight !== undefined, node, "a bias without a weight");
       if (node.bias !== undefined) checkVector(node, node.bias, x);
       return x;
     }
@@ -109,15 +127,34 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     }
     case "attention": {
       const [q, k, v] = node.inputs;
-      const state = kvAt(node.state);
+      const state = keptApart(node.state);
       equal(width(k), state.kvHeads * state.keyDim, "the keys and their state");
       equal(width(v), state.kvHeads * state.valueDim, "the values and their state");
-      return attend(state, node.heads, width(q));
+      return attend(state, node, width(q));
+    }
+    case "latentAttention": {
+      const state = latentAt(node.state);
+      equal(width(node.inputs[1]), state.keyDim, "the keys and their state");
+      return attend(state, node, width(node.inputs[0]));
     }
     case "attendState":
-      return attend(kvAt(node.state), node.heads, width(node.inputs[0]));
+      return attend(kvAt(node.state), node, width(node.inputs[0]));
+    case "latentWrite":
+      equal(width(node.inputs[0]), latentAt(node.state).keyDim, "the keys and their state");
+      return 0;
+    case "headLinear": {
+      const [heads, n, k] = dimensions(node, node.weight, 3);
+      equal(width(node.inputs[0]), heads * k, `the input and "${node.weight.name}"`);
+      return heads * n;
+    }
+    case "concat": {
+      const [a, b] = node.inputs.map(width) as [number, number];
+      const fits = node.heads > 0 && a % node.heads === 0 && b % node.heads === 0;
+      check(fits, node, `${a} and ${b} columns in ${node.heads} heads`);
+      return a + b;
+    }
     case "kvWrite": {
-      const state = kvAt(node.state);
+      const state = keptApart(node.state);
       equal(width(node.inputs[0]), state.kvHeads * state.keyDim, "the keys and their state");
       equal(width(node.inputs[1]), state.kvHeads * state.valueDim, "the values and their state");
       return 0;
@@ -146,7 +183,12 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
       check(x % n === 0, node, `${n} weights for ${x} columns`);
       return x;
     }
-    case "gate":
+    case "gate": {
+      const [gate, up] = node.inputs.map(width) as [number, number];
+      if (gate !== 1) equal(gate, up, "the inputs");
+      check(gate !== 1 || node.activation !== "clampedSwiglu", node, "one column gates by an activation");
+      return up;
+    }
     case "add": {
       const a = width(node.inputs[0]);
       equal(a, width(node.inputs[1]), "the inputs");
@@ -156,6 +198,7 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
     case "activation":
     case "scale":
     case "softcap":
+    case "clamp":
     case "rows":
     case "quantize":
       return width(node.inputs[0]);
@@ -165,14 +208,33 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
       check(fits, node, `columns ${node.start} … ${node.start + node.width} of ${x}`);
       return node.width;
     }
-    case "moe": {
-      const x = width(node.inputs[0]);
-      const [experts, k] = dimensions(node, node.router, 2);
-      const [e1, twoF, k1] = dimensions(node, node.gateUp, 3);
-      const [e2, n, f] = dimensions(node, node.down, 3);
-      const fits = experts === node.experts && e1 === experts && e2 === experts && k === x && k1 === x && n === x;
-      check(fits && twoF === 2 * f, node, `the experts' shapes don't fit each other and an input ${x} wide`);
-      check(node.topK > 0 && node.topK <= experts, node, `${node.topK} of ${experts} experts`);
+    case "positionScale":
+      check(Number.isInteger(node.every) && node.every > 0 && node.factors.length > 0, node, `every ${node.every}`);
+      return width(node.inputs[0]);
+    case "route": {
+      const experts = width(node.inputs[0]);
+      const { topK, bias, groups } = node;
+      check(topK > 0 && topK <= experts, node, `${topK} of ${experts} experts`);
+      if (bias !== undefined) checkVector(node, bias, experts);
+      if (groups !== undefined) {
+        const { count, kept } = groups;
+        const fits = count > 0 && experts % count === 0 && kept > 0 && kept <= count;
+        check(fits, node, `${kept} of ${count} groups of ${experts} experts`);
+        check(topK <= (kept * experts) / count, node, `${topK} experts from ${kept} groups of ${experts / count}`);
+      }
+      return 2 * topK;
+    }
+    case "experts": {
+      const [x, routes] = node.inputs.map(width) as [number, number];
+      const [experts, twoF, k] = dimensions(node, node.gateUp, 3);
+      const [e, n, f] = dimensions(node, node.down, 3);
+      const fits = e === experts && k === x && n === x && twoF === 2 * f;
+      check(fits, node, `the experts' shapes don't fit each other and an input ${x} wide`);
+      const topK = routes / 2;
+      check(Number.isInteger(topK) && topK <= experts, node, `routes ${routes} wide to ${experts} experts`);
+      check(node.weighs === "output" || topK === 1, node, `shares of ${topK} experts on their input`);
+      if (node.gateUpBias !== undefined) checkVector(node, node.gateUpBias, experts * twoF);
+      if (node.downBias !== undefined) checkVector(node, node.downBias, experts * n);
       return x;
     }
     default:
@@ -226,25 +288,38 @@ export function graphInputs(graph: Graph): Map<string, number> {
   return inputs;
 }
 
+function present(...weights: readonly (WeightRef | undefined)[]): WeightRef[] {
+  return weights.filter((weight) => weight !== undefined);
+}
+
 /** The weights that a node reads, in a fixed order. */
 export function weightsOf(node: Node): WeightRef[] {
   switch (node.op) {
     case "embed":
     case "positionEmbed":
-    case "rmsNorm":
+    case "headLinear":
     case "columnScale":
       return [node.weight];
+    case "attention":
+    case "latentAttention":
+    case "attendState":
+      return present(node.sinks);
+    case "rmsNorm":
+      return present(node.weight);
     case "conv":
     case "linear":
     case "layerNorm":
-      return node.bias === undefined ? [node.weight] : [node.weight, node.bias];
-    case "moe":
-      return [node.router, node.gateUp, node.down];
+      return present(node.weight, node.bias);
+    case "route":
+      return present(node.bias);
+    case "experts":
+      return present(node.gateUp, node.down, node.gateUpBias, node.downBias);
     // What it adds comes with an adapter; the bias is the linear's.
     case "lora":
+    case "positionScale":
     case "input":
     case "rope":
-    case "attention":
+    case "concat":
     case "writeRows":
     case "readRows":
     case "scan":
@@ -253,11 +328,12 @@ export function weightsOf(node: Node): WeightRef[] {
     case "add":
     case "scale":
     case "softcap":
+    case "clamp":
     case "slice":
     case "rows":
     case "quantize":
     case "kvWrite":
-    case "attendState":
+    case "latentWrite":
       return [];
     default:
       return node satisfies never;

@@ -1,55 +1,107 @@
 /**
- * The experts' matrices of one layer, however the file keeps them: stacked (GGUF, `ffn_gate_exps [E, F, d]`),
- * fused (Granite, and transformers 5 in memory: `gate_up_proj [E, 2F, d]`), or one tensor for each expert. The graph's `moe`
- * wants an expert's gate rows and then its up rows, expert after expert, which is a list of parts.
+ * The experts' matrices of one layer, however the file keeps them: stacked (GGUF, `ffn_gate_exps [E, F, d]`), fused
+ * (Granite, and transformers 5 in memory: `gate_up_proj [E, 2F, d]`; Llama 4 and gpt-oss transposed), or one tensor for
+ * each expert. The graph's `experts` wants an expert's gate rows and then its up rows, expert after expert, which is a list
+ * of parts. Biases are taken where the file has them.
  */
 import type { WeightPart, WeightRef } from "../graph/graph.ts";
 import type { TensorFinder } from "./tensors.ts";
+
+export interface ExpertShape {
+  readonly experts: number;
+  /** Columns inside one expert, and of what it reads. */
+  readonly hidden: number;
+  readonly width: number;
+  /** Hugging Face's file holds each expert's matrices as [K, N]. */
+  readonly transposed?: boolean;
+}
+
+export interface ExpertWeights {
+  readonly gateUp: WeightRef;
+  readonly down: WeightRef;
+  readonly gateUpBias?: WeightRef;
+  readonly downBias?: WeightRef;
+}
 
 /** `names(part, suffix)`: what a part of this layer may be called. */
 export function expertWeights(
   tensors: TensorFinder,
   names: (part: string, suffix: string) => string[],
-  experts: number,
-  hidden: number,
-  width: number,
-): { readonly gateUp: WeightRef; readonly down: WeightRef } {
-  const gateUpShape = [experts, 2 * hidden, width];
-  const downShape = [experts, width, hidden];
-  const matrix = (name: string, shape: readonly number[], parts: readonly WeightPart[]): WeightRef => ({
-    name,
-    shape,
-    parts,
-  });
+  shape: ExpertShape,
+): ExpertWeights {
   const fusedNames = (part: string): string[] => [...names(part, ""), ...names(part, ".weight")];
+  if (tensors.find(fusedNames("expertsGateUp")) !== undefined) return fused(tensors, fusedNames, names, shape);
+  const stackedNames = (part: string, suffix: string): string[] =>
+    names(part, "").map((name) => `${name.replace(/\.\*$/, "_exps")}${suffix}`);
+  if (tensors.find(stackedNames("expertGate", ".weight")) !== undefined) return stacked(tensors, stackedNames, shape);
+  return apart(tensors, names, shape);
+}
 
-  const fused = tensors.find(fusedNames("expertsGateUp"));
-  if (fused !== undefined) {
-    const gateUp = tensors.get([fused.name], gateUpShape).name;
-    const down = tensors.get(fusedNames("expertsDown"), downShape).name;
-    return {
-      gateUp: matrix(gateUp, gateUpShape, [{ tensor: gateUp }]),
-      down: matrix(down, downShape, [{ tensor: down }]),
-    };
-  }
+function fused(
+  tensors: TensorFinder,
+  fusedNames: (part: string) => string[],
+  names: (part: string, suffix: string) => string[],
+  { experts, hidden, width, transposed = false }: ExpertShape,
+): ExpertWeights {
+  const stack = (part: string, n: number, k: number): WeightRef => {
+    const { name } = tensors.get(fusedNames(part), transposed ? [experts, k, n] : [experts, n, k]);
+    const slices = Array.from({ length: experts }, (_, slice) => ({ tensor: name, slice, transpose: true }));
+    return { name, shape: [experts, n, k], parts: transposed ? slices : [{ tensor: name }] };
+  };
+  const bias = (part: string, columns: number): WeightRef | undefined => {
+    const found = tensors.find(names(part, "_bias"));
+    if (found === undefined) return undefined;
+    const { name } = tensors.get([found.name], [experts, columns]);
+    return { name, shape: [experts * columns], parts: [{ tensor: name }] };
+  };
+  const [gateUpBias, downBias] = [bias("expertsGateUp", 2 * hidden), bias("expertsDown", width)];
+  return {
+    gateUp: stack("expertsGateUp", 2 * hidden, width),
+    down: stack("expertsDown", width, hidden),
+    ...(gateUpBias && { gateUpBias }),
+    ...(downBias && { downBias }),
+  };
+}
 
-  const stackedName = (part: string): string[] =>
-    names(part, "").map((name) => `${name.replace(/\.\*$/, "_exps")}.weight`);
-  const stacked = tensors.find(stackedName("expertGate"));
-  if (stacked !== undefined) {
-    const gate = tensors.get([stacked.name], [experts, hidden, width]).name;
-    const up = tensors.get(stackedName("expertUp"), [experts, hidden, width]).name;
-    const down = tensors.get(stackedName("expertDown"), downShape).name;
-    const parts = Array.from({ length: experts }, (_, e): WeightPart[] => [
-      { tensor: gate, rowStart: e * hidden, rowCount: hidden },
-      { tensor: up, rowStart: e * hidden, rowCount: hidden },
-    ]);
-    return {
-      gateUp: matrix(`${gate} + ${up}`, gateUpShape, parts.flat()),
-      down: matrix(down, downShape, [{ tensor: down }]),
-    };
-  }
+function stacked(
+  tensors: TensorFinder,
+  names: (part: string, suffix: string) => string[],
+  { experts, hidden, width }: ExpertShape,
+): ExpertWeights {
+  const find = (part: string, suffix: string, shape: readonly number[]): string =>
+    tensors.get(names(part, suffix), shape).name;
+  /** Runs of `hidden` rows, of gates and ups in turn. */
+  const inTurn = (gate: string, up: string): WeightPart[] =>
+    Array.from({ length: experts }, (_, e) =>
+      [gate, up].map((tensor) => ({ tensor, rowStart: e * hidden, rowCount: hidden })),
+    ).flat();
+  const gate = find("expertGate", ".weight", [experts, hidden, width]);
+  const up = find("expertUp", ".weight", [experts, hidden, width]);
+  const down = find("expertDown", ".weight", [experts, width, hidden]);
+  const weights = {
+    gateUp: { name: `${gate} + ${up}`, shape: [experts, 2 * hidden, width], parts: inTurn(gate, up) },
+    down: { name: down, shape: [experts, width, hidden], parts: [{ tensor: down }] },
+  };
+  if (tensors.find(names("expertGate", ".bias")) === undefined) return weights;
+  const gateBias = find("expertGate", ".bias", [experts, hidden]);
+  const upBias = find("expertUp", ".bias", [experts, hidden]);
+  const downBias = find("expertDown", ".bias", [experts, width]);
+  return {
+    ...weights,
+    gateUpBias: {
+      name: `${gateBias} + ${upBias}`,
+      shape: [experts * 2 * hidden],
+      parts: inTurn(gateBias, upBias),
+    },
+    downBias: { name: downBias, shape: [experts * width], parts: [{ tensor: downBias }] },
+  };
+}
 
+function apart(
+  tensors: TensorFinder,
+  names: (part: string, suffix: string) => string[],
+  { experts, hidden, width }: ExpertShape,
+): ExpertWeights {
   const one = (part: string, e: number, shape: readonly number[]): WeightPart => {
     const candidates = names(part, ".weight").map((name) => name.replace("*", String(e)));
     return { tensor: tensors.get(candidates, shape).name };
@@ -61,5 +113,8 @@ export function expertWeights(
     down.push(one("expertDown", e, [width, hidden]));
   }
   const name = (parts: readonly WeightPart[]): string => `${parts[0]?.tensor ?? ""} …`;
-  return { gateUp: matrix(name(gateUp), gateUpShape, gateUp), down: matrix(name(down), downShape, down) };
+  return {
+    gateUp: { name: name(gateUp), shape: [experts, 2 * hidden, width], parts: gateUp },
+    down: { name: name(down), shape: [experts, width, hidden], parts: down },
+  };
 }

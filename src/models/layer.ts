@@ -3,7 +3,7 @@
  * shapes checked; a missing one is an ArtifactError. Where a file keeps parts in one matrix, they are taken apart here.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
-import type { Activation, Value, WeightPart, WeightRef } from "../graph/graph.ts";
+import type { Activation, GateKind, Node, Value, WeightPart, WeightRef } from "../graph/graph.ts";
 import type { Dimensions } from "./dimensions.ts";
 import { expertWeights } from "./experts.ts";
 import type { TensorNames } from "./names.ts";
@@ -17,14 +17,28 @@ export interface LinearOptions {
   readonly transposed?: boolean;
 }
 
+/** How rows are routed (see the op `route`), and what an expert is (see the op `experts`). */
 export interface MoeOptions {
   readonly experts: number;
   readonly topK: number;
   /** Columns inside one expert. */
   readonly hidden: number;
   readonly normalize: boolean;
-  readonly activation: Activation;
+  readonly activation: GateKind;
+  /** Default "softmax". */
+  readonly scores?: RouteOptions["scores"];
+  readonly groups?: RouteOptions["groups"];
+  /** Default 1. */
+  readonly factor?: number;
+  /** Default "output". */
+  readonly weighs?: "output" | "input";
+  /** Gate and up rows of an expert take turns in Hugging Face's file. */
+  readonly paired?: boolean;
+  /** Hugging Face's file holds each expert's matrices as [K, N]. */
+  readonly transposed?: boolean;
 }
+
+type RouteOptions = Extract<Node, { readonly op: "route" }>;
 
 /** One value for each width. */
 type Split<W extends readonly number[]> = { readonly [I in keyof W]: Value };
@@ -121,20 +135,52 @@ export class Layer<N extends TensorNames> {
   }
 
   /** Layer norm, with a bias where the file has one, or always. */
-  layerNorm(x: Value, part: keyof N["layer"] & string, eps: number, options: Pick<LinearOptions, "bias"> = {}): Value {
+  layerNorm(
+    x: Value,
+    part: keyof N["layer"] & string,
+    eps: number,
+    options: Pick<LinearOptions, "bias"> & { readonly weightOffset?: 0 | 1 } = {},
+  ): Value {
     const width = this.#g.width(x);
     const weight = this.#vector(this.#names(part, ".weight"), width);
-    return this.#g.layerNorm(x, weight, this.#bias(part, width, options), eps);
+    return this.#g.layerNorm(x, weight, this.#bias(part, width, options), eps, options.weightOffset);
   }
 
-  /** A mixture of experts (see the op `moe`). */
-  moe(x: Value, { hidden, ...options }: MoeOptions): Value {
-    const width = this.#g.width(x);
-    const { name } = this.#tensors.get(this.#names("router", ".weight"), [options.experts, width]);
-    const router: WeightRef = { name, shape: [options.experts, width], parts: [{ tensor: name }] };
+  /**
+   * A mixture of experts: the parts `router` (with a bias where the file has one), `routerBias` (added to what chooses, not
+   * to the shares) and those of experts. The router may read another value than the experts do.
+   */
+  moe(x: Value, options: MoeOptions, routed: Value = x): Value {
+    const { experts, topK, hidden, normalize, activation, groups, factor = 1, scores = "softmax" } = options;
+    const logits = this.#linear(routed, "router", experts, {});
+    const biasNames = [...this.#names("routerBias", ""), ...this.#names("routerBias", ".bias")];
+    const bias = this.#tensors.find(biasNames);
+    const routes = this.#g.route(logits, {
+      topK,
+      scores,
+      normalize,
+      factor,
+      ...(groups && { groups }),
+      ...(bias && { bias: { name: bias.name, shape: [experts], parts: [{ tensor: bias.name }] } }),
+    });
     const find = (part: string, suffix: string): string[] => this.#names(part, suffix);
-    const weights = expertWeights(this.#tensors, find, options.experts, hidden, width);
-    return this.#g.moe(x, { router, ...weights, ...options });
+    const transposed = options.transposed === true;
+    const weights = expertWeights(this.#tensors, find, { experts, hidden, width: this.#g.width(x), transposed });
+    const paired = options.paired === true && this.#tensors.artifact.config.format === "hf";
+    const shape = { ...weights, ...(paired && { paired: true as const }) };
+    return this.#g.experts(x, routes, { ...shape, activation, weighs: options.weighs ?? "output" });
+  }
+
+  /** An expert that sees every token, times the sigmoid of a gate of one row where there is the part `sharedScale`. */
+  sharedExpert(x: Value, hidden: number, activation: Activation): Value {
+    const mlp = this.gatedMlp(x, hidden, activation, "shared");
+    if (!this.#has("sharedScale")) return mlp;
+    const inputs = this.#g.width(x);
+    const gguf = this.#tensors.artifact.config.format === "gguf";
+    const { name } = this.#tensors.get(this.#names("sharedScale", ".weight"), gguf ? [inputs] : [1, inputs]);
+    const row = { tensor: name, rowStart: 0, rowCount: 1 };
+    const gate = this.#g.linear(x, { name, shape: [1, inputs], parts: [row] });
+    return this.#g.gate(gate, mlp, "sigmoid");
   }
 
   #has(part: string): boolean {

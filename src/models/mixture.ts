@@ -5,6 +5,9 @@ import type { Decoder } from "./decoder.ts";
 import type { MoeOptions } from "./layer.ts";
 import type { TensorNames } from "./names.ts";
 
+type RouteOptions = Required<MoeOptions>;
+type Groups = NonNullable<MoeOptions["groups"]>;
+
 /**
  * The mixture that a config describes, or undefined where it gives no experts. An expert is as wide as the config says
  * for experts, else as its MLPs are. `normalize` is the family's own where the file is silent.
@@ -22,5 +25,40 @@ export function readMixture<N extends TensorNames>(
     hidden: config.int(["expert_feed_forward_length", "moe_intermediate_size"], hidden),
     normalize: config.bool([null, "norm_topk_prob"], normalize),
     activation,
+  };
+}
+
+/** A mixture as DeepSeek's models have it: chosen within groups, with an expert that sees every token. */
+export interface SharedMixture extends MoeOptions {
+  /** The first layers, which have a plain MLP. */
+  readonly dense: number;
+  /** Columns inside what sees every token. */
+  readonly sharedHidden: number;
+}
+
+/** What GGUF calls the functions of a router. */
+const GATING = { 1: "softmax", 2: "sigmoid" } as const;
+
+/** `scores` and `by`: the family's own (`scores` where GGUF is silent). */
+export function readSharedMixture<N extends TensorNames>(
+  { config, activation }: Pick<Decoder<N>, "config" | "activation">,
+  { scores = "sigmoid", by = "two largest" }: Partial<Pick<RouteOptions, "scores"> & Pick<Groups, "by">> = {},
+): SharedMixture {
+  const experts = config.int(["expert_count", "n_routed_experts"]);
+  const hidden = config.int(["expert_feed_forward_length", "moe_intermediate_size"]);
+  const count = config.optional(["expert_group_count", "n_group"]) ?? 1;
+  const kept = config.optional(["expert_group_used_count", "topk_group"]) ?? count;
+  const gating = config.optional(["expert_gating_func", null]);
+  return {
+    experts,
+    topK: config.int(["expert_used_count", "num_experts_per_tok"]),
+    hidden,
+    normalize: config.bool(["expert_weights_norm", "norm_topk_prob"], false),
+    activation,
+    scores: gating === 1 || gating === 2 ? GATING[gating] : scores,
+    factor: config.float(["expert_weights_scale", "routed_scaling_factor"], 1),
+    ...(kept < count && { groups: { count, kept, by } }),
+    dense: config.optional(["leading_dense_block_count", "first_k_dense_replace"]) ?? 0,
+    sharedHidden: hidden * (config.optional(["expert_shared_count", "n_shared_experts"]) ?? 1),
   };
 }

@@ -15,12 +15,14 @@ import type { Family } from "./family.ts";
 import { arcee } from "./arcee.ts";
 import { baichuan } from "./baichuan.ts";
 import { cohere } from "./cohere.ts";
+import { ernie45moe } from "./ernie45moe.ts";
 import { exaone4 } from "./exaone4.ts";
 import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
 import { glm } from "./glm.ts";
+import { glm4moe } from "./glm4moe.ts";
 import { gpt2 } from "./gpt2.ts";
 import { gptj } from "./gptj.ts";
 import { gptneo } from "./gptneo.ts";
@@ -31,6 +33,8 @@ import { internlm2 } from "./internlm2.ts";
 import { ernie45, helium, llama, seedOss } from "./llama.ts";
 import { mixtral } from "./mixtral.ts";
 import { mobilellm } from "./mobilellm.ts";
+import { nemotron } from "./nemotron.ts";
+import { olmo } from "./olmo.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
 import { opt } from "./opt.ts";
@@ -61,6 +65,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   glm,
   chatglm: glm,
   glm4: glm,
+  glm4_moe: glm4moe,
+  glm4moe,
   gpt2,
   gpt_bigcode: starcoder,
   starcoder,
@@ -83,9 +89,13 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   cwm: llama,
   seed_oss: seedOss,
   ernie4_5: ernie45,
+  ernie4_5_moe: ernie45moe,
+  "ernie4_5-moe": ernie45moe,
   helium,
   mixtral,
   mobilellm,
+  nemotron,
+  olmo,
   flex_olmo: olmo2,
   olmo2,
   olmo3: olmo2,
@@ -95,6 +105,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   phi2: phi,
   phi3,
   qwen2,
+  qwen2_moe: qwen3moe,
+  qwen2moe: qwen3moe,
   qwen3,
   qwen3moe,
   qwen3_moe: qwen3moe,

@@ -43,5 +43,11 @@ export const LLAMA_NAMES = {
     // All experts of a layer in one tensor each (transformers 5 in memory, without ".weight").
     expertsGateUp: ["", "block_sparse_moe.experts.gate_up_proj", "mlp.experts.gate_up_proj"],
     expertsDown: ["", "block_sparse_moe.experts.down_proj", "mlp.experts.down_proj"],
+    routerBias: ["exp_probs_b", "mlp.gate.e_score_correction_bias", "mlp.moe_statics.e_score_correction_bias"],
+    // An expert that sees every token, and the row whose sigmoid it is multiplied by.
+    sharedGate: ["ffn_gate_shexp", "mlp.shared_experts.gate_proj", "mlp.shared_expert.gate_proj"],
+    sharedUp: ["ffn_up_shexp", "mlp.shared_experts.up_proj", "mlp.shared_expert.up_proj"],
+    sharedDown: ["ffn_down_shexp", "mlp.shared_experts.down_proj", "mlp.shared_expert.down_proj"],
+    sharedScale: ["ffn_gate_inp_shexp", "mlp.shared_expert_gate"],
   },
 } as const satisfies TensorNames;

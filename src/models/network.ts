@@ -64,11 +64,11 @@ export class Network<N extends TensorNames> {
   }
 
   /** The model's last norm as a layer norm, with a bias where the file has one. */
-  layerNorm(x: Value, eps: number): Value {
+  layerNorm(x: Value, eps: number, weightOffset: 0 | 1 = 0): Value {
     const shape = [this.g.width(x)];
     const names = this.#modelNames("norm", "bias");
     const bias = this.tensors.find(names) === undefined ? undefined : this.#weight(names, shape);
-    return this.g.layerNorm(x, this.#weight(this.#modelNames("norm", "weight"), shape), bias, eps);
+    return this.g.layerNorm(x, this.#weight(this.#modelNames("norm", "weight"), shape), bias, eps, weightOffset);
   }
 
   /**

@@ -1,5 +1,7 @@
 /**
- * Qwen3-MoE (Yang et al. 2025): Qwen3 whose MLPs are mixtures of many small experts; some layers may stay dense.
+ * Qwen3-MoE (Yang et al. 2025): Qwen3 whose MLPs are mixtures of many small experts; some layers may stay dense. Qwen1.5-MoE
+ * and Qwen2-MoE (Qwen Team 2024) normalise no heads, have biases on q, k and v, and an expert more that sees every token,
+ * times the sigmoid of a gate.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -13,6 +15,8 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
   const windows = { onByDefault: false, firstLayer: 0 };
   const decoder = await readDecoder(artifact, options, LLAMA_NAMES, { windows });
   const { net, g, config, layers, width, headDim, qWidth, kvWidth, hidden, eps, activation } = decoder;
+  const isQwen3 = options.title.startsWith("qwen3");
+  const sharedHidden = config.optional(["expert_shared_feed_forward_length", "shared_expert_intermediate_size"]);
   const mixture = {
     // transformers 5 writes num_local_experts.
     experts: config.int([
@@ -21,8 +25,8 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
     ]),
     topK: config.int(["expert_used_count", "num_experts_per_tok"]),
     hidden: config.int(["expert_feed_forward_length", "moe_intermediate_size"]),
-    // GGUF doesn't say; all published models divide by the sum.
-    normalize: config.bool([null, "norm_topk_prob"], config.format === "gguf"),
+    // GGUF doesn't say; all published models of Qwen3 divide by the sum, none of Qwen2.
+    normalize: config.bool([null, "norm_topk_prob"], config.format === "gguf" && isQwen3),
     activation,
   };
   const namedDense = denseLayers(config);
@@ -31,15 +35,20 @@ export async function qwen3moe(artifact: ModelArtifact, options: GraphOptions): 
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const q = layer.rmsNorm(layer.linear(h, "q", qWidth), "qNorm", eps, { headDim });
-    const k = layer.rmsNorm(layer.linear(h, "k", kvWidth), "kNorm", eps, { headDim });
+    let [q, k] = [layer.linear(h, "q", qWidth), layer.linear(h, "k", kvWidth)];
+    if (isQwen3) {
+      q = layer.rmsNorm(q, "qNorm", eps, { headDim });
+      k = layer.rmsNorm(k, "kNorm", eps, { headDim });
+    }
     const v = layer.linear(h, "v", kvWidth);
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v), "o", width));
 
     const m = layer.rmsNorm(x, "ffnNorm", eps);
     // GGUF has no list: a layer without a router is dense.
     const dense = config.format === "gguf" ? !layer.has("router") : namedDense(i);
-    x = g.add(x, dense ? layer.gatedMlp(m, hidden, activation) : layer.moe(m, mixture));
+    let mlp = dense ? layer.gatedMlp(m, hidden, activation) : layer.moe(m, mixture);
+    if (!dense && sharedHidden !== undefined) mlp = g.add(mlp, layer.sharedExpert(m, sharedHidden, activation));
+    x = g.add(x, mlp);
   }
   return net.finish(net.head(net.norm(x, eps), false), decoder.contextLength);
 }

@@ -41,12 +41,14 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   cohere: { arch: "command-r" },
   cohere2: {},
   ernie4_5: {},
+  ernie4_5_moe: { arch: "ernie4_5-moe" },
   exaone4: { names: POST_NORMS },
   falcon: {},
   gemma: { centred: true },
   gemma2: { centred: true, names: SANDWICHED },
   gemma3_text: { arch: "gemma3", centred: true, names: SANDWICHED },
   glm: { arch: "chatglm" },
+  glm4_moe: { arch: "glm4moe", names: { post_attention_layernorm: "post_attention_norm" } },
   glm4: { names: { post_self_attn_layernorm: "post_attention_norm", post_mlp_layernorm: "post_ffw_norm" } },
   gpt2: { transposed: true },
   gpt_bigcode: { arch: "starcoder" },
@@ -59,6 +61,8 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   internlm2: { permuted: true },
   llama: { permuted: true },
   minicpm: { permuted: true },
+  nemotron: { centred: true },
+  olmo: { permuted: true },
   mistral: { arch: "llama", permuted: true },
   mixtral: { arch: "llama", permuted: true },
   olmo2: { names: POST_NORMS },
@@ -67,6 +71,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   phi: { arch: "phi2" },
   phi3: {},
   qwen2: {},
+  qwen2_moe: { arch: "qwen2moe" },
   qwen3: {},
   qwen3_moe: { arch: "qwen3moe" },
   seed_oss: { names: { post_attention_layernorm: "post_attention_norm" } },
@@ -104,6 +109,12 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "mlp.shared_mlp.gate_proj": "ffn_gate_shexp",
   "mlp.shared_mlp.up_proj": "ffn_up_shexp",
   "mlp.shared_mlp.down_proj": "ffn_down_shexp",
+  "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+  "mlp.shared_expert.up_proj": "ffn_up_shexp",
+  "mlp.shared_expert.down_proj": "ffn_down_shexp",
+  "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+  "mlp.shared_experts.up_proj": "ffn_up_shexp",
+  "mlp.shared_experts.down_proj": "ffn_down_shexp",
   ln_1: "attn_norm",
   "attn.c_attn": "attn_qkv",
   "attn.c_proj": "attn_output",
@@ -192,11 +203,16 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
       continue;
     }
     const [, part = "", suffix = ""] = /^(.*)\.(weight|bias)$/.exec(rest) ?? [];
+    const isNorm = conversion.centred === true && suffix === "weight" && part.includes("norm");
     if (layer === null) {
-      write(`${MODEL_NAMES[part]}.${suffix}`, conversion.centred && part === "model.norm" ? plusOne(tensor) : tensor);
+      write(`${MODEL_NAMES[part]}.${suffix}`, isNorm ? plusOne(tensor) : tensor);
       continue;
     }
-    for (const [own, values] of layerParts(part, tensor, conversion, sizes)) {
+    if (rest.endsWith("e_score_correction_bias")) {
+      write(`blk.${layer[1]}.exp_probs_b.bias`, { shape: [tensor.values.length], values: tensor.values });
+      continue;
+    }
+    for (const [own, values] of layerParts(part, isNorm ? plusOne(tensor) : tensor, conversion, sizes)) {
       write(`blk.${layer[1]}.${own}.${suffix}`, values);
     }
   }
@@ -226,6 +242,8 @@ function layerParts(part: string, tensor: Values, conversion: Conversion, sizes:
     case "self_attn.q_proj":
     case "self_attn.k_proj":
       return [[own, paired(tensor)]];
+    case "mlp.shared_expert_gate":
+      return [["ffn_gate_inp_shexp", { shape: [tensor.values.length], values: tensor.values }]];
     case "self_attention.query_key_value":
     case "attention.query_key_value": {
       const [q, k, v] = takeApart(tensor, sizes);
@@ -258,7 +276,7 @@ function layerParts(part: string, tensor: Values, conversion: Conversion, sizes:
     default: {
       if (own === "") throw new Error(`GGUF has no name for "${part}"`);
       if (conversion.transposed && tensor.shape.length === 2) return [[own, transposed(tensor)]];
-      return [[own, conversion.centred && part.includes("norm") ? plusOne(tensor) : tensor]];
+      return [[own, tensor]];
     }
   }
 }
@@ -361,14 +379,25 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     "attention.value_length": headDim,
     feed_forward_length: number("intermediate_size", "ffn_hidden_size", "n_inner") || 4 * width,
     "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
-    "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
+    "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps") || 1e-5,
     context_length: number("max_position_embeddings", "n_positions"),
     "attention.sliding_window": WINDOWED.has(arch) ? number("sliding_window") : 0,
-    expert_count: number("num_local_experts", "num_experts"),
-    expert_used_count: number("num_experts_per_tok", "moe_topk"),
+    expert_count: number("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+    expert_used_count: number("num_experts_per_tok", "moe_topk", "moe_k"),
+    expert_shared_count: number("n_shared_experts", "moe_num_shared_experts"),
+    leading_dense_block_count: number("first_k_dense_replace", "moe_layer_start_index"),
+    interleave_moe_layer_step: number("moe_layer_interval"),
+    expert_weights_scale: number("routed_scaling_factor"),
+    expert_gating_func: arch === "glm4moe" ? 2 : 0,
+    expert_group_count: number("n_group"),
+    expert_group_used_count: number("topk_group"),
+    "attention.clamp_kqv": number("clip_qkv"),
     // Hunyuan's experts are as wide as its MLPs, whatever moe_intermediate_size says.
     expert_feed_forward_length: number(hunyuan ? "intermediate_size" : "moe_intermediate_size"),
-    expert_shared_feed_forward_length: number(hunyuan ? "intermediate_size" : "shared_intermediate_size"),
+    expert_shared_feed_forward_length: hunyuan
+      ? number("intermediate_size")
+      : number("shared_intermediate_size", "shared_expert_intermediate_size") ||
+        number("moe_num_shared_experts") * number("moe_intermediate_size"),
     attn_logit_softcapping: number("attn_logit_softcapping"),
     final_logit_softcapping: number("final_logit_softcapping"),
     embedding_scale: number("embedding_multiplier", "scale_emb"),
@@ -380,6 +409,7 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
   const types: unknown = hf["layer_types"];
   if (arch === "exaone4" && Array.isArray(types))
     set.push(["attention.sliding_window_pattern", types.map((type) => type === "sliding_attention")]);
+  if (arch === "glm4moe") set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
   const parallel = hf["use_parallel_residual"];
   if (typeof parallel === "boolean") set.push(["use_parallel_residual", parallel]);
   return Object.fromEntries(set.map(([key, value]) => [`${arch}.${key}`, value]));

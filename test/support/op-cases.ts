@@ -33,11 +33,14 @@ const ROWS_STEPS = [
 ] as const;
 
 /** A graph from `width` exact columns through `body`. */
-function around(width: number, body: (g: GraphBuilder, x: Value) => Value): (tensors: TensorMaker) => Graph {
+function around(
+  width: number,
+  body: (g: GraphBuilder, x: Value, tensors: TensorMaker) => Value,
+): (tensors: TensorMaker) => Graph {
   return (tensors) => {
     const g = new GraphBuilder("case");
     const x = g.embed(tensors.tensor("table", "F32", [VOCABULARY, width]));
-    return g.finish(body(g, x), { contextLength: CONTEXT });
+    return g.finish(body(g, x, tensors), { contextLength: CONTEXT });
   };
 }
 
@@ -51,7 +54,7 @@ function rowsCase(
     name,
     kv: "f32",
     steps: ROWS_STEPS,
-    graph: (tensors) => around(width, (g, x) => body(g, x, tensors))(tensors),
+    graph: around(width, body),
     ...extra,
   };
 }
@@ -63,7 +66,7 @@ function columnsFor(dtype: DType): number {
 }
 
 const FORMATS = Object.keys(DTYPES) as DType[];
-const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "softplus", "identity"];
+const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "sigmoid", "softplus", "identity"];
 
 function linearCases(): OpCase[] {
   const formats = FORMATS.map((dtype) =>
@@ -134,6 +137,15 @@ function elementwiseCases(): OpCase[] {
     ),
     rowsCase("layerNorm", 100, (g, x, t) => g.layerNorm(x, vector(t, "n", 100), t.tensor("b", "F32", [100]), 1e-5)),
     rowsCase("layerNorm without a bias", 96, (g, x, t) => g.layerNorm(x, vector(t, "n", 96, "F16"), undefined, 1e-5)),
+    rowsCase("norms without weights, and with 1 + weight", 96, (g, x, t) => {
+      const heads = g.rmsNorm(x, undefined, { eps: 1e-5, groupSize: 24 });
+      const centred = g.layerNorm(x, t.tensor("w", "F32", [96], 0.3), t.tensor("b", "F32", [96]), 1e-5, 1);
+      return g.add(heads, g.add(g.layerNorm(x, undefined, undefined, 1e-5), centred));
+    }),
+    rowsCase("clamp", 96, (g, x) => g.clamp(x, 0.7)),
+    rowsCase("positionScale", 96, (g, x) =>
+      g.positionScale(x, { every: 8, offset: 1, factors: Float32Array.of(1, 1.25, 0.5, 3) }),
+    ),
     rowsCase("rope, half", 96, (g, x) => g.rope(x, { ...rope, style: "half" })),
     rowsCase("rope, interleaved", 96, (g, x) => g.rope(x, { ...rope, style: "interleaved" })),
     rowsCase("rope of part of a head, with a magnitude", 120, (g, x) =>
@@ -150,6 +162,10 @@ function elementwiseCases(): OpCase[] {
       rowsCase(`gate ${activation}`, 200, (g, x) => g.gate(g.slice(x, 0, 100), g.slice(x, 100, 100), activation)),
       rowsCase(`activation ${activation}`, 100, (g, x) => g.activation(g.scale(x, 3), activation)),
     ]),
+    rowsCase("gate clampedSwiglu", 200, (g, x) =>
+      g.gate(g.scale(g.slice(x, 0, 100), 6), g.scale(g.slice(x, 100, 100), 6), "clampedSwiglu"),
+    ),
+    rowsCase("a gate of one column", 97, (g, x) => g.gate(g.slice(x, 96, 1), g.slice(x, 0, 96), "sigmoid")),
     rowsCase("gate of two values, then int8", 96, (g, x, t) =>
       g.linear(g.gate(x, x, "relu"), t.tensor("w", "Q8_0", [40, 96])),
     ),
@@ -192,6 +208,10 @@ interface AttentionVariant {
   readonly valueDim?: number;
   readonly window?: number;
   readonly softcap?: number;
+  readonly sinks?: true;
+  readonly slopes?: readonly number[];
+  readonly chunk?: number;
+  readonly ahead?: number;
 }
 
 const ATTENTION: readonly AttentionVariant[] = [
@@ -202,6 +222,11 @@ const ATTENTION: readonly AttentionVariant[] = [
   { name: "a window", heads: 4, kvHeads: 2, keyDim: 32, window: 24 },
   { name: "a window over tiles", heads: 2, kvHeads: 2, keyDim: 32, window: 150 },
   { name: "soft cap", heads: 4, kvHeads: 2, keyDim: 32, softcap: 2 },
+  { name: "sinks", heads: 4, kvHeads: 2, keyDim: 32, sinks: true },
+  { name: "sinks and a window", heads: 4, kvHeads: 2, keyDim: 32, sinks: true, window: 24 },
+  { name: "slopes", heads: 4, kvHeads: 4, keyDim: 32, slopes: [0.25, 0.0625, 0, -0.015625] },
+  { name: "chunks", heads: 4, kvHeads: 2, keyDim: 32, chunk: 48, window: 48 },
+  { name: "chunks over tiles", heads: 2, kvHeads: 1, keyDim: 32, chunk: 160, ahead: 0 },
 ];
 
 /** Prefills beyond three KV tiles, decodes, a chunk beside a decode, and lengths at tile borders. */
@@ -216,9 +241,9 @@ const ATTENTION_STEPS = [
 function attentionCases(): OpCase[] {
   return ATTENTION.flatMap((variant) =>
     (["f32", "f16", "q8"] as const).map((kv): OpCase => {
-      const { heads, kvHeads, keyDim, valueDim = keyDim, window, softcap } = variant;
+      const { heads, kvHeads, keyDim, valueDim = keyDim, window, softcap, sinks, slopes, chunk, ahead } = variant;
       const width = heads * keyDim + kvHeads * (keyDim + valueDim);
-      const graph = around(width, (g, x) => {
+      const graph = around(width, (g, x, t) => {
         const shape = { name: "layer 0", kvHeads, keyDim, valueDim };
         const state = g.state(
           window === undefined ? { ...shape, kind: "kv" } : { ...shape, kind: "window-kv", window },
@@ -227,11 +252,61 @@ function attentionCases(): OpCase[] {
         const k = g.slice(x, heads * keyDim, kvHeads * keyDim);
         const v = g.slice(x, (heads + kvHeads) * keyDim, kvHeads * valueDim);
         const scale = 1.3 / Math.sqrt(keyDim);
-        return g.attention(q, k, v, { state, heads, scale, ...(softcap === undefined ? {} : { softcap }) });
+        return g.attention(q, k, v, {
+          state,
+          heads,
+          scale,
+          ...(softcap !== undefined && { softcap }),
+          ...(sinks && { sinks: t.tensor("sinks", "F32", [heads], 2) }),
+          ...(slopes && { slopes: Float32Array.from(slopes) }),
+          ...(chunk !== undefined && { chunk }),
+          ...(ahead !== undefined && { ahead }),
+        });
       });
       return { name: `attention ${variant.name}, KV ${kv}`, kv, steps: ATTENTION_STEPS, graph };
     }),
   );
+}
+
+/** One latent key for all heads, whose first columns are the value. */
+function latentCases(): OpCase[] {
+  const shapes = [
+    { heads: 4, keyDim: 48, valueDim: 32 },
+    { heads: 20, keyDim: 40, valueDim: 24 },
+    { heads: 1, keyDim: 48, valueDim: 48 },
+  ];
+  return shapes.flatMap(({ heads, keyDim, valueDim }) =>
+    (["f32", "f16", "q8"] as const).map((kv): OpCase => {
+      const graph = around((heads + 1) * keyDim, (g, x) => {
+        const state = g.state({ name: "layer 0", kind: "latent-kv", kvHeads: 1, keyDim, valueDim });
+        const [q, k] = [g.slice(x, 0, heads * keyDim), g.slice(x, heads * keyDim, keyDim)];
+        return g.latentAttention(q, k, { state, heads, scale: 1.3 / Math.sqrt(keyDim) });
+      });
+      return { name: `latent attention, ${heads} heads of ${keyDim}, KV ${kv}`, kv, steps: ATTENTION_STEPS, graph };
+    }),
+  );
+}
+
+function headCases(): OpCase[] {
+  const dtypes = ["F32", "F16", "Q8_0", "Q4_0"] as const;
+  return [
+    ...dtypes.map((dtype) =>
+      rowsCase(`headLinear ${dtype}`, 5 * 64, (g, x, t) => g.headLinear(x, t.tensor("w", dtype, [5, 40, 64], 0.3))),
+    ),
+    rowsCase("headLinear F16, of a transposed stack", 5 * 48, (g, x, t) => {
+      // As DeepSeek's matrix of keys and values: of each head 48 rows for keys, then 16 for values.
+      t.tensor("w", "F16", [5 * 64, 40], 0.3);
+      const parts = Array.from({ length: 5 }, (_, head) => ({
+        tensor: "w",
+        rowStart: head * 64,
+        rowCount: 48,
+        transpose: true,
+      }));
+      return g.headLinear(x, { name: "w", shape: [5, 40, 48], parts });
+    }),
+    rowsCase("concat of heads", 3 * 24 + 3 * 8, (g, x) => g.concat(g.slice(x, 0, 72), g.slice(x, 72, 24), 3)),
+    rowsCase("concat of a value with itself", 24, (g, x) => g.concat(x, x)),
+  ];
 }
 
 function twoGroupsCase(): OpCase {
@@ -321,29 +396,115 @@ function scanCases(): OpCase[] {
   );
 }
 
-function moeCases(): OpCase[] {
-  const variants = [
-    { dtype: "F32", width: 96, hidden: 40, experts: 6, topK: 2, normalize: true, activation: "silu" },
-    { dtype: "F16", width: 64, hidden: 96, experts: 4, topK: 4, normalize: false, activation: "geluTanh" },
-    { dtype: "BF16", width: 64, hidden: 64, experts: 3, topK: 1, normalize: false, activation: "silu" },
-    { dtype: "Q8_0", width: 96, hidden: 64, experts: 8, topK: 3, normalize: true, activation: "silu" },
-    { dtype: "Q4_K", width: 256, hidden: 256, experts: 4, topK: 2, normalize: false, activation: "silu" },
-    { dtype: "IQ4_XS", width: 256, hidden: 256, experts: 4, topK: 2, normalize: true, activation: "silu" },
-  ] as const;
-  return variants.map(({ dtype, width, hidden, ...options }) =>
-    rowsCase(
-      `moe ${dtype}, ${options.topK} of ${options.experts}`,
-      width,
-      (g, x, t) =>
-        g.moe(x, {
-          ...options,
-          router: t.tensor("router", "F32", [options.experts, width], 0.3),
-          gateUp: t.tensor("gateUp", dtype, [options.experts, 2 * hidden, width], 0.2),
-          down: t.tensor("down", dtype, [options.experts, width, hidden], 0.2),
-        }),
-      { roundsInside: DTYPES[dtype].blockSize > 1 },
-    ),
+const SOFTMAX = { scores: "softmax", normalize: true, factor: 1 } as const;
+const SHARES = { scores: "softmax", normalize: false, factor: 1 } as const;
+
+/** The routes of every kind of router, as numbers: ids and shares. */
+function routeCases(): OpCase[] {
+  const kinds = {
+    "softmax, shares of one": { ...SOFTMAX, topK: 3 },
+    "softmax of all": { ...SHARES, topK: 2, factor: 1.5 },
+    "softmax and a bias": { ...SOFTMAX, topK: 4, bias: true },
+    sigmoid: { scores: "sigmoid", normalize: false, factor: 1, topK: 1 },
+    "sigmoid, a bias and the two largest of groups": {
+      scores: "sigmoid",
+      normalize: true,
+      factor: 2.5,
+      topK: 4,
+      bias: true,
+      groups: { count: 6, kept: 3, by: "two largest" },
+    },
+    "softmax and the largest of groups": { ...SHARES, topK: 3, groups: { count: 4, kept: 1, by: "largest" } },
+    "the two largest of groups without a bias": {
+      ...SHARES,
+      topK: 5,
+      groups: { count: 8, kept: 2, by: "two largest" },
+    },
+  } as const;
+  return Object.entries(kinds).map(([name, kind]) =>
+    rowsCase(`route by ${name}`, 24, (g, x, t) => {
+      const { bias, ...options } = { bias: false, ...kind };
+      const routes = g.route(x, { ...options, ...(bias && { bias: t.tensor("bias", "F32", [24], 0.2) }) });
+      // An id that differs shows, and the shares stay the larger part.
+      const { topK } = options;
+      return g.add(g.scale(g.slice(routes, 0, topK), 0.01), g.slice(routes, topK, topK));
+    }),
   );
+}
+
+function expertsCases(): OpCase[] {
+  const silu = { activation: "silu", weighs: "output" } as const;
+  const variants = [
+    { dtype: "F32", width: 96, hidden: 40, experts: 6, topK: 2, route: SOFTMAX, ...silu },
+    { dtype: "F16", width: 64, hidden: 96, experts: 4, topK: 4, route: SHARES, ...silu, activation: "geluTanh" },
+    { dtype: "BF16", width: 64, hidden: 64, experts: 3, topK: 1, route: SHARES, ...silu },
+    { dtype: "Q8_0", width: 96, hidden: 64, experts: 8, topK: 3, route: SOFTMAX, ...silu },
+    { dtype: "Q4_K", width: 256, hidden: 256, experts: 4, topK: 2, route: SHARES, ...silu },
+    { dtype: "IQ4_XS", width: 256, hidden: 256, experts: 4, topK: 2, route: SOFTMAX, ...silu },
+    { dtype: "F16", width: 64, hidden: 96, experts: 4, topK: 1, route: SHARES, ...silu, weighs: "input" },
+    { dtype: "Q8_0", width: 64, hidden: 96, experts: 4, topK: 1, route: SHARES, ...silu, weighs: "input" },
+    { dtype: "F32", width: 64, hidden: 40, experts: 5, topK: 3, route: SOFTMAX, ...silu, biased: true, paired: true },
+    {
+      dtype: "MXFP4",
+      width: 96,
+      hidden: 64,
+      experts: 4,
+      topK: 2,
+      route: SOFTMAX,
+      activation: "clampedSwiglu",
+      weighs: "output",
+      biased: true,
+      paired: true,
+    },
+  ] as const;
+  return variants.map((variant) => {
+    const { dtype, width, hidden, experts, topK, route, activation, weighs, biased, paired } = {
+      biased: false,
+      paired: false,
+      ...variant,
+    };
+    const extras = [
+      ...(biased ? ["biases"] : []),
+      ...(paired ? ["pairs"] : []),
+      ...(weighs === "input" ? [weighs] : []),
+    ];
+    return rowsCase(
+      [`experts ${dtype}`, `${topK} of ${experts}`, ...extras].join(", "),
+      width,
+      (g, x, t) => {
+        const routes = g.route(g.linear(x, t.tensor("router", "F32", [experts, width], 0.3)), { ...route, topK });
+        const gateUpBias = t.tensor("gateUpBias", "F32", [experts * 2 * hidden]);
+        const downBias = t.tensor("downBias", "F16", [experts * width]);
+        return g.experts(x, routes, {
+          gateUp: t.tensor("gateUp", dtype, [experts, 2 * hidden, width], 0.2),
+          down: t.tensor("down", dtype, [experts, width, hidden], 0.2),
+          activation,
+          weighs,
+          ...(biased && { gateUpBias, downBias }),
+          ...(paired && { paired }),
+        });
+      },
+      { roundsInside: DTYPES[dtype].blockSize > 1 },
+    );
+  });
+}
+
+/** Experts whose matrices the file holds stacked and transposed. */
+function transposedExpertsCase(): OpCase {
+  const [width, hidden, experts] = [64, 48, 3];
+  return rowsCase("experts F16, stacked and transposed", width, (g, x, t) => {
+    t.tensor("gateUp", "F16", [experts, width, 2 * hidden], 0.2);
+    t.tensor("down", "F16", [experts, hidden, width], 0.2);
+    const slices = (tensor: string): WeightRef["parts"] =>
+      Array.from({ length: experts }, (_, slice) => ({ tensor, slice, transpose: true }));
+    const logits = g.linear(x, t.tensor("router", "F32", [experts, width], 0.3));
+    return g.experts(x, g.route(logits, { ...SOFTMAX, topK: 2 }), {
+      gateUp: { name: "gateUp", shape: [experts, 2 * hidden, width], parts: slices("gateUp") },
+      down: { name: "down", shape: [experts, width, hidden], parts: slices("down") },
+      activation: "silu",
+      weighs: "output",
+    });
+  });
 }
 
 export function opCases(): OpCase[] {
@@ -351,10 +512,14 @@ export function opCases(): OpCase[] {
     ...linearCases(),
     ...elementwiseCases(),
     ...attentionCases(),
+    ...latentCases(),
+    ...headCases(),
     twoGroupsCase(),
     pagedRowsCase(),
     ...convCases(),
     ...scanCases(),
-    ...moeCases(),
+    ...routeCases(),
+    ...expertsCases(),
+    transposedExpertsCase(),
   ];
 }

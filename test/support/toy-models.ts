@@ -125,14 +125,13 @@ export class ToyModel {
 
   #experts(g: GraphBuilder, x: Value, name: (part: string) => string): Value {
     const { dtype = "F32" } = this.#options;
-    return g.moe(x, {
-      router: this.#weight(name("router"), "F32", [4, WIDTH], 0.3),
+    const logits = g.linear(x, this.#weight(name("router"), "F32", [4, WIDTH], 0.3));
+    const routes = g.route(logits, { topK: 2, scores: "softmax", normalize: true, factor: 1 });
+    return g.experts(x, routes, {
       gateUp: this.#weight(name("gateUp"), dtype, [4, 2 * HIDDEN, WIDTH], 0.2),
       down: this.#weight(name("downs"), dtype, [4, WIDTH, HIDDEN], 0.2),
-      experts: 4,
-      topK: 2,
-      normalize: true,
       activation: "silu",
+      weighs: "output",
     });
   }
 

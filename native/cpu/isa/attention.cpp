@@ -4,7 +4,10 @@
 //   values  [ceil(valueDim / 16)][16][16]     panels of 16 columns: slot by slot
 //
 // in F16 (nearest even), F32, or Q8: int8 codes (x / scale, nearest even), then 16 floats of scales (amax / 127 of a
-// token's key or value in that head) behind the keys and behind the values.
+// token's key or value in that head) behind the keys and behind the values. A latent state (DeepSeek's attention over
+// compressed keys and values) has no values of its own: they are the first columns of the key. A tile's are laid out as
+// values when they are read, so the bits are those of a cache that held them twice; that costs one pass over them for
+// all query heads.
 //
 // One arithmetic for every number of query rows, so that prefill, decode and verification agree bit for bit:
 //   score      one chain of multiply-adds over keyDim; Q8: times the key's scale; times `scale`; softcap
@@ -78,12 +81,14 @@ size_t elementBytes(KvType type) { return type == KvType::F32 ? 4 : type == KvTy
 struct HeadLayout {
   size_t keyScales, values, valueScales, bytes;
 };
-HeadLayout layoutOf(KvType type, int keyDim, int valueDim) {
+HeadLayout layoutOf(KvType type, int keyDim, int valueDim, bool latent) {
   const size_t scales = type == KvType::Q8 ? kBlock * sizeof(float) : 0;
   const size_t keys = elementBytes(type) * kBlock * keyDim;
+  if (latent) return {keys, 0, keys, alignUp(keys + scales)};
   const size_t values = elementBytes(type) * kBlock * kLanes * unitsOf(valueDim);
   return {keys, keys + scales, keys + scales + values, alignUp(keys + scales + values + scales)};
 }
+HeadLayout layoutOf(const KvState& kv) { return layoutOf(kv.type, kv.keyDim, kv.valueDim, kv.latent); }
 
 template <KvType T>
 MILLRACE_INLINE F32 loadStored(const uint8_t* base, size_t element) {
@@ -147,13 +152,13 @@ MILLRACE_INLINE void writeStored(KvType type, const float* x, int columns, uint8
 
 }  // namespace
 
-size_t kvStateBytes(KvType type, int kvHeads, int keyDim, int valueDim) {
-  return layoutOf(type, keyDim, valueDim).bytes * kvHeads;
+size_t kvStateBytes(KvType type, int kvHeads, int keyDim, int valueDim, bool latent) {
+  return layoutOf(type, keyDim, valueDim, latent).bytes * kvHeads;
 }
 
 void kvWrite(const KvState& kv, const int32_t* blockTable, const int32_t* slots, const float* k, size_t ldk,
              const float* v, size_t ldv, int rowBegin, int rowEnd) {
-  const HeadLayout layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  const HeadLayout layout = layoutOf(kv);
   for (int row = rowBegin; row < rowEnd; row++) {
     const int slot = slots[row] % kBlock;
     uint8_t* block = kv.base + static_cast<size_t>(blockTable[slots[row] / kBlock]) * kv.blockStride;
@@ -162,6 +167,7 @@ void kvWrite(const KvState& kv, const int32_t* blockTable, const int32_t* slots,
       writeStored(kv.type, k + row * ldk + static_cast<size_t>(head) * kv.keyDim, kv.keyDim, base,
                   reinterpret_cast<float*>(base + layout.keyScales) + slot,
                   [slot](int c) { return c * kBlock + slot; });
+      if (kv.latent) continue;
       writeStored(kv.type, v + row * ldv + static_cast<size_t>(head) * kv.valueDim, kv.valueDim, base + layout.values,
                   reinterpret_cast<float*>(base + layout.valueScales) + slot,
                   [slot](int c) { return c / kLanes * (kBlock * kLanes) + slot * kLanes + c % kLanes; });
@@ -177,6 +183,7 @@ void copySlot(const KvState& kv, const HeadLayout& layout, const uint8_t* from, 
   const auto* keysFrom = reinterpret_cast<const Element*>(from) + fromSlot;
   auto* keysTo = reinterpret_cast<Element*>(to) + toSlot;
   for (int d = 0; d < kv.keyDim; d++) keysTo[d * kBlock] = keysFrom[d * kBlock];
+  if (kv.latent) return;
   constexpr size_t kLine = kLanes * sizeof(Element);
   const uint8_t* valuesFrom = from + layout.values + fromSlot * kLine;
   uint8_t* valuesTo = to + layout.values + toSlot * kLine;
@@ -204,7 +211,7 @@ void copySlot(const KvState& kv, const HeadLayout& layout, const uint8_t* from, 
 
 void kvMove(const KvState& kv, int fromBlock, int fromOffset, int toBlock, int toOffset) {
   if (fromBlock == toBlock && fromOffset == toOffset) return;
-  const HeadLayout layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  const HeadLayout layout = layoutOf(kv);
   const uint8_t* from = kv.base + static_cast<size_t>(fromBlock) * kv.blockStride;
   uint8_t* to = kv.base + static_cast<size_t>(toBlock) * kv.blockStride;
   for (int head = 0; head < kv.kvHeads; head++) {
@@ -393,6 +400,30 @@ void convert(KvType type, const uint8_t* from, size_t count, float* to) {
   if (type == KvType::Q8) convert<KvType::Q8>(from, count, to);
 }
 
+// The first valueDim columns of a latent block's keys as panels of values, `panelStride` floats apart.
+template <KvType T>
+void transposeKeys(const uint8_t* keys, int valueDim, float* to, size_t panelStride) {
+  for (int p = 0; p < unitsOf(valueDim); p++) {
+    float* panel = to + p * panelStride;
+    for (int c = 0; c < kLanes; c++) {
+      float line[kBlock];
+      const int column = p * kLanes + c;
+      store(line, column < valueDim ? loadStored<T>(keys, static_cast<size_t>(column) * kBlock) : splat(0));
+      for (int slot = 0; slot < kBlock; slot++) panel[slot * kLanes + c] = line[slot];
+    }
+  }
+}
+void transposeKeys(KvType type, const uint8_t* keys, int valueDim, float* to, size_t panelStride) {
+  switch (type) {
+    case KvType::F16:
+      return transposeKeys<KvType::F16>(keys, valueDim, to, panelStride);
+    case KvType::F32:
+      return transposeKeys<KvType::F32>(keys, valueDim, to, panelStride);
+    case KvType::Q8:
+      return transposeKeys<KvType::Q8>(keys, valueDim, to, panelStride);
+  }
+}
+
 // --- A tile ---------------------------------------------------------------------------------------------------------
 
 // Places that a row sees, as an interval.
@@ -404,12 +435,19 @@ MILLRACE_INLINE bool isEmpty(Span s) { return s.begin >= s.end; }
 MILLRACE_INLINE int listedBy(const AttendArgs& args, int row) {
   return args.listStarts == nullptr ? 0 : args.listStarts[row + 1] - args.listStarts[row];
 }
+// A row in the midst of a span that it sees to the end has its slot for a place; any other row is the last that it
+// sees.
+MILLRACE_INLINE int ownPlace(const AttendArgs& args, int row) {
+  const int seen = args.seen[row];
+  return args.slots[row] < seen - 1 ? args.slots[row] : seen + listedBy(args, row) - 1;
+}
 Span visible(const AttendArgs& args, int row) {
-  const int seen = args.seen[row], end = seen + listedBy(args, row);
-  // A row in the midst of a span that it sees to the end has its slot for a place; any other row is the last that it
-  // sees.
-  const int own = args.slots[row] < seen - 1 ? args.slots[row] : end - 1;
-  return {args.window > 0 ? atLeast(0, own - args.window + 1) : 0, end};
+  const int own = ownPlace(args, row);
+  Span all{0, args.seen[row] + listedBy(args, row)};
+  if (args.window > 0) all.begin = atLeast(0, own - args.window + 1);
+  if (args.chunk > 0) all.begin = atLeast(all.begin, own / args.chunk * args.chunk);
+  if (args.ahead >= 0) all.end = atMost(all.end, own + args.ahead + 1);
+  return all;
 }
 // The same, counted from the tile's first place; empty where the tile holds none.
 MILLRACE_INLINE Span inTile(Span all, int tile) {
@@ -449,7 +487,7 @@ Sizes sizesFor(const KvState& kv, int queryRows) {
   const size_t columns = static_cast<size_t>(unitsOf(kv.valueDim)) * kLanes;
   const size_t each = kv.keyDim + kTile + 2 * (columns + 2);
   const int batch = atMost(atMost(kMaxBatch, atLeast(kBatchFloats / static_cast<int>(each), kMaxR)), queryRows);
-  const size_t gathered = kTileBlocks * layoutOf(kv.type, kv.keyDim, kv.valueDim).bytes / sizeof(float);
+  const size_t gathered = kTileBlocks * layoutOf(kv).bytes / sizeof(float);
   const size_t shared = static_cast<size_t>(kConvertBlocks) * kBlock * kv.keyDim + kTile * columns + gathered;
   return {batch, (each + kv.keyDim) * batch + shared + 12 * (kAlign / sizeof(float))};
 }
@@ -470,7 +508,7 @@ MILLRACE_INLINE void eachBatch(const KvState& kv, int begin, int end, F f) {
 void setUp(Batch& b, const AttendArgs& args, int kvHead, int first, int count, uint8_t* scratch) {
   const KvState& kv = *args.kv;
   b.args = &args;
-  b.layout = layoutOf(kv.type, kv.keyDim, kv.valueDim);
+  b.layout = layoutOf(kv);
   b.kvHead = kvHead;
   b.group = args.heads / kv.kvHeads;
   b.first = first;
@@ -534,9 +572,22 @@ MILLRACE_INLINE F32 within(Span span, F32 x, F32 other) {
   return x;
 }
 
+// What position adds to a row's scores (ALiBi, Press et al. 2022): slope · (place − own place).
+struct Slope {
+  float slope;
+  int first;  // the tile's first place − the row's own
+};
+Slope slopeOf(const Batch& b, int i, int tile) {
+  const AttendArgs& args = *b.args;
+  if (args.slopes == nullptr) return {0, 0};
+  const int head = b.kvHead * b.group + (b.first + i) % b.group;
+  return {args.slopes[head], tile * kTile - ownPlace(args, rowOf(b, i))};
+}
+
 // Raw scores → weights, in place; the row's maximum and the sum of its weights.
 template <bool isQuantized, bool isCapped>
-void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* scores, float* largest, float* total) {
+void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, Slope by, float* scores, float* largest,
+                float* total) {
   const AttendArgs& args = *b.args;
   const F32 scale = splat(args.scale), least = splat(-kInfinity);
   const int blockBegin = span.begin / kBlock, blockEnd = (span.end + kBlock - 1) / kBlock;
@@ -546,6 +597,11 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, float* 
     F32 s = load(scores + i * kBlock);
     if constexpr (isQuantized) s = s * load(reinterpret_cast<const float*>(blocks[i] + b.layout.keyScales));
     s = s * scale;
+    if (by.slope != 0) {
+      float distances[kLanes];
+      for (int lane = 0; lane < kLanes; lane++) distances[lane] = static_cast<float>(by.first + i * kBlock + lane);
+      s = fma(splat(by.slope), load(distances), s);
+    }
     if constexpr (isCapped) s = splat(args.softcap) * tanh(s / splat(args.softcap));
     s = within(inBlock(i), s, least);
     top = maximum(s, top);
@@ -613,7 +669,8 @@ MILLRACE_INLINE const uint8_t* headOf(const Batch& b, int entry, int kvHead) {
 
 // Maximum, total and sums of one tile for all rows of the view that see some of it: `blocks` from view.any on. The
 // tile's values are fetched while its keys are read, and while its values are, the keys of what is likely to come next.
-void attendBlocks(const Batch& b, const View& view, const uint8_t* const* blocks, const uint8_t* const* nextKeys) {
+void attendBlocks(const Batch& b, int tile, const View& view, const uint8_t* const* blocks,
+                  const uint8_t* const* nextKeys) {
   const AttendArgs& args = *b.args;
   const KvState& kv = *args.kv;
   const int blockBegin = view.any.begin / kBlock, blockEnd = (view.any.end + kBlock - 1) / kBlock;
@@ -651,27 +708,33 @@ void attendBlocks(const Batch& b, const View& view, const uint8_t* const* blocks
                                    : (isCapped ? softmaxRow<false, true> : softmaxRow<false, false>);
   for (int i = 0; i < b.count; i++) {
     if (isEmpty(view.rows[i])) continue;
-    softmax(b, blocks, view.rows[i], b.scores + static_cast<size_t>(i) * kTile, b.maxima + i, b.totals + i);
+    softmax(b, blocks, view.rows[i], slopeOf(b, i, tile), b.scores + static_cast<size_t>(i) * kTile, b.maxima + i,
+            b.totals + i);
     std::memset(b.sums + static_cast<size_t>(i) * b.columns, 0, b.columns * sizeof(float));
   }
 
   // Values.
   const uint8_t* values[kTileBlocks] = {};
   const int panels = b.columns / kLanes;
-  const size_t panelStride = static_cast<size_t>(converts ? kTile : kBlock) * kLanes;
+  const bool laysOut = converts || kv.latent;
+  const size_t panelStride = static_cast<size_t>(laysOut ? kTile : kBlock) * kLanes;
   for (int i = blockBegin; i < blockEnd; i++) {
     values[i] = ownValues[i];
-    if (!converts) continue;
-    for (int p = 0; p < panels; p++) {
+    if (!laysOut) continue;
+    if (kv.latent) {
+      transposeKeys(kv.type, blocks[i], kv.valueDim, b.values + static_cast<size_t>(i) * kBlock * kLanes, panelStride);
+    }
+    for (int p = 0; p < panels && !kv.latent; p++) {
       const size_t count = static_cast<size_t>(kBlock) * kLanes;
       convert(kv.type, values[i] + p * count * elementBytes(kv.type), count, b.values + p * panelStride + i * count);
     }
     values[i] = reinterpret_cast<const uint8_t*>(b.values + static_cast<size_t>(i) * kBlock * kLanes);
   }
   const Values tileValues = {values, nextKeys, panelStride};
+  const KvType stored = laysOut ? KvType::F32 : kv.type;
   // A panel of a converted tile (8 KB) stays in L1 while all rows pass.
-  const Products single = productsFor(read, 1);
-  const int panelStep = converts ? widthFor(kMaxR) : panels;
+  const Products single = productsFor(stored, 1);
+  const int panelStep = laysOut ? widthFor(kMaxR) : panels;
   for (int p = 0; p < panels; p += panelStep) {
     const int panelEnd = atMost(p + panelStep, panels);
     for (int g = 0; g < view.groupCount; g++) {
@@ -690,7 +753,7 @@ void attendBlocks(const Batch& b, const View& view, const uint8_t* const* blocks
         continue;
       }
       for (int r = 0; r < group.count; r++) alone(r, rows[r].begin, group.all.begin);
-      productsFor(read, group.count)
+      productsFor(stored, group.count)
           .add(weights, tileValues, p, panelEnd, group.all.begin, group.all.end, sums, b.columns);
       for (int r = 0; r < group.count; r++) alone(r, group.all.end, rows[r].end);
     }
@@ -754,7 +817,7 @@ void attendListed(const Batch& b, int tile, View& view) {
     const uint8_t* blocks[kTileBlocks] = {};
     gather(part, tile, own.any, gathered, blocks);
     packQueries(part, part.queries);
-    attendBlocks(part, own, blocks, blocks);
+    attendBlocks(part, tile, own, blocks, blocks);
     std::memcpy(view.rows + i, own.rows, count * sizeof(Span));
   }
 }
@@ -773,7 +836,7 @@ void attendTileFor(const Batch& b, int tile, View& view, int nextTile, int nextH
       const int next = nextTile * kTileBlocks + i;
       nextKeys[i] = next <= lastEntry ? headOf(b, next, nextHead) : blocks[i];
     }
-    attendBlocks(b, view, blocks, nextKeys);
+    attendBlocks(b, tile, view, blocks, nextKeys);
   }
   if (b.args->listStarts != nullptr) attendListed(b, tile, view);
 }
@@ -806,12 +869,21 @@ void joinTile(float* running, float* top, float* total, int columns, bool isFirs
   *total = joined[0];
 }
 
-void writeRow(const float* merged, float total, int valueDim, float* out) {
+// `sink`: of the head, or null.
+void writeRow(const float* merged, float top, float total, const float* sink, int valueDim, float* out) {
+  if (sink != nullptr) {
+    // Beyond what a float holds the sink takes all.
+    float lane[kLanes];
+    store(lane, exp(splat(*sink - top)));
+    total = total + lane[0];
+  }
   const F32 factor = splat(1.0f / total);
   int c = 0;
   for (; c + kLanes <= valueDim; c += kLanes) store(out + c, load(merged + c) * factor);
   if (c < valueDim) storeFirst(out + c, loadFirst(merged + c, valueDim - c) * factor, valueDim - c);
 }
+
+const float* sinkOf(const AttendArgs& args, int head) { return args.sinks == nullptr ? nullptr : args.sinks + head; }
 
 float* outputOf(const AttendArgs& args, int row, int head) {
   return args.out + row * args.ldo + static_cast<size_t>(head) * args.kv->valueDim;
@@ -840,8 +912,9 @@ void attendRows(const AttendArgs& args, int kvHead, int rowBegin, int rowEnd, ui
       }
     }
     for (int i = 0; i < count; i++) {
-      writeRow(b.running + static_cast<size_t>(i) * b.columns, b.runningTotals[i], kv.valueDim,
-               outputOf(args, rowOf(b, i), kvHead * group + (first + i) % group));
+      const int head = kvHead * group + (first + i) % group;
+      writeRow(b.running + static_cast<size_t>(i) * b.columns, b.runningMaxima[i], b.runningTotals[i],
+               sinkOf(args, head), kv.valueDim, outputOf(args, rowOf(b, i), head));
     }
   });
 }
@@ -887,7 +960,7 @@ void attendMerge(const AttendArgs& args, int kvHead, int row, const float* parti
       const float* from = partials + (tile - tileBegin) * stride + each * head;
       joinTile(out, &top, &total, kv.valueDim, tile == first, from, from[kv.valueDim], from[kv.valueDim + 1]);
     }
-    writeRow(out, total, kv.valueDim, out);
+    writeRow(out, top, total, sinkOf(args, kvHead * group + head), kv.valueDim, out);
   }
 }
 

@@ -4,7 +4,7 @@
 
 namespace millrace::MILLRACE_ISA {
 
-size_t kvStateBytes(KvType, int kvHeads, int keyDim, int valueDim);
+size_t kvStateBytes(KvType, int kvHeads, int keyDim, int valueDim, bool latent);
 void kvWrite(const KvState&, const int32_t* blockTable, const int32_t* slots, const float* k, size_t ldk,
              const float* v, size_t ldv, int rowBegin, int rowEnd);
 void kvMove(const KvState&, int fromBlock, int fromOffset, int toBlock, int toOffset);

@@ -1,4 +1,4 @@
-// Norms, rotary embedding, activations, the router of experts: ops that are bound by the bytes of their rows (a few
+// Norms, rotary embedding, activations: ops that are bound by the bytes of their rows (a few
 // hundred KB that lie in L2), so that their exp and tanh are what costs. A row's result depends on that row alone: sums
 // run in 64 lanes, one fixed tree at the end.
 //
@@ -7,35 +7,13 @@
 #include "isa/elementwise.h"
 
 #include "isa/math.h"
+#include "isa/rows.h"
 
 namespace millrace::MILLRACE_ISA {
 
 using namespace lanes;
 
 namespace {
-
-// y[j] = f(j, first 16 or fewer lanes of x + j …) over `cols` columns; `f(load)` gets a loader for rows of that place.
-template <typename F>
-MILLRACE_INLINE void mapRow(float* y, int cols, F f) {
-  int j = 0;
-  for (; j + kLanes <= cols; j += kLanes) store(y + j, f([j](const float* p) { return load(p + j); }));
-  const int rest = cols - j;
-  if (rest > 0) storeFirst(y + j, f([j, rest](const float* p) { return loadFirst(p + j, rest); }), rest);
-}
-
-// Σ f(x[j]) in 64 lanes; f(0) need not be 0: the lanes beyond `cols` are masked.
-template <typename F>
-MILLRACE_INLINE float sumRow(const float* x, int cols, F f) {
-  F32 sums[4] = {splat(0), splat(0), splat(0), splat(0)};
-  int j = 0;
-  for (; j + 4 * kLanes <= cols; j += 4 * kLanes) {
-    for (int i = 0; i < 4; i++) sums[i] = f(load(x + j + i * kLanes), sums[i]);
-  }
-  for (; j + kLanes <= cols; j += kLanes) sums[0] = f(load(x + j), sums[0]);
-  const int rest = cols - j;
-  if (rest > 0) sums[1] = select(firstLanes(rest), f(loadFirst(x + j, rest), sums[1]), sums[1]);
-  return sumOf((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
 
 MILLRACE_INLINE F32 silu(F32 x) { return x * sigmoid(x); }
 MILLRACE_INLINE F32 gelu(F32 x) { return x * normalCdf(x); }
@@ -69,7 +47,36 @@ MILLRACE_INLINE void withActivation(Activation activation, F f) {
       return f([](F32 x) { return softplus(x); });
     case Activation::Identity:
       return f([](F32 x) { return x; });
+    case Activation::Sigmoid:
+      return f([](F32 x) { return sigmoid(x); });
+    case Activation::ClampedSwiglu:
+      return;  // gates, and is no function of one value
   }
+}
+
+// The same for a function of gate and up.
+template <typename F>
+MILLRACE_INLINE void withGate(Activation activation, F f) {
+  if (activation == Activation::ClampedSwiglu) {
+    f([](F32 g, F32 u) {
+      const F32 limit = splat(7.0f), low = minimum(limit, g);
+      const F32 up = minimum(limit, maximum(-limit, u)) + splat(1.0f);
+      return low * sigmoid(splat(1.702f) * low) * up;
+    });
+    return;
+  }
+  withActivation(activation, [&](auto act) { f([act](F32 g, F32 u) { return act(g) * u; }); });
+}
+
+// Gate and up columns j … j + count − 1, where they take turns.
+MILLRACE_INLINE void loadPairs(const float* x, int count, F32& even, F32& odd) {
+  float a[kLanes] = {}, b[kLanes] = {};
+  for (int i = 0; i < count; i++) {
+    a[i] = x[2 * i];
+    b[i] = x[2 * i + 1];
+  }
+  even = load(a);
+  odd = load(b);
 }
 
 }  // namespace
@@ -82,13 +89,16 @@ void rmsNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, int gro
       const float* in = x + row * ldx + group;
       const float sum = sumRow(in, groupSize, [](F32 v, F32 s) { return fma(v, v, s); });
       const F32 factor = splat(1.0f / std::sqrt(sum / static_cast<float>(groupSize) + eps));
-      mapRow(y + row * ldy + group, groupSize, [&](auto at) { return (at(in) * factor) * (at(weight) + offset); });
+      mapRow(y + row * ldy + group, groupSize, [&](auto at) {
+        const F32 scaled = at(in) * factor;
+        return weight != nullptr ? scaled * (at(weight) + offset) : scaled;
+      });
     }
   }
 }
 
-void layerNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, const float* bias,
-               float eps, int rowBegin, int rowEnd) {
+void layerNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, const float* weight, float weightOffset,
+               const float* bias, float eps, int rowBegin, int rowEnd) {
   const float count = static_cast<float>(cols);
   for (int row = rowBegin; row < rowEnd; row++) {
     const float* in = x + row * ldx;
@@ -96,7 +106,8 @@ void layerNorm(const float* x, size_t ldx, float* y, size_t ldy, int cols, const
     const float variance = sumRow(in, cols, [mean](F32 v, F32 s) { return fma(v - mean, v - mean, s); }) / count;
     const F32 factor = splat(1.0f / std::sqrt(variance + eps));
     mapRow(y + row * ldy, cols, [&](auto at) {
-      const F32 scaled = ((at(in) - mean) * factor) * at(weight);
+      const F32 normal = (at(in) - mean) * factor;
+      const F32 scaled = weight != nullptr ? normal * (at(weight) + splat(weightOffset)) : normal;
       return bias != nullptr ? scaled + at(bias) : scaled;
     });
   }
@@ -159,9 +170,24 @@ void rope(const float* x, size_t ldx, float* y, size_t ldy, int heads, int headD
 
 void gate(const float* g, size_t ldg, const float* u, size_t ldu, float* y, size_t ldy, int cols, Activation activation,
           int rowBegin, int rowEnd) {
-  withActivation(activation, [&](auto act) {
+  withGate(activation, [&](auto join) {
     for (int row = rowBegin; row < rowEnd; row++) {
-      mapRow(y + row * ldy, cols, [&](auto at) { return act(at(g + row * ldg)) * at(u + row * ldu); });
+      mapRow(y + row * ldy, cols, [&](auto at) { return join(at(g + row * ldg), at(u + row * ldu)); });
+    }
+  });
+}
+
+void gatePairs(const float* x, size_t ldx, float* y, size_t ldy, int cols, Activation activation, int rowBegin,
+               int rowEnd) {
+  withGate(activation, [&](auto join) {
+    for (int row = rowBegin; row < rowEnd; row++) {
+      // What is written lies behind what is read, never before it.
+      for (int c = 0; c < cols; c += kLanes) {
+        const int count = cols - c < kLanes ? cols - c : kLanes;
+        F32 gate, up;
+        loadPairs(x + row * ldx + 2 * c, count, gate, up);
+        storeFirst(y + row * ldy + c, join(gate, up), count);
+      }
     }
   });
 }
@@ -210,60 +236,16 @@ void columnScale(const float* x, size_t ldx, float* y, size_t ldy, int cols, con
   }
 }
 
-void softcap(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd) {
+void clamp(const float* x, size_t ldx, float* y, size_t ldy, int cols, float limit, int rowBegin, int rowEnd) {
   for (int row = rowBegin; row < rowEnd; row++) {
-    mapRow(y + row * ldy, cols, [&](auto at) { return splat(cap) * tanh(at(x + row * ldx) / splat(cap)); });
+    mapRow(y + row * ldy, cols,
+           [&](auto at) { return minimum(splat(limit), maximum(splat(-limit), at(x + row * ldx))); });
   }
 }
 
-namespace {
-
-// What is not a number comes last.
-MILLRACE_INLINE float ranked(float x) { return x == x ? x : -kInfinity; }
-
-float expOne(float x) {
-  float lane[kLanes];
-  store(lane, exp(splat(x)));
-  return lane[0];
-}
-
-}  // namespace
-
-// The softmax keeps the order of the logits, so the logits choose: each next expert is the largest that comes after the
-// one before in the order (logit down, index up). topK passes over the row, without a buffer.
-void route(const float* logits, size_t ld, int experts, int topK, bool normalize, int32_t* ids, float* weights,
-           int rowBegin, int rowEnd) {
+void softcap(const float* x, size_t ldx, float* y, size_t ldy, int cols, float cap, int rowBegin, int rowEnd) {
   for (int row = rowBegin; row < rowEnd; row++) {
-    const float* in = logits + row * ld;
-    int32_t* chosen = ids + static_cast<size_t>(row) * topK;
-    float* weight = weights + static_cast<size_t>(row) * topK;
-    float last = kInfinity;
-    int lastId = -1;
-    for (int k = 0; k < topK; k++) {
-      int best = -1;
-      for (int e = 0; e < experts; e++) {
-        const float value = ranked(in[e]);
-        if (!(value < last || (value == last && e > lastId))) continue;
-        if (best < 0 || value > ranked(in[best])) best = e;
-      }
-      last = ranked(in[best]);
-      lastId = best;
-      int place = k;
-      for (; place > 0 && chosen[place - 1] > best; place--) chosen[place] = chosen[place - 1];
-      chosen[place] = best;
-    }
-    F32 top = splat(-kInfinity);
-    for (int e = 0; e < experts; e++) top = maximum(splat(in[e]), top);
-    const F32 largest = splat(maxOf(top));
-    float sum = 0;
-    for (int k = 0; k < topK; k++) {
-      weight[k] = expOne(in[chosen[k]] - maxOf(top));
-      sum += weight[k];
-    }
-    if (!normalize) {
-      sum = sumRow(in, experts, [largest](F32 v, F32 s) { return s + exp(v - largest); });
-    }
-    for (int k = 0; k < topK; k++) weight[k] /= sum;
+    mapRow(y + row * ldy, cols, [&](auto at) { return splat(cap) * tanh(at(x + row * ldx) / splat(cap)); });
   }
 }
 

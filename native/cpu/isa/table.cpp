@@ -3,6 +3,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "linear.h"
+#include "route.h"
 #include "sample.h"
 #include "scan.h"
 
@@ -23,9 +24,11 @@ const Kernels kernels = {
     .ropeTable = ropeTable,
     .rope = rope,
     .gate = gate,
+    .gatePairs = gatePairs,
     .activate = activate,
     .add = add,
     .scale = scale,
+    .clamp = clamp,
     .softcap = softcap,
     .columnScale = columnScale,
     .route = route,

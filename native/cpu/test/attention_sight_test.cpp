@@ -34,7 +34,7 @@ struct Cache {
   Cache(const Kernels& kernels, const Shape& s, int slots, std::mt19937& random) : kernels(kernels) {
     for (int i = 0; i < (slots + 15) / 16; i++) table.push_back(i);
     std::shuffle(table.begin(), table.end(), random);
-    const size_t blockBytes = kernels.kvStateBytes(s.type, s.kvHeads, s.keyDim, s.valueDim) + 64;
+    const size_t blockBytes = kernels.kvStateBytes(s.type, s.kvHeads, s.keyDim, s.valueDim, false) + 64;
     pool.assign(blockBytes * table.size(), 0xff);
     kv = {pool.data(), blockBytes, s.type, s.kvHeads, s.keyDim, s.valueDim};
   }

@@ -52,7 +52,7 @@ struct Fixture {
       slots.push_back(p);
       seen.push_back(p + 1);
     }
-    blockBytes = kernels.kvStateBytes(c.type, c.kvHeads, c.keyDim, c.valueDim) + 64;
+    blockBytes = kernels.kvStateBytes(c.type, c.kvHeads, c.keyDim, c.valueDim, false) + 64;
     poison();
     kv = {pool.data(), blockBytes, c.type, c.kvHeads, c.keyDim, c.valueDim};
     scratch.assign(kernels.attendScratchBytes(kv, heads(), c.rows), 0xff);
@@ -289,7 +289,7 @@ TEST(halfConversionRoundsToNearestEven) {
                                 -5.9604645e-8f * 2,
                                 0.0999755859375f,
                                 -3.140625f};
-    const size_t bytes = kernels.kvStateBytes(KvType::F16, 1, 16, 16);
+    const size_t bytes = kernels.kvStateBytes(KvType::F16, 1, 16, 16, false);
     std::vector<uint8_t> pool(bytes, 0xff);
     const KvState kv = {pool.data(), bytes, KvType::F16, 1, 16, 16};
     const int32_t table = 0;

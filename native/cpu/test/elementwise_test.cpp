@@ -151,7 +151,8 @@ TEST(layerNormAgreesWithDouble) {
         for (float& v : x) v += 10;
         const std::vector<float> weight = randomFloats(cols, 10), bias = randomFloats(cols, 11);
         std::vector<float> y(cols);
-        k.layerNorm(x.data(), cols, y.data(), cols, cols, weight.data(), biased ? bias.data() : nullptr, 1e-5f, 0, 1);
+        k.layerNorm(x.data(), cols, y.data(), cols, cols, weight.data(), 0, biased ? bias.data() : nullptr, 1e-5f, 0,
+                    1);
         double mean = 0, variance = 0;
         for (const float v : x) mean += v / static_cast<double>(cols);
         for (const float v : x) variance += (v - mean) * (v - mean) / cols;
@@ -224,27 +225,29 @@ TEST(routeChoosesTheLargest) {
       // Few different numbers: ties are frequent.
       for (float& x : logits)
         x = static_cast<float>(random() % 12) - 6 + (round % 2 == 0 ? 0.0f : random() % 97 / 97.0f);
-      std::vector<int32_t> order(experts), ids(topK);
+      std::vector<int32_t> order(experts);
       for (int e = 0; e < experts; e++) order[e] = e;
       std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
       std::sort(order.begin(), order.begin() + topK);
-      std::vector<float> weights(topK);
-      k.route(logits.data(), experts, experts, topK, normalize, ids.data(), weights.data(), 0, 1);
+      std::vector<float> routes(2 * topK), keys(experts);
+      RouteArgs args{logits.data(), 0, keys.data(), 0, routes.data(), 0, experts, topK};
+      args.normalize = normalize;
+      args.factor = 1;
+      k.route(args, 0, 1);
       double sum = 0;
       for (int e = 0; e < experts; e++) sum += std::exp(static_cast<double>(logits[e]));
       if (normalize) sum = 0;
       for (int j = 0; j < topK && normalize; j++) sum += std::exp(static_cast<double>(logits[order[j]]));
       for (int j = 0; j < topK; j++) {
-        CHECK_EQ(ids[j], order[j]);
-        CHECK_NEAR(relative(weights[j], std::exp(static_cast<double>(logits[order[j]])) / sum), 0, 1e-6);
+        CHECK_EQ(routes[j], order[j]);
+        CHECK_NEAR(relative(routes[topK + j], std::exp(static_cast<double>(logits[order[j]])) / sum), 0, 1e-6);
       }
     }
     // Nothing is a number: still topK different experts.
     const float bad[4] = {NAN, NAN, NAN, NAN};
-    int32_t ids[2];
-    float weights[2];
-    k.route(bad, 4, 4, 2, true, ids, weights, 0, 1);
-    CHECK_EQ(ids[0], 0);
-    CHECK_EQ(ids[1], 1);
+    float routes[4], keys[4];
+    k.route({bad, 0, keys, 0, routes, 0, 4, 2}, 0, 1);
+    CHECK_EQ(routes[0], 0);
+    CHECK_EQ(routes[1], 1);
   });
 }

@@ -4,7 +4,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Node, Value, WeightRef } from "../../graph/graph.ts";
-import type { MatrixPart, Place, Place8, VectorId } from "./instructions.ts";
+import type { MatrixPart, Place, Place8, RowDraft, VectorId } from "./instructions.ts";
 import type { Places } from "./places.ts";
 import type { Step } from "./stages.ts";
 
@@ -126,72 +126,67 @@ function linearGate(context: EmitContext, product: Value, node: NodeOf<"linear">
   return true;
 }
 
-export function moe(context: EmitContext, value: Value, node: NodeOf<"moe">): void {
+export function headLinear(context: EmitContext, value: Value, node: NodeOf<"headLinear">): void {
+  const [heads, cols, inputs] = node.weight.shape;
+  invariant(heads !== undefined && cols !== undefined && inputs !== undefined, `${node.weight.name} is no stack`);
+  const { from } = inputOf(context, node.inputs[0]);
+  const parts = context.parts(node.weight);
+  const y = context.places.newValue(value);
+  context.push({ kind: "wide", draft: { op: "headLinear", ...from, parts, heads, inputs, cols, y } });
+}
+
+export function experts(context: EmitContext, value: Value, node: NodeOf<"experts">): void {
   const { places } = context;
-  const x = places.rows(node.inputs[0]);
+  const [input, routed] = node.inputs;
+  const routes = places.rows(routed);
   const rows = places.maxRows(value);
-  const { experts, topK, normalize, activation, int8 } = node;
-  const width = places.width(value);
-  const [, gateAndUp] = node.gateUp.shape;
-  invariant(gateAndUp !== undefined, `${node.gateUp.name} has no rows`);
+  const { activation, int8, weighs } = node;
+  const [width, topK] = [places.width(value), places.width(routed) / 2];
+  const [count, gateAndUp] = node.gateUp.shape;
+  invariant(count !== undefined && gateAndUp !== undefined, `${node.gateUp.name} is no stack of matrices`);
   const inner = gateAndUp / 2;
-  invariant(int8, "a moe node that was not lowered");
-  let rounded: { readonly q: Place8 } | undefined;
-  if (int8.router || int8.gateUp) {
-    rounded = { q: places.newRows8(rows, x.width) };
-    context.push({ kind: "rows", draft: { op: "quantize", x, ...rounded, cols: x.width }, perRow: 1 });
+  invariant(int8, "an experts node that was not lowered");
+  const pushRows = (draft: RowDraft, perRow: number): void => context.push({ kind: "rows", draft, perRow });
+  let x = places.rows(input);
+  if (weighs === "input") {
+    const y = places.newRows(rows, width);
+    pushRows({ op: "weigh", x, shares: { ...routes, column: routes.column + topK }, y, cols: width }, 1);
+    x = y;
   }
-  const input = (is8: boolean): { readonly x: Place } | { readonly q: Place8 } => {
-    if (!is8) return { x };
-    invariant(rounded, "rounded rows of a moe");
-    return rounded;
-  };
-  const lists = places.newLists(experts, rows * topK);
-  const logits = places.newRows(rows, experts);
-  const ids = places.newRows(rows, topK);
-  const shares = places.newRows(rows, topK);
+  let product: { readonly x: Place } | { readonly q: Place8 } = { x };
+  if (int8.gateUp) {
+    product = { q: places.newRows8(rows, width) };
+    pushRows({ op: "quantize", x, ...product, cols: width }, 1);
+  }
+  const lists = places.newLists(count, rows * topK);
   const hidden = places.newRows(rows * topK, 2 * inner);
   const out = places.newRows(rows * topK, width);
-  const router = context.parts(node.router);
-  const inputs = x.width;
+  const shape = { experts: count, topK, lists } as const;
+  const bias = (weight: WeightRef | undefined): { readonly bias?: VectorId } =>
+    weight === undefined ? {} : { bias: context.vector(weight) };
+  context.push({ kind: "serial", draft: { op: "groupExperts", routes, lists, experts: count, topK } });
+  const gateUp = { parts: context.parts(node.gateUp), inputs: width, cols: 2 * inner, ...bias(node.gateUpBias) };
   context.push({
     kind: "wide",
-    draft: { op: "linear", ...input(int8.router), parts: router, inputs, cols: experts, y: logits },
-  });
-  context.push({ kind: "rows", draft: { op: "route", logits, ids, shares, experts, topK, normalize }, perRow: 1 });
-  context.push({ kind: "serial", draft: { op: "groupExperts", ids, lists, experts, topK } });
-  const shape = { experts, topK, lists } as const;
-  const gateUp = context.parts(node.gateUp);
-  context.push({
-    kind: "wide",
-    draft: {
-      op: "expertLinear",
-      ...input(int8.gateUp),
-      parts: gateUp,
-      inputs,
-      cols: 2 * inner,
-      ...shape,
-      gather: true,
-      y: hidden,
-    },
+    draft: { op: "expertLinear", ...product, ...gateUp, ...shape, gather: true, y: hidden },
   });
   const gate: Place = { ...hidden, width: inner };
-  const up: Place = { ...gate, column: inner };
-  context.push({ kind: "rows", draft: { op: "gate", gate, up, y: gate, cols: inner, activation }, perRow: topK });
-  let product: { readonly x: Place } | { readonly q: Place8 } = { x: gate };
+  const paired = node.paired === true;
+  const up: Place = paired ? gate : { ...gate, column: inner };
+  pushRows({ op: "gate", gate, up, y: gate, cols: inner, gateCols: inner, activation, paired }, topK);
+  product = { x: gate };
   if (int8.down) {
     product = { q: places.newRows8(rows * topK, inner) };
-    context.push({ kind: "rows", draft: { op: "quantize", x: gate, ...product, cols: inner }, perRow: topK });
+    pushRows({ op: "quantize", x: gate, ...product, cols: inner }, topK);
   }
-  const down = context.parts(node.down);
+  const down = { parts: context.parts(node.down), inputs: inner, cols: width, ...bias(node.downBias) };
   context.push({
     kind: "wide",
-    draft: { op: "expertLinear", ...product, parts: down, inputs: inner, cols: width, ...shape, gather: false, y: out },
+    draft: { op: "expertLinear", ...product, ...down, ...shape, gather: false, y: out },
   });
   const y = places.newValue(value);
-  context.push({
-    kind: "rows",
-    draft: { op: "combine", x: out, shares, y, lists, cols: width, experts, topK },
-    perRow: 1,
-  });
+  pushRows(
+    { op: "combine", x: out, routes, y, lists, cols: width, experts: count, topK, weighs: weighs === "output" },
+    1,
+  );
 }

@@ -11,7 +11,7 @@ import { graphInputs, GraphError } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
-import { linear, moe, type EmitContext } from "./emit-products.ts";
+import { experts, headLinear, linear, type EmitContext } from "./emit-products.ts";
 import type { Place, RowDraft, StateId } from "./instructions.ts";
 import type { ProgramSpec } from "./native.ts";
 import { Places } from "./places.ts";
@@ -178,20 +178,32 @@ class Emitter implements EmitContext {
         return;
       case "lora":
         throw new Error("Millrace defect: what an adapter adds is its linear's to emit");
+      case "headLinear":
+        headLinear(this, value, node);
+        return;
       case "rmsNorm": {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);
         const { groupSize, eps, weightOffset } = node;
-        const weight = this.vector(node.weight);
-        this.#row({ op: "rmsNorm", x, y, cols: x.width, groupSize, eps, weightOffset, weight });
+        const weight = node.weight === undefined ? {} : { weight: this.vector(node.weight) };
+        this.#row({ op: "rmsNorm", x, y, cols: x.width, groupSize, eps, weightOffset, ...weight });
         return;
       }
       case "layerNorm": {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);
         const bias = node.bias === undefined ? {} : { bias: this.vector(node.bias) };
-        const weight = this.vector(node.weight);
-        this.#row({ op: "layerNorm", x, y, cols: x.width, eps: node.eps, weight, ...bias });
+        const weight = node.weight === undefined ? {} : { weight: this.vector(node.weight) };
+        this.#row({
+          op: "layerNorm",
+          x,
+          y,
+          cols: x.width,
+          eps: node.eps,
+          weightOffset: node.weightOffset,
+          ...weight,
+          ...bias,
+        });
         return;
       }
       case "rope": {
@@ -207,6 +219,16 @@ class Emitter implements EmitContext {
       case "kvWrite": {
         const [keys, values] = [places.rows(node.inputs[0]), places.rows(node.inputs[1])];
         this.#row({ op: "kvWrite", keys, values, ...this.#state(node.state) });
+        return;
+      }
+      case "latentWrite":
+        this.#row({ op: "kvWrite", keys: places.rows(node.inputs[0]), ...this.#state(node.state) });
+        return;
+      case "concat": {
+        const [a, b] = [places.rows(node.inputs[0]), places.rows(node.inputs[1])];
+        const { heads } = node;
+        const shape = { heads, aCols: a.width / heads, bCols: b.width / heads };
+        this.#row({ op: "concat", a, b, y: places.newValue(value), ...shape });
         return;
       }
       case "writeRows": {
@@ -246,15 +268,18 @@ class Emitter implements EmitContext {
         return;
       }
       case "attendState": {
-        const { heads, scale, softcap = 0 } = node;
+        const { heads, scale, softcap = 0, chunk = 0, ahead = -1, sinks, slopes } = node;
         const [q, y] = [places.rows(node.inputs[0]), places.newValue(value)];
-        this.push({ kind: "wide", draft: { op: "attend", q, y, heads, scale, softcap, ...this.#state(node.state) } });
+        const vectors = { ...(sinks && { sinks: this.vector(sinks) }), ...(slopes && { slopes }) };
+        const options = { heads, scale, softcap, chunk, ahead, ...vectors };
+        this.push({ kind: "wide", draft: { op: "attend", q, y, ...options, ...this.#state(node.state) } });
         return;
       }
       case "gate": {
         const [gate, up] = [places.rows(node.inputs[0]), places.rows(node.inputs[1])];
-        const y = places.inPlace(value, node.inputs);
-        this.#row({ op: "gate", gate, up, y, cols: gate.width, activation: node.activation });
+        const y = places.inPlace(value, gate.width === up.width ? node.inputs : [node.inputs[1]]);
+        const shape = { cols: up.width, gateCols: gate.width, paired: false };
+        this.#row({ op: "gate", gate, up, y, ...shape, activation: node.activation });
         return;
       }
       case "activation": {
@@ -271,6 +296,11 @@ class Emitter implements EmitContext {
       case "scale": {
         const x = places.rows(node.inputs[0]);
         this.#row({ op: "scale", x, y: places.inPlace(value, node.inputs), cols: x.width, factor: node.factor });
+        return;
+      }
+      case "clamp": {
+        const x = places.rows(node.inputs[0]);
+        this.#row({ op: "clamp", x, y: places.inPlace(value, node.inputs), cols: x.width, limit: node.limit });
         return;
       }
       case "softcap": {
@@ -296,10 +326,39 @@ class Emitter implements EmitContext {
         this.#row({ op: "quantize", x, q, cols: x.width });
         return;
       }
-      case "moe":
-        moe(this, value, node);
+      case "positionScale": {
+        const x = places.rows(node.inputs[0]);
+        const { every, offset, factors } = node;
+        const y = places.inPlace(value, node.inputs);
+        this.#row({ op: "positionScale", x, y, cols: x.width, every, offset, factors });
+        return;
+      }
+      case "route": {
+        const logits = places.rows(node.inputs[0]);
+        const keys = places.newRows(places.maxRows(value), logits.width);
+        const { topK, scores, bias, groups, normalize, factor } = node;
+        this.#row({
+          op: "route",
+          logits,
+          keys,
+          routes: places.newValue(value),
+          experts: logits.width,
+          topK,
+          sigmoid: scores === "sigmoid",
+          ...(bias && { bias: this.vector(bias) }),
+          groups: groups?.count ?? 0,
+          keptGroups: groups?.kept ?? 0,
+          twoLargest: groups?.by === "two largest",
+          normalize,
+          factor,
+        });
+        return;
+      }
+      case "experts":
+        experts(this, value, node);
         return;
       case "attention":
+      case "latentAttention":
         throw new Error("Millrace defect: a plain attention op in a lowered graph");
       default:
         node satisfies never;

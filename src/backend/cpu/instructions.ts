@@ -3,7 +3,7 @@
  * optional. All threads meet at a barrier before and after each of the three; stages.ts puts them together. The union is
  * over how operands are written: places in buffers while a program is emitted (`Draft…`), bytes of the arena in the end.
  */
-import type { Activation, ColumnFactor } from "../../graph/graph.ts";
+import type { Activation, ColumnFactor, GateKind } from "../../graph/graph.ts";
 import type { Buffer } from "./arena.ts";
 
 /** Rows in the arena: the byte where row 0 begins, and the values (of 4 bytes) from a row to the next. */
@@ -51,6 +51,12 @@ interface Attention<R> {
   readonly scale: number;
   /** 0: none. */
   readonly softcap: number;
+  /** 0: none. */
+  readonly chunk: number;
+  /** −1: no limit. */
+  readonly ahead: number;
+  readonly sinks?: VectorId;
+  readonly slopes?: Float32Array;
   readonly group: number;
   readonly layer: number;
 }
@@ -97,7 +103,7 @@ type RowOp<R, R8, L> =
       readonly y: R;
       readonly cols: number;
       readonly groupSize: number;
-      readonly weight: VectorId;
+      readonly weight?: VectorId;
       readonly weightOffset: number;
       readonly eps: number;
     }
@@ -106,7 +112,8 @@ type RowOp<R, R8, L> =
       readonly x: R;
       readonly y: R;
       readonly cols: number;
-      readonly weight: VectorId;
+      readonly weight?: VectorId;
+      readonly weightOffset: number;
       readonly bias?: VectorId;
       readonly eps: number;
     }
@@ -128,7 +135,17 @@ type RowOp<R, R8, L> =
       readonly pairs: number;
       readonly interleaved: boolean;
     }
-  | { readonly op: "kvWrite"; readonly keys: R; readonly values: R; readonly group: number; readonly layer: number }
+  /** `values`: absent for a latent state. */
+  | { readonly op: "kvWrite"; readonly keys: R; readonly values?: R; readonly group: number; readonly layer: number }
+  | {
+      readonly op: "concat";
+      readonly a: R;
+      readonly b: R;
+      readonly y: R;
+      readonly heads: number;
+      readonly aCols: number;
+      readonly bCols: number;
+    }
   /** `width`: columns of the state, of which those from `column` on are written. */
   | {
       readonly op: "writeRows";
@@ -167,37 +184,62 @@ type RowOp<R, R8, L> =
       readonly weights: number;
       readonly factor: ColumnFactor;
     }
+  /** `gateCols`: as many as `cols`, or 1; `paired`: gate and up columns take turns in `gate`. */
   | {
       readonly op: "gate";
       readonly gate: R;
       readonly up: R;
       readonly y: R;
       readonly cols: number;
-      readonly activation: Activation;
+      readonly gateCols: number;
+      readonly activation: GateKind;
+      readonly paired: boolean;
     }
+  | {
+      readonly op: "positionScale";
+      readonly x: R;
+      readonly y: R;
+      readonly cols: number;
+      readonly every: number;
+      readonly offset: number;
+      readonly factors: Float32Array;
+    }
+  /** y[row] = x[row] · shares[row, 0] */
+  | { readonly op: "weigh"; readonly x: R; readonly shares: R; readonly y: R; readonly cols: number }
   | { readonly op: "activate"; readonly x: R; readonly y: R; readonly cols: number; readonly activation: Activation }
   | { readonly op: "add"; readonly a: R; readonly b: R; readonly y: R; readonly cols: number }
   | { readonly op: "scale"; readonly x: R; readonly y: R; readonly cols: number; readonly factor: number }
+  | { readonly op: "clamp"; readonly x: R; readonly y: R; readonly cols: number; readonly limit: number }
   | { readonly op: "softcap"; readonly x: R; readonly y: R; readonly cols: number; readonly cap: number }
   | { readonly op: "quantize"; readonly x: R; readonly q: R8; readonly cols: number }
   | {
       readonly op: "route";
       readonly logits: R;
-      readonly ids: R;
-      readonly shares: R;
+      /** Room for what ranks the experts. */
+      readonly keys: R;
+      readonly routes: R;
       readonly experts: number;
       readonly topK: number;
+      readonly sigmoid: boolean;
+      readonly bias?: VectorId;
+      /** 0: none. */
+      readonly groups: number;
+      readonly keptGroups: number;
+      readonly twoLargest: boolean;
       readonly normalize: boolean;
+      readonly factor: number;
     }
   | {
       readonly op: "combine";
       readonly x: R;
-      readonly shares: R;
+      readonly routes: R;
       readonly y: R;
       readonly lists: L;
       readonly cols: number;
       readonly experts: number;
       readonly topK: number;
+      /** Else they are added as they are. */
+      readonly weighs: boolean;
     };
 
 /**
@@ -228,7 +270,7 @@ type WideOp<R, R8, L> =
       readonly cols: number;
       readonly y: R;
       readonly rounded?: R8;
-      readonly activation: Activation;
+      readonly activation: GateKind;
     } & Input<R, R8> &
       Adapted<R>)
   | {
@@ -248,15 +290,26 @@ type WideOp<R, R8, L> =
       readonly topK: number;
       /** The input has the token rows, else the assignments. */
       readonly gather: boolean;
+      /** `[experts, cols]`. */
+      readonly bias?: VectorId;
       readonly y: R;
       readonly lists: L;
+    } & Input<R, R8>)
+  /** `inputs` and `cols`: of one head. */
+  | ({
+      readonly op: "headLinear";
+      readonly parts: readonly MatrixPart[];
+      readonly heads: number;
+      readonly inputs: number;
+      readonly cols: number;
+      readonly y: R;
     } & Input<R, R8>)
   | ({ readonly op: "attend" } & Attention<R>)
   | ({ readonly op: "scan" } & Scan<R>);
 
 interface SerialOp<R, L> {
   readonly op: "groupExperts";
-  readonly ids: R;
+  readonly routes: R;
   readonly lists: L;
   readonly experts: number;
   readonly topK: number;

@@ -31,20 +31,26 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
     const node = withInputs(original, rename);
     switch (node.op) {
       case "linear":
+      case "headLinear":
         renamed.push(g.push(readsInt8(node.weight) ? { ...node, inputs: [int8(node.inputs[0])] } : node));
         break;
       case "attention": {
-        const [q, k, v] = node.inputs;
-        const { state, heads, scale, softcap } = node;
-        g.kvWrite(k, v, state);
-        renamed.push(g.attendState(q, { state, heads, scale, ...(softcap === undefined ? {} : { softcap }) }));
+        const { op: _op, inputs, ...options } = node;
+        const [q, k, v] = inputs;
+        g.kvWrite(k, v, options.state);
+        renamed.push(g.attendState(q, options));
         break;
       }
-      case "moe": {
-        const [router, gateUp, down] = [node.router, node.gateUp, node.down].map(readsInt8);
-        renamed.push(
-          g.push({ ...node, int8: { router: router === true, gateUp: gateUp === true, down: down === true } }),
-        );
+      case "latentAttention": {
+        const { op: _op, inputs, ...options } = node;
+        const [q, k] = inputs;
+        g.latentWrite(k, options.state);
+        renamed.push(g.attendState(q, options));
+        break;
+      }
+      case "experts": {
+        const int8 = { gateUp: readsInt8(node.gateUp), down: readsInt8(node.down) };
+        renamed.push(g.push({ ...node, int8 }));
         break;
       }
       case "embed":
@@ -63,12 +69,17 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "add":
       case "scale":
       case "softcap":
+      case "clamp":
+      case "positionScale":
+      case "route":
       case "slice":
       case "lora":
       case "rows":
       case "quantize":
       case "kvWrite":
+      case "latentWrite":
       case "attendState":
+      case "concat":
         renamed.push(g.push(node));
         break;
       default:

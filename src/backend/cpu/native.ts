@@ -106,7 +106,7 @@ export interface NativeAddon {
   addMatrix(weights: WeightsHandle, type: number, rows: number, cols: number, experts: number): number;
   addVector(weights: WeightsHandle, length: number): number;
   load(team: TeamHandle, weights: WeightsHandle, spec: LoadSpec): Promise<void>;
-  kvBytes(team: TeamHandle, kv: KvType, kvHeads: number, keyDim: number, valueDim: number): number;
+  kvBytes(team: TeamHandle, kv: KvType, kvHeads: number, keyDim: number, valueDim: number, latent: boolean): number;
   createPool(
     team: TeamHandle,
     groups: readonly {
@@ -114,6 +114,7 @@ export interface NativeAddon {
       readonly kvHeads: number;
       readonly keyDim: number;
       readonly valueDim: number;
+      readonly latent: boolean;
       readonly window: number;
       readonly granules: boolean;
       readonly layers: number;

@@ -6,7 +6,8 @@ import { gib } from "./weights.ts";
 
 export function blockBytesOf(native: NativeAddon, team: TeamHandle, group: StateGroup): number {
   const { type, kvHeads, keyDim, valueDim } = shapeOf(group);
-  return native.kvBytes(team, type, kvHeads, keyDim, valueDim) * group.states.length;
+  const latent = group.kind === "latent-kv";
+  return native.kvBytes(team, type, kvHeads, keyDim, valueDim, latent) * group.states.length;
 }
 
 /** Rows are told by their having no values; a granule lies in the place of 16 rows. */
@@ -36,8 +37,9 @@ export class NativePool implements Pool {
       invariant(kind === "rows" || (kind === "window-kv") === (window !== undefined), `a window of a ${kind} group`);
       const { type, kvHeads, keyDim, valueDim } = shapeOf(group);
       const layers = group.states.length;
-      const granules = kind === "recurrent";
-      return { type, kvHeads, keyDim, valueDim, window: window ?? 0, granules, layers, blocks: numberAt(blocks, g) };
+      const [latent, granules] = [kind === "latent-kv", kind === "recurrent"];
+      const shape = { type, kvHeads, keyDim, valueDim, latent, window: window ?? 0, granules };
+      return { ...shape, layers, blocks: numberAt(blocks, g) };
     });
     this.bytes = specs.reduce((sum, spec, g) => sum + numberAt(this.#blockBytes, g) * spec.blocks, 0);
     const available = native.availableMemory();

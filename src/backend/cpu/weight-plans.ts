@@ -26,6 +26,8 @@ export type Stored =
 /** Rows of a tensor that go to one place: a run inside of one segment and one expert. */
 interface Piece {
   readonly tensor: Tensor;
+  /** Bytes of the tensor before the matrix that the rows are counted in. */
+  readonly skip: number;
   readonly fileRow: number;
   readonly rows: number;
   readonly expert: number;
@@ -189,20 +191,25 @@ function piecesOf(artifact: ModelArtifact, weight: WeightRef, rows: number, cols
   for (const part of weight.parts) {
     const tensor = tensorOf(artifact, part.tensor);
     const transposed = part.transpose === true;
-    const [inner = 0, ...outer] = tensor.shape.toReversed();
+    const shape = part.slice === undefined ? tensor.shape : tensor.shape.slice(1);
+    const [inner = 0, ...outer] = shape.toReversed();
     const outerRows = outer.reduce((product, n) => product * n, 1);
-    const [tensorRows, tensorCols] = transposed ? [inner, outerRows] : [outerRows, inner];
-    if (tensorCols !== cols || (transposed && tensor.shape.length !== 2)) {
+    const range = rangeOf(artifact, weight, part, tensor, outerRows);
+    if ((transposed ? range.count : inner) !== cols || (transposed && shape.length !== 2)) {
       throw new ArtifactError(
         `${artifact.name}: ${tensor.name} has the shape [${tensor.shape.join(", ")}], ` +
           `${weight.name} needs ${cols} columns.`,
       );
     }
-    let { start, count } = rangeOf(artifact, weight, part, tensor, tensorRows);
+    const { blockSize, blockBytes } = DTYPES[tensor.dtype];
+    const skipped = (part.slice ?? 0) * outerRows + (transposed ? range.start : 0);
+    const skip = ((skipped * inner) / blockSize) * blockBytes;
+    // A transposed one's rows are the file's columns.
+    let { start, count } = transposed ? { start: 0, count: inner } : range;
     while (count > 0) {
       const row = flat % rows;
       const run = Math.min(count, rows - row);
-      pieces.push({ tensor, fileRow: start, rows: run, expert: Math.floor(flat / rows), row, transposed });
+      pieces.push({ tensor, skip, fileRow: start, rows: run, expert: Math.floor(flat / rows), row, transposed });
       start += run;
       count -= run;
       flat += run;
@@ -213,13 +220,13 @@ function piecesOf(artifact: ModelArtifact, weight: WeightRef, rows: number, cols
 }
 
 function tasksOf(piece: Piece, matrix: number, row: number, cols: number): Task[] {
-  const { tensor, expert, fileRow } = piece;
+  const { tensor, skip, expert, fileRow } = piece;
   const { ggml: type, blockSize, blockBytes } = DTYPES[tensor.dtype];
   if (piece.transposed) {
     const transposed = tensor.shape.at(-1);
     invariant(transposed !== undefined, `${tensor.name} has no columns`);
     const spec = { matrix, expert, row, rows: piece.rows, type, transposed, fileRow };
-    return [{ tensor, spec, offset: tensor.offset, bytes: cols * transposed * blockBytes }];
+    return [{ tensor, spec, offset: tensor.offset + skip, bytes: cols * transposed * blockBytes }];
   }
   const rowBytes = (cols / blockSize) * blockBytes;
   invariant(Number.isInteger(rowBytes), `${tensor.name}: ${cols} columns aren't whole blocks of ${tensor.dtype}`);
@@ -228,7 +235,7 @@ function tasksOf(piece: Piece, matrix: number, row: number, cols: number): Task[
   for (let done = 0; done < piece.rows; done += step) {
     const rows = Math.min(step, piece.rows - done);
     const spec = { matrix, expert, row: row + done, rows, type };
-    tasks.push({ tensor, spec, offset: tensor.offset + (fileRow + done) * rowBytes, bytes: rows * rowBytes });
+    tasks.push({ tensor, spec, offset: tensor.offset + skip + (fileRow + done) * rowBytes, bytes: rows * rowBytes });
   }
   return tasks;
 }

@@ -205,8 +205,10 @@ test("experts put together from tensors of their own are those of stacked tensor
   const down = tensors.tensor("down", "Q8_0", [n, WIDTH, inner]);
   const graphOf = (gu: WeightRef, d: WeightRef): Graph => {
     const g = new GraphBuilder("experts");
-    const options = { router, gateUp: gu, down: d, experts: n, topK: 2, normalize: true, activation: "silu" } as const;
-    return g.finish(g.rows(g.moe(g.embed(table), options)), { contextLength: 32 });
+    const x = g.embed(table);
+    const routes = g.route(g.linear(x, router), { topK: 2, scores: "softmax", normalize: true, factor: 1 });
+    const experts = g.experts(x, routes, { gateUp: gu, down: d, activation: "silu", weighs: "output" });
+    return g.finish(g.rows(experts), { contextLength: 32 });
   };
   // The same rows, named one half of an expert at a time.
   const halves = Array.from({ length: 2 * n }, (_, i) => ({ tensor: "gateUp", rowStart: i * inner, rowCount: inner }));

@@ -71,7 +71,7 @@ export class CpuWeights implements Weights {
 
 /** What a weight is made of, whatever a graph calls it. */
 function identityOf({ shape, parts }: WeightRef): string {
-  const runs = parts.map(({ tensor, rowStart, rowCount, transpose }) => [tensor, rowStart, rowCount, transpose]);
+  const runs = parts.map((part) => [part.tensor, part.slice, part.rowStart, part.rowCount, part.transpose]);
   return JSON.stringify([shape, runs]);
 }
 

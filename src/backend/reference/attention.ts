@@ -3,17 +3,21 @@
  * keys from the cache, in the order of their places. The softmax is over the whole row at once; tiles are other
  * backends' business.
  */
+import type { AttendOptions } from "../../graph/graph.ts";
 import type { StepPlan } from "../contract.ts";
 import type { Rows } from "./ops.ts";
 import { placeOf } from "./pool.ts";
-import { sequencesOf, sightOf } from "./sight.ts";
+import { sequencesOf, sightOf, type Sight } from "./sight.ts";
 import type { StateStore } from "./state-store.ts";
 
 function asF32(x: Rows): Float32Array {
   return x instanceof Float32Array ? x : Float32Array.from(x);
 }
 
-export function kvWrite(plan: StepPlan, store: StateStore, keys: Rows, values: Rows): void {
+const NO_VALUES = new Float32Array(0);
+
+/** `values`: absent where the state is latent. */
+export function kvWrite(plan: StepPlan, store: StateStore, keys: Rows, values: Rows = NO_VALUES): void {
   const { kvHeads, keyDim, valueDim } = store.spec;
   const [k, v] = [asF32(keys), asF32(values)];
   const [keyWidth, valueWidth] = [kvHeads * keyDim, kvHeads * valueDim];
@@ -26,19 +30,28 @@ export function kvWrite(plan: StepPlan, store: StateStore, keys: Rows, values: R
   }
 }
 
-export interface AttendOptions {
-  readonly heads: number;
-  readonly scale: number;
-  readonly softcap?: number;
-}
-
-/** softmax(softcap(scale · q kᵀ)) v for each row and head: q `[T, heads · keyDim]` → `[T, heads · valueDim]`. */
-export function attend(plan: StepPlan, store: StateStore, q: Rows, options: AttendOptions, out: Float32Array): void {
-  const { window = Infinity } = store.spec;
+/**
+ * softmax(softcap(scale · q kᵀ)) v for each row and head: q `[T, heads · keyDim]` → `[T, heads · valueDim]`. `sinks`: the
+ * values of the options' weight.
+ */
+export function attend(
+  plan: StepPlan,
+  store: StateStore,
+  q: Rows,
+  options: AttendOptions,
+  sinks: Float32Array | undefined,
+  out: Float32Array,
+): void {
+  const limits = { window: store.spec.window ?? Infinity, chunk: options.chunk, ahead: options.ahead };
   for (const { sequence, begin, end } of sequencesOf(plan)) {
-    const sights = Array.from({ length: end - begin }, (_, i) => sightOf(plan, begin + i, window));
-    const cache = readCache(plan, store, sequence, sights);
-    for (const [i, sight] of sights.entries()) attendRow(store, cache, sight, q, begin + i, options, out);
+    const sights = Array.from({ length: end - begin }, (_, i) => sightOf(plan, begin + i, limits));
+    const cache = readCache(
+      plan,
+      store,
+      sequence,
+      sights.map(({ slots }) => slots),
+    );
+    for (const [i, sight] of sights.entries()) attendRow(store, cache, sight, q, begin + i, options, sinks, out);
   }
 }
 
@@ -78,10 +91,11 @@ function readCache(plan: StepPlan, store: StateStore, sequence: number, sights: 
 function attendRow(
   store: StateStore,
   { first, keys, values }: Cache,
-  sight: Int32Array,
+  { slots: sight, distance }: Sight,
   q: Rows,
   row: number,
-  { heads, scale, softcap }: AttendOptions,
+  { heads, scale, softcap, slopes }: AttendOptions,
+  sinks: Float32Array | undefined,
   out: Float32Array,
 ): void {
   const { kvHeads, keyDim, valueDim } = store.spec;
@@ -96,7 +110,8 @@ function attendRow(
       const key = (((sight[i] as number) - first) * kvHeads + kvHead) * keyDim;
       let dot = 0;
       for (let c = 0; c < keyDim; c++) dot += (q[query + c] as number) * (keys[key + c] as number);
-      const score = softcap === undefined ? dot * factor : softcap * Math.tanh((dot * factor) / softcap);
+      const raw = dot * factor + (slopes?.[head] ?? 0) * (distance + i);
+      const score = softcap === undefined ? raw : softcap * Math.tanh(raw / softcap);
       scores[i] = score;
       if (score > most) most = score;
     }
@@ -108,6 +123,8 @@ function attendRow(
       const value = (((sight[i] as number) - first) * kvHeads + kvHead) * valueDim;
       for (let c = 0; c < valueDim; c++) sum[c] = (sum[c] as number) + weight * (values[value + c] as number);
     }
+    const sink = sinks?.[head];
+    if (sink !== undefined) total += Math.exp(sink - most);
     const at = (row * heads + head) * valueDim;
     for (let c = 0; c < valueDim; c++) out[at + c] = (sum[c] ?? 0) / total;
   }

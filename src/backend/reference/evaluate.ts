@@ -4,15 +4,17 @@
  * f32 rows.
  */
 import { invariant } from "../../errors.ts";
-import type { Graph, Node, Value } from "../../graph/graph.ts";
+import type { Graph, Node, Value, WeightRef } from "../../graph/graph.ts";
 import { rowOutputs } from "../../graph/shapes.ts";
 import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
 import { addLora, type ReferenceAdapter } from "./lora.ts";
-import { moe } from "./moe.ts";
+import { experts, route } from "./moe.ts";
 import {
   activate,
   columnScale,
+  gated,
+  headLinear,
   layerNorm,
   linear,
   rmsNorm,
@@ -94,6 +96,7 @@ function evaluateNode(
     const rows = value(v);
     return rows instanceof Float32Array ? rows : Float32Array.from(rows);
   };
+  const vector = (weight: WeightRef | undefined): Float32Array | undefined => weight && weights.get(weight);
   const stateName = (state: number): string => graph.states[state]?.name ?? "";
   const widthOf = (v: Value): number => graph.widths[v] ?? 0;
   /** As many rows as `v` has, of this node's width. */
@@ -109,19 +112,37 @@ function evaluateNode(
     case "linear": {
       const [x] = node.inputs;
       const out = like(x);
-      const bias = node.bias === undefined ? undefined : weights.get(node.bias);
-      linear(value(x), { values: weights.get(node.weight), offset: 0, n: width, k: widthOf(x) }, bias, out);
+      linear(
+        value(x),
+        { values: weights.get(node.weight), offset: 0, n: width, k: widthOf(x) },
+        vector(node.bias),
+        out,
+      );
+      return out;
+    }
+    case "headLinear": {
+      const out = like(node.inputs[0]);
+      headLinear(value(node.inputs[0]), weights.get(node.weight), node.weight.shape, out);
+      return out;
+    }
+    case "concat": {
+      const [a, b] = node.inputs;
+      const out = like(a);
+      const [first, second] = [widthOf(a) / node.heads, widthOf(b) / node.heads];
+      for (let at = 0, head = 0; at < out.length; at += first + second, head++) {
+        out.set(value(a).subarray(head * first, (head + 1) * first), at);
+        out.set(value(b).subarray(head * second, (head + 1) * second), at + first);
+      }
       return out;
     }
     case "rmsNorm": {
       const out = like(node.inputs[0]);
-      rmsNorm(value(node.inputs[0]), weights.get(node.weight), node.weightOffset, node.eps, out);
+      rmsNorm(value(node.inputs[0]), vector(node.weight), node, out);
       return out;
     }
     case "layerNorm": {
       const out = like(node.inputs[0]);
-      const bias = node.bias === undefined ? undefined : weights.get(node.bias);
-      layerNorm(value(node.inputs[0]), weights.get(node.weight), bias, node.eps, out);
+      layerNorm(value(node.inputs[0]), width, vector(node.weight), vector(node.bias), node, out);
       return out;
     }
     case "rope": {
@@ -138,15 +159,26 @@ function evaluateNode(
       const store = pool.store(stateName(node.state));
       kvWrite(plan, store, value(k), value(v));
       const out = like(q);
-      attend(plan, store, value(q), node, out);
+      attend(plan, store, value(q), node, vector(node.sinks), out);
       return out;
     }
+    case "latentAttention": {
+      const [q, k] = node.inputs;
+      const store = pool.store(stateName(node.state));
+      kvWrite(plan, store, value(k));
+      const out = like(q);
+      attend(plan, store, value(q), node, vector(node.sinks), out);
+      return out;
+    }
+    case "latentWrite":
+      kvWrite(plan, pool.store(stateName(node.state)), value(node.inputs[0]));
+      return new Float32Array(0);
     case "kvWrite":
       kvWrite(plan, pool.store(stateName(node.state)), value(node.inputs[0]), value(node.inputs[1]));
       return new Float32Array(0);
     case "attendState": {
       const out = like(node.inputs[0]);
-      attend(plan, pool.store(stateName(node.state)), value(node.inputs[0]), node, out);
+      attend(plan, pool.store(stateName(node.state)), value(node.inputs[0]), node, vector(node.sinks), out);
       return out;
     }
     case "writeRows":
@@ -184,7 +216,8 @@ function evaluateNode(
     }
     case "gate": {
       const [gate, up] = node.inputs.map(value) as [Rows, Rows];
-      return like(node.inputs[0]).map((_, i) => activate(gate[i] ?? 0, node.activation) * (up[i] ?? 0));
+      const columns = widthOf(node.inputs[0]) === 1 ? width : 1;
+      return like(node.inputs[1]).map((_, i) => gated(gate[Math.floor(i / columns)] ?? 0, up[i] ?? 0, node.activation));
     }
     case "activation":
       return f32(node.inputs[0]).map((x) => activate(x, node.activation));
@@ -194,6 +227,10 @@ function evaluateNode(
     }
     case "scale":
       return f32(node.inputs[0]).map((x) => x * Math.fround(node.factor));
+    case "clamp": {
+      const limit = Math.fround(node.limit);
+      return f32(node.inputs[0]).map((x) => Math.min(Math.max(x, -limit), limit));
+    }
     case "softcap":
       return f32(node.inputs[0]).map((x) => node.cap * Math.tanh(x / node.cap));
     case "slice": {
@@ -207,8 +244,17 @@ function evaluateNode(
       }
       return out;
     }
-    case "moe":
-      return moe(f32(node.inputs[0]), width, node, weights);
+    case "positionScale": {
+      const { every, offset, factors } = node;
+      return f32(node.inputs[0]).map((x, i) => {
+        const step = Math.floor(((positions[Math.floor(i / width)] ?? 0) + offset) / every);
+        return x * (factors[Math.min(step, factors.length - 1)] ?? 1);
+      });
+    }
+    case "route":
+      return route(f32(node.inputs[0]), widthOf(node.inputs[0]), node, weights);
+    case "experts":
+      return experts(f32(node.inputs[0]), f32(node.inputs[1]), width, node, weights);
     case "rows":
       return selectRows(value(node.inputs[0]), context.wanted.get(node.output) ?? [], width);
     case "quantize":

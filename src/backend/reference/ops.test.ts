@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { activate, erfc, linear, ropeTable, rope, route } from "./ops.ts";
+import { activate, erfc, linear, ropeTable, rope } from "./ops.ts";
 import { quantizeRows, roundHalfEven } from "./quantize.ts";
 
 function near(actual: number, expected: number, tolerance: number): void {
@@ -57,17 +57,6 @@ test("rope turns pairs by position · frequency and leaves the other columns", (
   rope(Float32Array.of(1, 0, 0, 1), 4, 4, true, two, interleaved);
   near(interleaved[1] ?? NaN, Math.sin(1.5), 1e-6);
   near(interleaved[2] ?? NaN, -Math.sin(0.75), 1e-6);
-});
-
-test("routing takes the lower index among equals and gives ascending indices", () => {
-  const chosen = route([1, 3, 3, 3, 0], 2, true);
-  assert.deepEqual(chosen, [
-    { expert: 1, share: 0.5 },
-    { expert: 2, share: 0.5 },
-  ]);
-  const [first] = route([0, Math.log(3)], 1, false);
-  assert.equal(first?.expert, 1);
-  near(first?.share ?? NaN, 0.75, 1e-15);
 });
 
 test("quantised rows are codes times scales, rounded half to even", () => {

@@ -2,7 +2,7 @@
  * The ops on rows, written as their formulas: sums in float64, results rounded to f32 once. A row's result
  * depends on that row alone, and sums run in one fixed order, so the reference keeps the promise of exactness too.
  */
-import type { Activation, ColumnFactor } from "../../graph/graph.ts";
+import type { Activation, ColumnFactor, GateKind } from "../../graph/graph.ts";
 
 /** `[rows, columns]`, row after row. Only `quantize` makes float64 rows: int8 codes times their scales, exactly. */
 export type Rows = Float32Array | Float64Array;
@@ -40,6 +40,19 @@ export function linear(x: Rows, w: MatrixView, bias: Float32Array | undefined, o
         }
       }
     }
+  }
+}
+
+/** out[t, h·N + j] = Σᵢ w[h, j, i] · x[t, h·K + i], `shape` = [H, N, K]. */
+export function headLinear(x: Rows, w: Float32Array, shape: readonly number[], out: Float32Array): void {
+  const [heads = 0, n = 0, k = 0] = shape;
+  const rows = x.length / (heads * k);
+  for (let head = 0; head < heads; head++) {
+    const own = new Float64Array(rows * k);
+    for (let t = 0; t < rows; t++) own.set(x.subarray((t * heads + head) * k, (t * heads + head + 1) * k), t * k);
+    const products = new Float32Array(rows * n);
+    linear(own, { values: w, offset: head * n * k, n, k }, undefined, products);
+    for (let t = 0; t < rows; t++) out.set(products.subarray(t * n, (t + 1) * n), (t * heads + head) * n);
   }
 }
 
@@ -90,25 +103,32 @@ function dots(
   sums[7] = s13;
 }
 
-/** x / √(mean x² + eps) · (weight + offset), over each group of `weight.length` columns. */
-export function rmsNorm(x: Rows, weight: Float32Array, weightOffset: number, eps: number, out: Float32Array): void {
-  const group = weight.length;
+/** x / √(mean x² + eps) · (weight + offset), over each group of columns. */
+export function rmsNorm(
+  x: Rows,
+  weight: Float32Array | undefined,
+  { groupSize: group, weightOffset, eps }: { groupSize: number; weightOffset: number; eps: number },
+  out: Float32Array,
+): void {
   for (let start = 0; start < x.length; start += group) {
     let sum = 0;
     for (let i = 0; i < group; i++) sum += (x[start + i] ?? 0) ** 2;
     const inverse = 1 / Math.sqrt(sum / group + eps);
-    for (let i = 0; i < group; i++) out[start + i] = (x[start + i] ?? 0) * inverse * ((weight[i] ?? 0) + weightOffset);
+    for (let i = 0; i < group; i++) {
+      const factor = weight === undefined ? 1 : (weight[i] ?? 0) + weightOffset;
+      out[start + i] = (x[start + i] ?? 0) * inverse * factor;
+    }
   }
 }
 
 export function layerNorm(
   x: Rows,
-  weight: Float32Array,
+  columns: number,
+  weight: Float32Array | undefined,
   bias: Float32Array | undefined,
-  eps: number,
+  { weightOffset, eps }: { weightOffset: number; eps: number },
   out: Float32Array,
 ): void {
-  const columns = weight.length;
   for (let start = 0; start < x.length; start += columns) {
     let sum = 0;
     for (let i = 0; i < columns; i++) sum += x[start + i] ?? 0;
@@ -117,7 +137,8 @@ export function layerNorm(
     for (let i = 0; i < columns; i++) squares += ((x[start + i] ?? 0) - mean) ** 2;
     const inverse = 1 / Math.sqrt(squares / columns + eps);
     for (let i = 0; i < columns; i++) {
-      out[start + i] = ((x[start + i] ?? 0) - mean) * inverse * (weight[i] ?? 0) + (bias?.[i] ?? 0);
+      const factor = weight === undefined ? 1 : (weight[i] ?? 0) + weightOffset;
+      out[start + i] = ((x[start + i] ?? 0) - mean) * inverse * factor + (bias?.[i] ?? 0);
     }
   }
 }
@@ -200,9 +221,21 @@ export function activate(x: number, activation: Activation): number {
       return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
     case "identity":
       return x;
+    case "sigmoid":
+      return sigmoid(x);
     default:
       return activation satisfies never;
   }
+}
+
+export function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+export function gated(gate: number, up: number, kind: GateKind): number {
+  if (kind !== "clampedSwiglu") return activate(gate, kind) * up;
+  const g = Math.min(gate, 7);
+  return g * sigmoid(1.702 * g) * (Math.min(Math.max(up, -7), 7) + 1);
 }
 
 /**
@@ -226,22 +259,4 @@ export function erfc(x: number): number {
   for (let n = 120; n > 0; n--) fraction = z + n / 2 / fraction;
   const tail = gauss / fraction;
   return x < 0 ? 2 - tail : tail;
-}
-
-/** p = softmax(logits); the `topK` largest (the lower index first among equals) in ascending order of index. */
-export function route(
-  logits: ArrayLike<number>,
-  topK: number,
-  normalize: boolean,
-): { expert: number; share: number }[] {
-  const values = Array.from(logits);
-  const most = Math.max(...values);
-  const exp = values.map((x) => Math.exp(x - most));
-  const total = exp.reduce((sum, e) => sum + e, 0);
-  const ranked = exp.map((e, expert) => ({ expert, share: e / total }));
-  // Ranked by the logits: a softmax could make equals of what differs.
-  ranked.sort((a, b) => (values[b.expert] ?? 0) - (values[a.expert] ?? 0) || a.expert - b.expert);
-  const kept = ranked.slice(0, topK);
-  const sum = normalize ? kept.reduce((s, { share }) => s + share, 0) : 1;
-  return kept.map(({ expert, share }) => ({ expert, share: share / sum })).toSorted((a, b) => a.expert - b.expert);
 }

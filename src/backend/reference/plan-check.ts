@@ -168,7 +168,7 @@ function checkSight(plan: StepPlan, { pool, groups }: PlanLimits): void {
       const { kind, window = Infinity } = pool.groups[group] ?? {};
       if (kind === "recurrent") continue;
       for (let row = begin; row < end; row++) {
-        const sight = sightOf(plan, row, window);
+        const { slots: sight } = sightOf(plan, row, { window });
         invariant(sight.length > 0, `row ${row} sees nothing`);
         for (const slot of [plan.slots[row] ?? -1, ...sight]) {
           invariant(slot >= 0, `${slot} is no slot`);

@@ -4,10 +4,28 @@
  */
 import type { StepPlan } from "../contract.ts";
 
-/** The slots that a row of the step sees within `window` places. */
-export function sightOf(plan: StepPlan, row: number, window: number): Int32Array {
-  const first = Math.max(0, ownPlace(plan, row) - window + 1);
-  return Int32Array.from({ length: placesOf(plan, row) - first }, (_, i) => slotAt(plan, row, first + i));
+/** What a row sees, in the order of places. */
+export interface Sight {
+  readonly slots: Int32Array;
+  /** Place of the first of them, counted from the row's own. */
+  readonly distance: number;
+}
+
+export interface SightLimits {
+  /** Places that the row looks back to, its own included. */
+  readonly window: number;
+  /** It doesn't look out of its own chunk of so many places. */
+  readonly chunk?: number | undefined;
+  /** Places that it looks ahead. */
+  readonly ahead?: number | undefined;
+}
+
+export function sightOf(plan: StepPlan, row: number, { window, chunk, ahead = Infinity }: SightLimits): Sight {
+  const own = ownPlace(plan, row);
+  const first = Math.max(0, own - window + 1, chunk === undefined ? 0 : Math.floor(own / chunk) * chunk);
+  const end = Math.min(placesOf(plan, row), own + ahead + 1);
+  const slots = Int32Array.from({ length: end - first }, (_, i) => slotAt(plan, row, first + i));
+  return { slots, distance: first - own };
 }
 
 export function ownPlace(plan: StepPlan, row: number): number {

@@ -1,7 +1,8 @@
 /**
  * One state's rows in a pool. A block holds, for each state of its group, 16 places of keys, then of values, [place,
  * kv head, column] in the group's type; q8 has codes, and behind them an f32 scale for each place and head, of keys,
- * then of values. Values are rounded to the type when they are written.
+ * then of values. Values are rounded to the type when they are written. A latent state holds keys alone: their first
+ * columns are the values.
  */
 import { halfTable, numberToHalf } from "../../artifact/half.ts";
 import { invariant } from "../../errors.ts";
@@ -14,16 +15,24 @@ const SCALE_BYTES = 4;
 /** How the places of a group lie in memory: rows are the keys of one head. */
 export function shapeOf(group: StateGroup): StateShape {
   invariant(group.kind !== "recurrent", "granules have no places");
-  if (group.kind !== "rows") return group;
-  const shape = { kvHeads: 1, keyDim: group.width, valueDim: 0, type: "f32" } as const;
+  if (group.kind !== "rows") return { ...group, latent: group.kind === "latent-kv" };
+  const shape = { kvHeads: 1, keyDim: group.width, valueDim: 0, type: "f32", latent: false } as const;
   return group.window === undefined ? shape : { ...shape, window: group.window };
 }
 
-export type StateShape = Pick<KvGroup, "kvHeads" | "keyDim" | "valueDim" | "type" | "window">;
+export type StateShape = Pick<KvGroup, "kvHeads" | "keyDim" | "valueDim" | "type" | "window"> & {
+  readonly latent: boolean;
+};
+
+/** Columns of the values that are held beside the keys. */
+function heldValues({ valueDim, latent }: StateShape): number {
+  return latent ? 0 : valueDim;
+}
 
 /** Bytes of one state in a block. All sizes are multiples of 4: a block has 16 places. */
-export function stateBytes({ kvHeads, keyDim, valueDim, type }: StateShape): number {
-  const elements = BLOCK_TOKENS * kvHeads * (keyDim + valueDim);
+export function stateBytes(shape: StateShape): number {
+  const { kvHeads, keyDim, type } = shape;
+  const elements = BLOCK_TOKENS * kvHeads * (keyDim + heldValues(shape));
   return elements * ELEMENT_BYTES[type] + (type === "q8" ? 2 * BLOCK_TOKENS * kvHeads * SCALE_BYTES : 0);
 }
 
@@ -84,7 +93,8 @@ export class StateStore {
 
   /** `offset`: where the state begins in each block. */
   constructor(memory: Memory, spec: StateShape, group: number, blockBytes: number, offset: number) {
-    const { kvHeads, keyDim, valueDim, type } = spec;
+    const { kvHeads, keyDim, type } = spec;
+    const valueDim = heldValues(spec);
     this.spec = spec;
     this.group = group;
     this.#memory = memory;
@@ -96,9 +106,13 @@ export class StateStore {
     this.#values = { columns: valueDim, at: valuesAt, scalesAt: scalesAt + heads * SCALE_BYTES };
   }
 
-  /** Rounds and writes the keys and the values of one place: `[kvHeads · keyDim]` and `[kvHeads · valueDim]`. */
+  /**
+   * Rounds and writes the keys and the values of one place: `[kvHeads · keyDim]` and `[kvHeads · valueDim]`, which a latent
+   * state doesn't read.
+   */
   write(block: number, offset: number, keys: Float32Array, values: Float32Array): void {
-    const { kvHeads, keyDim, valueDim } = this.spec;
+    const { kvHeads, keyDim } = this.spec;
+    const valueDim = this.#values.columns;
     for (let head = 0; head < kvHeads; head++) {
       const index = offset * kvHeads + head;
       this.#put(this.#keys, block, index, keys, head * keyDim);
@@ -108,11 +122,12 @@ export class StateStore {
 
   /** Reads the keys and the values of one place into arrays, from the given columns on. */
   read(block: number, offset: number, keys: Float64Array, keyAt: number, values: Float64Array, valueAt: number): void {
-    const { kvHeads, keyDim, valueDim } = this.spec;
+    const { kvHeads, keyDim, valueDim, latent } = this.spec;
     for (let head = 0; head < kvHeads; head++) {
       const index = offset * kvHeads + head;
       this.#get(this.#keys, block, index, keys, keyAt + head * keyDim);
-      this.#get(this.#values, block, index, values, valueAt + head * valueDim);
+      if (latent) values.set(keys.subarray(keyAt, keyAt + valueDim), valueAt);
+      else this.#get(this.#values, block, index, values, valueAt + head * valueDim);
     }
   }
 

@@ -59,7 +59,7 @@ export class ReferenceWeights implements Weights {
 
 /** What a weight is made of, whatever a graph calls it. */
 function identity({ shape, parts }: WeightRef): string {
-  const texts = parts.map(({ tensor, rowStart, rowCount, transpose }) => [tensor, rowStart, rowCount, transpose]);
+  const texts = parts.map((part) => [part.tensor, part.slice, part.rowStart, part.rowCount, part.transpose]);
   return JSON.stringify([shape, texts]);
 }
 
@@ -100,7 +100,7 @@ async function readWeight(
     const tensor = tensorOf(source, part.tensor);
     const count = partCount(tensor, weight, part);
     invariant(at + count <= all.length, `the parts of "${weight.name}" are more than its shape`);
-    await readPart(tensor, part, all.subarray(at, at + count), progress);
+    await readPart(tensor, part, weight.shape.length === 1, all.subarray(at, at + count), progress);
     at += count;
   }
   invariant(at === all.length, `the parts of "${weight.name}" are ${at} values, its shape ${all.length}`);
@@ -115,8 +115,10 @@ export function tensorOf(source: ModelArtifact, name: string): Tensor {
 
 /** Values of a part: its rows times the weight's columns. */
 function partCount(tensor: Tensor, weight: WeightRef, part: WeightPart): number {
-  const whole = tensor.shape.reduce((product, n) => product * n, 1);
-  if (part.transpose === true || part.rowCount === undefined) return whole;
+  const all = tensor.shape.reduce((product, n) => product * n, 1);
+  const whole = part.slice === undefined ? all : all / (tensor.shape[0] ?? 1);
+  if (part.rowCount === undefined) return whole;
+  if (part.transpose === true) return part.rowCount * (tensor.shape.at(-1) ?? 1);
   // A vector's rows are its values.
   return weight.shape.length === 1 ? part.rowCount : part.rowCount * (weight.shape.at(-1) ?? 1);
 }
@@ -130,12 +132,14 @@ function partBytes(source: ModelArtifact, weight: WeightRef, part: WeightPart): 
 async function readPart(
   tensor: Tensor,
   part: WeightPart,
+  isVector: boolean,
   out: Float32Array,
   progress: (bytes: number) => void,
 ): Promise<void> {
   const { blockSize, blockBytes } = DTYPES[tensor.dtype];
-  const columns = tensor.shape.length === 1 ? 1 : (tensor.shape.at(-1) ?? 1);
-  const first = ((part.rowStart ?? 0) * columns * blockBytes) / blockSize;
+  const columns = isVector ? 1 : (tensor.shape.at(-1) ?? 1);
+  const skipped = (part.slice ?? 0) * tensor.shape.slice(1).reduce((product, n) => product * n, 1);
+  const first = ((skipped + (part.rowStart ?? 0) * columns) / blockSize) * blockBytes;
   const bytes = (out.length / blockSize) * blockBytes;
   const piece = Math.max(1, Math.floor(PIECE_BYTES / blockBytes)) * blockBytes;
   const values = part.transpose === true ? new Float32Array(out.length) : out;
