@@ -9,6 +9,11 @@ export type { GrammarSpec, JsonValue, SchemaOptions } from "./decode/grammar/spe
 export type { SamplingOptions } from "./decode/sampling.ts";
 export type { EngineStats, FinishReason, Pin, StepRecord } from "./engine/client.ts";
 export type {
+  AgentOptions,
+  AgentPart,
+  AgentResult,
+  AgentRun,
+  AgentStep,
   Answer,
   AnswerPart,
   ChatOptions,
@@ -26,6 +31,8 @@ export type {
 } from "./engine/llm.ts";
 export { load, type EngineOptions, type LoadEvent, type LoadOptions } from "./engine/load.ts";
 export type { ChatMessage } from "./chat/chat-template.ts";
+export type { OutputOf, StandardSchema } from "./chat/standard-schema.ts";
+export { tool, type Tool, type ToolCall, type ToolChoice, type Tools } from "./chat/tools.ts";
 export type { DetokenizerStream, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 export {
   ArtifactError,

@@ -3,6 +3,7 @@
  * What a template makes of them is chat-template.ts's.
  */
 import { RequestError } from "../errors.ts";
+import type { ToolCall } from "./tools.ts";
 
 const ROLES = ["system", "user", "assistant", "tool"] as const;
 export type ChatRole = (typeof ROLES)[number];
@@ -20,6 +21,10 @@ export interface ChatMessage {
   readonly name?: string;
   /** What the model thought before this answer; templates see it as `reasoning_content`. */
   readonly reasoning?: string;
+  /** An assistant's: the tools that it called, after its text. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** A tool's: the call that this is the result of. */
+  readonly toolCallId?: string;
 }
 
 /** A message whose content is one text. */
@@ -36,31 +41,60 @@ export function checkMessages(messages: unknown): CheckedMessage[] {
     throw new RequestError(`messages must be a list of {role, content}, not ${kindOf(messages)}`);
   if (messages.length === 0) throw new RequestError("chat() needs at least one message");
   const checked = Array.from(messages, checkMessage);
-  const characters = checked.reduce(
-    (sum, { content, reasoning }) => sum + content.length + (reasoning?.length ?? 0),
-    0,
-  );
+  const characters = checked.reduce((sum, message) => sum + lengthOf(message), 0);
   if (characters > MAX_CHARACTERS)
     throw new RequestError(`the messages have ${characters} characters together, more than ${MAX_CHARACTERS}`);
   return checked;
+}
+
+/** Characters of all that a message says; of its calls' arguments as JSON. */
+export function lengthOf({ content, reasoning, toolCalls = [] }: CheckedMessage): number {
+  const calls = toolCalls.reduce((sum, call) => sum + call.name.length + jsonLength(call.arguments), 0);
+  return content.length + (reasoning?.length ?? 0) + calls;
+}
+
+function jsonLength(value: unknown): number {
+  try {
+    return JSON.stringify(value)?.length ?? 0;
+  } catch (error) {
+    throw new RequestError(`the arguments of a call can't be written as JSON: ${String(error)}`, { cause: error });
+  }
 }
 
 function checkMessage(message: unknown, index: number): CheckedMessage {
   const where = `messages[${index}]`;
   if (typeof message !== "object" || message === null || Array.isArray(message))
     throw new RequestError(`${where} must be an object {role, content}, not ${kindOf(message)}`);
-  const { role, content, name, reasoning } = message as Readonly<Record<string, unknown>>;
+  const { role, content, name, reasoning, toolCalls, toolCallId } = message as Readonly<Record<string, unknown>>;
   const known = ROLES.find((each) => each === role);
   if (known === undefined) {
     const found = typeof role === "string" ? JSON.stringify(role.slice(0, 40)) : kindOf(role);
     throw new RequestError(`${where}.role must be one of ${ROLES.join(", ")}, not ${found}`);
   }
+  const calls = callsOf(toolCalls, `${where}.toolCalls`);
+  if (calls.length > 0 && known !== "assistant")
+    throw new RequestError(`${where}.toolCalls: only an assistant calls tools`);
   return {
     role: known,
-    content: contentOf(content, `${where}.content`),
+    // A message that only calls tools may have no text.
+    content: (content ?? null) === null && calls.length > 0 ? "" : contentOf(content, `${where}.content`),
     ...optionalText("name", name, where),
     ...optionalText("reasoning", reasoning, where),
+    ...(calls.length > 0 && { toolCalls: calls }),
+    ...optionalText("toolCallId", toolCallId, where),
   };
+}
+
+function callsOf(calls: unknown, where: string): ToolCall[] {
+  if (calls === undefined || calls === null) return [];
+  if (!Array.isArray(calls))
+    throw new RequestError(`${where} must be a list of {id, name, arguments}, not ${kindOf(calls)}`);
+  return calls.map((call: unknown, i) => {
+    const { id, name, arguments: args } = (typeof call === "object" && call !== null ? call : {}) as Partial<ToolCall>;
+    if (typeof id !== "string") throw new RequestError(`${where}[${i}].id must be a text, not ${kindOf(id)}`);
+    if (typeof name !== "string") throw new RequestError(`${where}[${i}].name must be a text, not ${kindOf(name)}`);
+    return { id, name, arguments: args ?? {} };
+  });
 }
 
 function contentOf(content: unknown, where: string): string {

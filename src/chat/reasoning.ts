@@ -1,21 +1,33 @@
 /**
- * How a model marks what it thinks before it answers, and the parser that tells the two apart while the text grows. The
- * marks are the template's: another way of marking is another entry here.
+ * How a model marks what it thinks before it answers, the parser that tells the two apart while the text grows, and the
+ * grammar of what comes before the answer. The marks are the template's: another way of marking is another entry here.
  */
+import type { GrammarSpec } from "../decode/grammar/spec.ts";
+import { markedText } from "./tool-calls/grammar.ts";
+
 export interface ReasoningFormat {
   readonly open: string;
   readonly close: string;
   /** The prompt itself has opened the reasoning. */
   readonly isOpen: boolean;
+  /** The prompt has closed it: none comes. */
+  readonly isClosed: boolean;
 }
 
 export type TextPart = { readonly type: "text" | "reasoning"; readonly text: string };
 
-const MARKS = [{ open: "<think>", close: "</think>" }] as const;
+const MARKS = [
+  { open: "<think>", close: "</think>" },
+  { open: "<seed:think>", close: "</seed:think>" },
+  { open: "[THINK]", close: "[/THINK]" },
+  { open: "<|START_THINKING|>", close: "<|END_THINKING|>" },
+  { open: "<|channel>thought", close: "<channel|>" },
+  { open: "<|inner_prefix|>", close: "<|inner_suffix|>" },
+] as const;
 
 /**
  * The marks of a model: those that its template writes, or that are tokens of its vocabulary; undefined where there are
- * none. `prompt` is the rendered text, which may end with an open mark.
+ * none. `prompt` is the rendered text, which may end with a mark.
  */
 export function reasoningFormat(
   template: string,
@@ -23,7 +35,36 @@ export function reasoningFormat(
   hasToken: (text: string) => boolean,
 ): ReasoningFormat | undefined {
   const marks = MARKS.find(({ open, close }) => template.includes(open) || template.includes(close) || hasToken(open));
-  return marks && { ...marks, isOpen: prompt.trimEnd().endsWith(marks.open) };
+  if (marks === undefined) return undefined;
+  const end = prompt.trimEnd();
+  return { ...marks, isOpen: end.endsWith(marks.open), isClosed: end.endsWith(marks.close) };
+}
+
+/** What may stand before an answer. `controls` are the marks that are control tokens. */
+export function reasoningGrammar(format: ReasoningFormat, controls: readonly string[]): GrammarSpec[] {
+  const { open, close, isOpen, isClosed } = format;
+  if (isClosed) return [];
+  const isControl = controls.includes(close);
+  const thoughts: GrammarSpec[] = isControl
+    ? [{ without: [close] }, ...markedText(close, controls)]
+    : [{ until: close }];
+  const space: GrammarSpec = { regex: "\\n{0,2}" };
+  if (isOpen) return [...thoughts, space];
+  return [{ repeat: { sequence: [...markedText(open, controls), ...thoughts, space] }, max: 1 }];
+}
+
+/** Reasoning that goes on, and what ends it: `answer` follows. */
+export function reasoningBudget(
+  format: ReasoningFormat,
+  controls: readonly string[],
+  answer: GrammarSpec,
+): { readonly thoughts: GrammarSpec; readonly rest: GrammarSpec } {
+  const { open, close, isOpen } = format;
+  const going: GrammarSpec = { without: [close] };
+  return {
+    thoughts: isOpen ? going : { sequence: [...markedText(open, controls), going] },
+    rest: { sequence: [...markedText(`\n${close}\n\n`, controls), answer] },
+  };
 }
 
 export class ReasoningParser {

@@ -126,10 +126,14 @@ class Interpreter {
       return;
     }
     const owner = this.#value(assignee.object, scope);
-    if (!(owner instanceof Namespace) || assignee.computed || assignee.property.type !== "Identifier")
-      throw new Error("only the fields of a namespace can be set");
+    if (assignee.computed || assignee.property.type !== "Identifier")
+      throw new Error("only a field with a name can be set");
     this.#meter.charge(1);
-    owner.fields.set(assignee.property.value, value);
+    const field = assignee.property.value;
+    if (owner instanceof Namespace) owner.fields.set(field, value);
+    // Beyond Python's jinja2, which knows namespaces only: templates made for llama.cpp set fields of messages.
+    else if (owner instanceof Dict) owner.entries.set(field, { key: own(field), value });
+    else throw new Error(`${nameOf(owner)} has no fields to set`);
   }
 
   /** A name, or several for the items of a list. */
@@ -271,7 +275,12 @@ class Interpreter {
     const owner = this.#value(object, scope);
     if (property.type === "SliceExpression") return this.#slice(owner, property, scope);
     const key = computed ? this.#value(property, scope) : nameIn(property);
-    if (key instanceof MarkedText) return attribute(owner, key.value, this.#meter);
+    if (key instanceof MarkedText) {
+      // In brackets a member comes before a method.
+      const member = computed && owner instanceof Dict ? owner.entries.get(key.value) : undefined;
+      return member === undefined ? attribute(owner, key.value, this.#meter) : member.value;
+    }
+    if (key === undefined) return undefined;
     if (typeof key !== "number") throw new Error(`${nameOf(key)} is no key`);
     if (owner instanceof Dict) return lookUp(owner, key);
     if (owner instanceof List) return owner.items.at(key);

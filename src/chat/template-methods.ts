@@ -5,7 +5,7 @@
 import { MarkedText } from "../tokenizer/marked-text.ts";
 import type { Meter } from "./template-meter.ts";
 import { capitalize, listOf, replace, rewrite, split, strip, titleCase } from "./template-texts.ts";
-import { Dict, Func, keyOf, List, Loop, nameOf, Namespace, type Value } from "./template-values.ts";
+import { Dict, Func, keyOf, List, Loop, nameOf, Namespace, numberOf, type Value } from "./template-values.ts";
 
 export type Named = ReadonlyMap<string, Value>;
 export type Method<T> = (subject: T, args: readonly Value[], named: Named, meter: Meter) => Value;
@@ -55,14 +55,21 @@ const LIST_METHODS: ReadonlyMap<string, Method<List>> = new Map<string, Method<L
       return null;
     },
   ],
+  [
+    "pop",
+    (list, [index = -1]) => {
+      const at = numberOf(index) ?? Number.NaN;
+      const { length } = list.items;
+      if (!Number.isInteger(at) || at < -length || at >= length) throw new Error("pop() of an item that isn't there");
+      const [item] = list.items.splice(at, 1);
+      return item;
+    },
+  ],
 ]);
 
-/** `subject.name`. */
+/** `subject.name`; of an object, its methods come first, as in Python. */
 export function attribute(subject: Value, name: string, meter: Meter): Value {
-  if (subject instanceof Dict) {
-    const entry = subject.entries.get(name);
-    return entry === undefined ? bound(DICT_METHODS, subject, name, meter) : entry.value;
-  }
+  if (subject instanceof Dict) return bound(DICT_METHODS, subject, name, meter) ?? subject.entries.get(name)?.value;
   if (subject instanceof Namespace) return subject.fields.get(name);
   if (subject instanceof Loop) return loopField(subject, name);
   if (subject instanceof MarkedText)

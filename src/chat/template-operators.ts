@@ -29,6 +29,9 @@ export function binary(operator: string, left: Value, right: Value, meter: Meter
       return compare(left, right, true, meter) >= 0;
     case "+":
       return add(left, right, meter);
+    case "*":
+      if (left instanceof MarkedText && typeof right === "number") return repeat(left, right, meter);
+      return arithmetic("*", left, right);
     default:
       return arithmetic(operator, left, right);
   }
@@ -52,6 +55,16 @@ function add(left: Value, right: Value, meter: Meter): Value {
     return joinTexts([textOf(left, meter), textOf(right, meter)], meter);
   }
   return arithmetic("+", left, right);
+}
+
+function repeat(text: MarkedText, times: number, meter: Meter): MarkedText {
+  const count = Math.max(0, Math.floor(times));
+  meter.size(text.length * count);
+  meter.gather(count);
+  return joinTexts(
+    Array.from({ length: count }, () => text),
+    meter,
+  );
 }
 
 function arithmetic(operator: string, left: Value, right: Value): Value {

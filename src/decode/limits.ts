@@ -26,6 +26,7 @@ export const LIMITS = {
   frequencyPenalty: number(-100, 100),
   minTokens: whole(0, MANY),
   maxTokens: whole(1, MANY),
+  reasoningBudget: whole(0, MANY),
   n: whole(1, 1024),
   logprobs: whole(0, MAX_TOP_LOGPROBS),
   promptLogprobs: whole(0, MAX_TOP_LOGPROBS),

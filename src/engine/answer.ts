@@ -2,7 +2,8 @@
  * An answer under way: awaited it gives the whole result, iterated it gives parts as they come. The work starts when the
  * Answer is made, so that answers asked for together share a batch, and goes on whether or not anybody looks.
  */
-import type { TextPart } from "../chat/reasoning.ts";
+import { PartialJson } from "../chat/partial-json.ts";
+import type { ToolCall } from "../chat/tools.ts";
 import { MillraceError, RequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
@@ -16,7 +17,7 @@ import {
   type WorkHandle,
 } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
-import { type OutputOptions, OutputProcessor } from "./output.ts";
+import { type OutputOptions, type OutputPart, OutputProcessor } from "./output.ts";
 
 export interface Usage {
   readonly promptTokens: number;
@@ -49,9 +50,16 @@ export interface Timings {
 /** A token's log-probability, and the most likely tokens at its place, as many as were asked for. */
 export type TokenLogprob = ScoredToken;
 
-export interface Choice {
+export interface Choice<Value = unknown> {
   readonly index: number;
   readonly text: string;
+  /**
+   * Where a `schema` was given: the answer's value, as the schema's library made it. Reading it throws RequestError where there
+   * is none: the answer was cut (`finishReason` is "length"), or calls tools, or the library refused it.
+   */
+  readonly object: Value;
+  /** The tools that the model called, complete calls only. */
+  readonly toolCalls?: readonly ToolCall[];
   /** What a thinking model wrote before its answer. */
   readonly reasoning?: string;
   /** Token ids, the one that ended the answer included. */
@@ -64,8 +72,8 @@ export interface Choice {
 }
 
 /** The first choice's fields stand at the top. */
-export interface Generation extends Choice {
-  readonly choices: readonly Choice[];
+export interface Generation<Value = unknown> extends Choice<Value> {
+  readonly choices: readonly Choice<Value>[];
   readonly promptTokens: readonly number[];
   /** For each token of the prompt but the first, where `promptLogprobs` was asked for. */
   readonly promptLogprobs?: readonly TokenLogprob[];
@@ -76,8 +84,9 @@ export interface Generation extends Choice {
 }
 
 export type AnswerPart =
-  | { readonly type: "text"; readonly index: number; readonly text: string }
-  | { readonly type: "reasoning"; readonly index: number; readonly text: string }
+  | (OutputPart & { readonly index: number })
+  /** Where a `schema` was given, behind the text: the answer's value so far, what is not written yet missing. */
+  | { readonly type: "object"; readonly index: number; readonly object: unknown }
   /** Where `logprobs` was asked for, ahead of the text that the tokens make: some of it may be held back for a while. */
   | { readonly type: "tokens"; readonly index: number; readonly tokens: readonly TokenLogprob[] }
   | {
@@ -88,10 +97,12 @@ export type AnswerPart =
     };
 
 /** A generation as the engine and the output processor need it. */
-export interface AnswerRequest extends OutputOptions {
+export interface AnswerRequest extends Omit<OutputOptions, "callId"> {
   readonly work: Work & { readonly generate: GenerateWish };
   readonly seed: bigint;
   readonly logprobs: boolean;
+  /** Of an answer that is JSON: what the caller's schema makes of its value. */
+  readonly parse?: ((value: unknown) => unknown) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -100,29 +111,65 @@ class Growing {
   readonly index: number;
   readonly output: OutputProcessor;
   readonly tokens: ScoredToken[] = [];
+  /** The value while it grows. */
+  readonly json: PartialJson | undefined;
   finish: FinishReason | undefined;
 
-  constructor(index: number, output: OutputProcessor) {
+  constructor(index: number, output: OutputProcessor, isJson: boolean) {
     this.index = index;
     this.output = output;
+    this.json = isJson ? new PartialJson() : undefined;
   }
 
   get stopText(): { readonly stopText?: string } {
     return this.output.stopText === undefined ? {} : { stopText: this.output.stopText };
   }
 
-  choice(logprobs: boolean): Choice {
+  async choice({ logprobs, parse }: AnswerRequest): Promise<Choice> {
     if (this.finish === undefined) throw new Error("Millrace defect: an answer ended without its last token");
-    return {
+    const { text, reasoning, toolCalls } = this.output;
+    const choice = {
       index: this.index,
-      text: this.output.text,
-      ...(this.output.reasoning === "" ? {} : { reasoning: this.output.reasoning }),
+      text,
+      ...(reasoning === "" ? {} : { reasoning }),
+      ...(toolCalls.length > 0 && { toolCalls }),
       tokens: this.tokens.map(({ id }) => id),
       finishReason: this.finish,
       ...this.stopText,
       ...(logprobs ? { logprobs: this.tokens } : {}),
     };
+    return withObject(choice, await valueOf(choice, parse));
   }
+}
+
+type ValueOrReason = { readonly value: unknown } | { readonly reason: RequestError };
+
+/** The value of an answer's text, or why there is none. */
+async function valueOf(
+  { text, finishReason, toolCalls }: Omit<Choice, "object">,
+  parse: AnswerRequest["parse"],
+): Promise<ValueOrReason> {
+  const none = (why: string): ValueOrReason => ({ reason: new RequestError(`the answer has no object: ${why}`) });
+  if (parse === undefined) return none("no schema was given");
+  if (toolCalls !== undefined && text === "") return none("it calls tools");
+  if (finishReason === "length") return none("it was cut at maxTokens");
+  try {
+    return { value: await parse(JSON.parse(text)) };
+  } catch (error) {
+    if (error instanceof RequestError) return { reason: error };
+    return none(`its text is no whole JSON (${String(error)})`);
+  }
+}
+
+/** Where there is no value, whoever reads it is told why; others needn't mind. */
+function withObject<T extends object>(choice: T, outcome: ValueOrReason): T & { readonly object: unknown } {
+  if ("value" in outcome) return { ...choice, object: outcome.value };
+  const refuse = (): never => {
+    throw outcome.reason;
+  };
+  return Object.defineProperty(choice, "object", { get: refuse, enumerable: false }) as T & {
+    readonly object: unknown;
+  };
 }
 
 /**
@@ -130,10 +177,10 @@ class Growing {
  * for await (const part of llm.chat(messages)) if (part.type === "text") process.stdout.write(part.text);
  * const { text } = await llm.chat(messages);
  */
-export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
+export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promise<Generation<Value>> {
   readonly [Symbol.toStringTag] = "Answer";
   readonly #parts: EventQueue<AnswerPart>;
-  readonly #result: Promise<Generation>;
+  readonly #result: Promise<Generation<Value>>;
   readonly #leave = new AbortController();
   #iterated = false;
 
@@ -149,18 +196,18 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- an answer is awaited for its result, as a query builder is
-  then<A = Generation, B = never>(
-    onFulfilled?: ((value: Generation) => A | PromiseLike<A>) | null,
+  then<A = Generation<Value>, B = never>(
+    onFulfilled?: ((value: Generation<Value>) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     return this.#result.then(onFulfilled, onRejected);
   }
 
-  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Generation | B> {
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Generation<Value> | B> {
     return this.#result.catch(onRejected);
   }
 
-  finally(onFinally?: (() => void) | null): Promise<Generation> {
+  finally(onFinally?: (() => void) | null): Promise<Generation<Value>> {
     return this.#result.finally(onFinally);
   }
 
@@ -172,10 +219,13 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
     return this.#parts;
   }
 
-  async #run(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest): Promise<Generation> {
+  async #run(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest): Promise<Generation<Value>> {
     const request = prepare();
     const { work, signal } = request;
-    const answers = work.generate.samplers.map((_, i) => new Growing(i, new OutputProcessor(tokenizer, request)));
+    const answers = work.generate.samplers.map((_, i) => {
+      const callId = (call: number): string => callName(request, i, call);
+      return new Growing(i, new OutputProcessor(tokenizer, { ...request, callId }), request.parse !== undefined);
+    });
     const promptLogprobs: TokenLogprob[] = [];
     const start = performance.now();
     let first: number | undefined;
@@ -189,7 +239,9 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
       }
     });
     const end = performance.now();
-    return summarise(request, answers, promptLogprobs, { ...told, start, first: first ?? start, end });
+    const all = await summarise(request, answers, promptLogprobs, { ...told, start, first: first ?? start, end });
+    // The schema's own type stands for its values from here on.
+    return all as Generation<Value>;
   }
 
   /** Adds tokens to an answer, as far as it goes. */
@@ -206,10 +258,14 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
       answer.tokens.push(token);
       const finish = i + 1 === event.tokens.length ? event.finish : undefined;
       // A stop token ends the text and is no part of it.
-      const parts: TextPart[] = finish === "stop" ? [] : output.push(token.id);
+      const parts: OutputPart[] = finish === "stop" ? [] : output.push(token.id);
       if (logprobs && finish !== "stop") this.#parts.push({ type: "tokens", index, tokens: [token] });
       if (finish !== undefined) parts.push(...output.end());
-      for (const part of parts) this.#parts.push({ ...part, index });
+      for (const part of parts) {
+        this.#parts.push({ ...part, index });
+        const object = part.type === "text" ? answer.json?.push(part.text) : undefined;
+        if (object !== undefined) this.#parts.push({ type: "object", index, object: object.value });
+      }
       answer.finish = output.stopped ? "stop" : finish;
       if (answer.finish === undefined) continue;
       this.#parts.push({ type: "finish", index, finishReason: answer.finish, ...answer.stopText });
@@ -222,19 +278,20 @@ export class Answer implements AsyncIterable<AnswerPart>, Promise<Generation> {
 
 type Ended = Pick<WorkEvent & { readonly type: "end" }, "cachedTokens" | "drafts">;
 
-function summarise(
-  { work, seed, logprobs }: AnswerRequest,
+async function summarise(
+  request: AnswerRequest,
   answers: readonly Growing[],
   promptLogprobs: readonly TokenLogprob[],
   told: Ended & { readonly start: number; readonly first: number; readonly end: number },
-): Generation {
+): Promise<Generation> {
+  const { work, seed } = request;
   const { start, first, end, cachedTokens, drafts } = told;
   const { steps, drafted, accepted, predicted } = drafts;
-  const [head, ...rest] = answers.map((answer) => answer.choice(logprobs));
+  const [head, ...rest] = await Promise.all(answers.map((answer) => answer.choice(request)));
   if (head === undefined) throw new Error("Millrace defect: an answer without a choice");
   const completionTokens = answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const promptTokens = work.prompt.length;
-  return {
+  const generation = {
     ...head,
     choices: [head, ...rest],
     promptTokens: [...work.prompt],
@@ -259,6 +316,22 @@ function summarise(
     },
     seed,
   };
+  // What refuses to be read isn't copied with the rest.
+  const object = Object.getOwnPropertyDescriptor(head, "object");
+  return object === undefined ? generation : Object.defineProperty(generation, "object", object);
+}
+
+/**
+ * An identifier of a call: equal requests give equal ones, different places of a conversation different ones. Nine letters and
+ * digits, as Mistral's templates ask.
+ */
+function callName({ work, seed }: AnswerRequest, answer: number, call: number): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const part of [seed, BigInt(work.prompt.length), BigInt(answer), BigInt(call)]) {
+    hash = BigInt.asUintN(64, (hash ^ part) * 0x100000001b3n);
+    hash ^= hash >> 29n;
+  }
+  return hash.toString(36).padStart(9, "0").slice(-9);
 }
 
 function rate(tokens: number, ms: number): number {

@@ -3,6 +3,7 @@
  * another Millrace over HTTP can stand behind it just as well, so work and events are plain data.
  */
 import type { SamplerParams } from "../backend/contract.ts";
+import type { ReasoningBudget } from "../chat/answer-format.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 
@@ -30,6 +31,8 @@ export interface GenerateWish {
   readonly stopIds: Int32Array;
   /** What the answers' text must satisfy. */
   readonly grammar?: GrammarSpec;
+  /** How long an answer may think. */
+  readonly budget?: ReasoningBudget;
   /** Alternatives to report with each token. */
   readonly topLogprobs: number;
   /** How its tokens are drafted. Default: as the engine does for all. */

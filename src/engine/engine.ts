@@ -181,11 +181,10 @@ export class Engine implements EngineClient {
     if (embed !== undefined) kinds.push(new Embed(embed, ...this.#output(embed.output)));
     if (generate !== undefined) {
       this.#output("logits");
-      const { grammar } = generate;
-      if (grammar !== undefined && this.#grammars === undefined) {
+      const isHeld = generate.grammar !== undefined || generate.budget !== undefined;
+      if (isHeld && this.#grammars === undefined)
         throw new RequestError("this engine has no vocabulary to apply a grammar to");
-      }
-      kinds.push(new Generate(generate, grammar && this.#grammars?.get(grammar)));
+      kinds.push(new Generate(generate, this.#grammars?.get(generate)));
     }
     if (prefill !== undefined) kinds.push(new Prefill());
     return kinds;

@@ -4,18 +4,21 @@
  */
 import type { GenerationDefaults } from "../artifact/artifact.ts";
 import { checkGrammarSpec } from "../decode/grammar/check-spec.ts";
-import type { GrammarSpec, JsonValue } from "../decode/grammar/spec.ts";
+import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import { checkNumber, checkOptions, checkType, LIMITS, shown } from "../decode/limits.ts";
 import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
 import { parseSpeculation, type SpeculationOption, type SpeculationPlan } from "../decode/speculative/option.ts";
 import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
-import { type ReasoningFormat, reasoningFormat } from "../chat/reasoning.ts";
+import { answerFormat, type ReasoningBudget } from "../chat/answer-format.ts";
+import { reasoningFormat } from "../chat/reasoning.ts";
+import { readSchema } from "../chat/standard-schema.ts";
+import { checkTools, readTools, type ToolChoice, type Tools, type ToolSpec } from "../chat/tools.ts";
 import type { MarkedText } from "../tokenizer/marked-text.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { AnswerRequest } from "./answer.ts";
 
-export interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions<Schema = unknown> extends SamplingOptions {
   /** The most tokens of an answer. Default 1,024; never more than the context leaves. */
   readonly maxTokens?: number;
   /** Texts that end the answer; they are not part of it. */
@@ -28,10 +31,13 @@ export interface GenerateOptions extends SamplingOptions {
   readonly logprobs?: number;
   /** Report the log-probability of each token of the prompt but the first, and this many alternatives (0 to 20). */
   readonly promptLogprobs?: number;
-  /** What the answer's text must satisfy, from its first token on. */
+  /** What the answer's text must satisfy; in a chat, behind the model's reasoning. */
   readonly grammar?: GrammarSpec;
-  /** A JSON Schema (2020-12, or draft 7): short for `grammar: { schema }`. */
-  readonly schema?: JsonValue;
+  /**
+   * The answer is JSON that validates, and `object` its value: a JSON Schema (2020-12, or draft 7), or a Standard Schema that
+   * has one, such as zod's, which gives `object` its type.
+   */
+  readonly schema?: Schema;
   /** Higher goes first; equal ones in order of arrival. Default 0. */
   readonly priority?: number;
   /** What was computed for a prompt is shared only with prompts of an equal salt. Default "". */
@@ -50,7 +56,15 @@ export interface PromptOptions {
   readonly addSpecial?: boolean;
 }
 
-export interface ChatOptions extends GenerateOptions {
+export interface ChatOptions<Schema = unknown> extends GenerateOptions<Schema> {
+  /** What the model may call, by name. */
+  readonly tools?: Tools;
+  /** Default "auto". */
+  readonly toolChoice?: ToolChoice;
+  /** Several calls in one answer, where the model's format knows that. Default true. */
+  readonly parallelToolCalls?: boolean;
+  /** The most tokens of reasoning; then it is ended, and the answer begins. Default: no limit but `maxTokens`. */
+  readonly reasoningBudget?: number;
   /** More variables for the chat template (`enable_thinking`, …). */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
 }
@@ -73,6 +87,8 @@ export class InputProcessor {
   readonly #parts: InputParts;
   readonly #tokenizer: Tokenizer;
   readonly #stopIds: ReadonlySet<number>;
+  /** Looked for when the first chat comes. */
+  #controls: ReadonlyMap<string, number> | undefined;
 
   constructor(parts: InputParts) {
     const { tokenizer, defaults, vocabSize } = parts;
@@ -86,8 +102,7 @@ export class InputProcessor {
   /** The prompt that the model's template makes of the messages. */
   render(
     messages: readonly ChatMessage[],
-    variables?: Readonly<Record<string, unknown>>,
-    addGenerationPrompt = true,
+    { variables, tools, addGenerationPrompt = true }: RenderOptions = {},
   ): MarkedText {
     const { template, context } = this.#parts;
     if (Array.isArray(messages) && messages.length > context) {
@@ -96,15 +111,39 @@ export class InputProcessor {
     if (!template) {
       throw new RequestError("the model has no chat template; use generate() (or --raw) with a prompt of your own");
     }
-    return template.render(messages, { addGenerationPrompt, ...(variables ? { variables } : {}) });
+    return template.render(messages, { addGenerationPrompt, tools, ...(variables && { variables }) });
   }
 
   chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest {
     checkOptions(options);
-    const text = this.render(messages, options.templateVariables);
+    const { toolChoice = "auto", parallelToolCalls = true, templateVariables } = options;
+    const tools = readTools(options.tools);
+    checkTools(tools, toolChoice);
+    checkType("parallelToolCalls", parallelToolCalls, "boolean");
+    const text = this.render(messages, { variables: templateVariables, tools });
+    const { grammar, parse } = answerGrammar(options);
+    const { templateSource } = this.#parts;
     const hasToken = (token: string): boolean => this.#tokenizer.tokenId(token) !== undefined;
-    const reasoning = reasoningFormat(this.#parts.templateSource, text.value, hasToken);
-    return this.#answer(this.checkIds(this.encodeChat(text)), options, reasoning);
+    const reasoning = reasoningFormat(templateSource, text.value, hasToken);
+    const controls = (this.#controls ??= controlTokens(this.#tokenizer));
+    const format = answerFormat({
+      template: templateSource,
+      reasoning,
+      tools: { tools, choice: toolChoice, parallel: parallelToolCalls },
+      grammar,
+      controls: [...controls.keys()],
+    });
+    const budget =
+      options.reasoningBudget === undefined
+        ? undefined
+        : format.budget(checkNumber("reasoningBudget", options.reasoningBudget));
+    return this.#answer(this.checkIds(this.encodeChat(text)), options, {
+      grammar: format.grammar,
+      budget,
+      parse,
+      parser: format.parser,
+      shows: new Set(format.marks.map((name) => controls.get(name) ?? -1)),
+    });
   }
 
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerRequest {
@@ -114,7 +153,7 @@ export class InputProcessor {
     checkType("addSpecial", addSpecial, "boolean");
     if (typeof prompt === "string") this.#checkCharacters(prompt);
     const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
-    return this.#answer(this.checkIds(ids), options, undefined);
+    return this.#answer(this.checkIds(ids), options, answerGrammar(options));
   }
 
   /** The template writes BOS itself; no message writes a control token. */
@@ -133,7 +172,7 @@ export class InputProcessor {
       throw new RequestError(`a text, messages or a list of token ids is expected, not ${shown(list)}`);
     const isIds = (value: typeof prompt): value is ArrayLike<number> =>
       value.length === 0 || typeof value[0] === "number";
-    return this.checkIds(isIds(prompt) ? prompt : this.encodeChat(this.render(prompt, undefined, false)));
+    return this.checkIds(isIds(prompt) ? prompt : this.encodeChat(this.render(prompt, { addGenerationPrompt: false })));
   }
 
   /** A copy of token ids, checked. */
@@ -173,7 +212,7 @@ export class InputProcessor {
     );
   }
 
-  #answer(prompt: Int32Array, options: GenerateOptions, reasoning: ReasoningFormat | undefined): AnswerRequest {
+  #answer(prompt: Int32Array, options: GenerateOptions, { grammar, budget, ...output }: HeldTo): AnswerRequest {
     this.checkLength(prompt.length, 1);
     const number = (name: string, value: number): number => {
       if (Number.isFinite(value)) return value;
@@ -186,11 +225,6 @@ export class InputProcessor {
         ? new Set([...this.#stopIds, ...this.checkIds(options.stopTokens)])
         : this.#stopIds;
     const sampling = resolveSampling(options, this.#parts.defaults, stopIds, this.#parts.vocabSize);
-    if (options.grammar !== undefined && options.schema !== undefined) {
-      throw new RequestError("schema is short for grammar: { schema }; give one of them");
-    }
-    const grammar = options.schema === undefined ? options.grammar : { schema: options.schema };
-    if (grammar !== undefined) checkGrammarSpec(grammar);
     const topLogprobs = checkNumber("logprobs", options.logprobs ?? 0);
     return {
       work: {
@@ -203,6 +237,7 @@ export class InputProcessor {
           stopIds: Int32Array.from(stopIds),
           topLogprobs,
           ...(grammar && { grammar }),
+          ...(budget && { budget }),
           ...this.#drafting(options),
         },
         ...(options.promptLogprobs !== undefined && {
@@ -210,7 +245,7 @@ export class InputProcessor {
         }),
       },
       stop: stopTexts(options.stop),
-      reasoning,
+      ...output,
       seed: sampling.seed,
       logprobs: options.logprobs !== undefined,
       signal: options.signal,
@@ -230,6 +265,40 @@ export class InputProcessor {
     const ids = this.checkIds(typeof prediction === "string" ? encode(prediction) : prediction);
     return { ...(plan && { speculation: plan }), ...(speculates && { prediction: ids }) };
   }
+}
+
+/** What holds an answer, and what reads it. */
+interface HeldTo extends Pick<AnswerRequest, "parse" | "parser" | "shows"> {
+  readonly grammar: GrammarSpec | undefined;
+  readonly budget?: ReasoningBudget | undefined;
+}
+
+interface RenderOptions {
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
+  readonly tools?: readonly ToolSpec[];
+  readonly addGenerationPrompt?: boolean;
+}
+
+/** What the options ask of an answer's text, and what becomes of it. */
+function answerGrammar({ grammar, schema }: GenerateOptions): Pick<HeldTo, "grammar" | "parse"> {
+  if (grammar !== undefined && schema !== undefined)
+    throw new RequestError("schema is short for grammar: { schema }; give one of them");
+  if (schema !== undefined) {
+    const read = readSchema(schema, "the schema");
+    const spec = { schema: read.schema, ...(read.strict && { strict: true }) };
+    checkGrammarSpec(spec);
+    return { grammar: spec, parse: read.parse };
+  }
+  if (grammar !== undefined) checkGrammarSpec(grammar);
+  return { grammar, parse: undefined };
+}
+
+/** Ids of the vocabulary's control tokens by name. */
+function controlTokens(tokenizer: Tokenizer): ReadonlyMap<string, number> {
+  const controls = new Map<string, number>();
+  for (let id = 0; id < tokenizer.vocabSize; id++)
+    if (tokenizer.isSpecial(id)) controls.set(tokenizer.tokenText(id), id);
+  return controls;
 }
 
 /** Texts have 3 to 5; long runs of white space, in vocabularies that have tokens for them, come near the first. */

@@ -6,8 +6,12 @@ import type { KvType } from "../backend/contract.ts";
 import type { ChatMessage } from "../chat/chat-template.ts";
 import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
 import { RequestError } from "../errors.ts";
+import type { OutputOf } from "../chat/standard-schema.ts";
+import { readTools, type Tools } from "../chat/tools.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type AgentOptions, AgentRun } from "./agent.ts";
 import { Answer } from "./answer.ts";
+export type { AgentOptions, AgentPart, AgentResult, AgentRun, AgentStep } from "./agent.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
 export type { ChatOptions, GenerateOptions, PromptOptions } from "./input.ts";
 export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
@@ -69,23 +73,41 @@ export class Llm implements AsyncDisposable {
    * The assistant's next turn. Iterate for parts as they come, or await for the whole answer. Throws RequestError
    * where the messages don't fit the context or a parameter is wrong.
    */
-  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Answer {
+  chat<Schema = unknown>(
+    messages: readonly ChatMessage[],
+    options: ChatOptions<Schema> = {},
+  ): Answer<OutputOf<Schema>> {
     return new Answer(this.#client, this.tokenizer, () => this.#input.chat(messages, options));
   }
 
+  /**
+   * A conversation in which the model calls tools and is told their results, until it answers without a call, or `maxSteps`
+   * answers have been given. Iterate for what happens, or await for the whole.
+   */
+  agent<Schema = unknown>(options: AgentOptions<Schema>): AgentRun<OutputOf<Schema>> {
+    return new AgentRun((messages, chatOptions) => this.chat<Schema>(messages, chatOptions), options);
+  }
+
   /** Continues a prompt, a text or token ids, as it is: no chat template. */
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions = {}): Answer {
+  generate<Schema = unknown>(
+    prompt: string | ArrayLike<number>,
+    options: GenerateOptions<Schema> & PromptOptions = {},
+  ): Answer<OutputOf<Schema>> {
     return new Answer(this.#client, this.tokenizer, () => this.#input.generate(prompt, options));
   }
 
-  /** The text that the chat template makes of the messages. */
-  renderChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): string {
-    return this.#input.render(messages, variables).value;
+  /** The text that the chat template makes of the messages, and of tools. */
+  renderChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>, tools?: Tools): string {
+    return this.#input.render(messages, { variables, tools: readTools(tools) }).value;
   }
 
-  /** Token ids of the prompt that `chat` makes of the messages. */
-  tokenizeChat(messages: readonly ChatMessage[], variables?: Readonly<Record<string, unknown>>): Int32Array {
-    return this.#input.encodeChat(this.#input.render(messages, variables));
+  /** Token ids of the prompt that `chat` makes of the messages, and of tools. */
+  tokenizeChat(
+    messages: readonly ChatMessage[],
+    variables?: Readonly<Record<string, unknown>>,
+    tools?: Tools,
+  ): Int32Array {
+    return this.#input.encodeChat(this.#input.render(messages, { variables, tools: readTools(tools) }));
   }
 
   /** Token ids of a text; by default as `generate` would read it. */

@@ -1,22 +1,32 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { OutputProcessor } from "./output.ts";
+import { answerFormat } from "../chat/answer-format.ts";
+import { type OutputPart, OutputProcessor } from "./output.ts";
 
 /** A tokenizer whose ids are UTF-16 code units. */
 const letters = {
   stream: () => ({ push: (id: number) => String.fromCharCode(id), end: () => "" }),
 } as unknown as Tokenizer;
 
+const THINK = { open: "<think>", close: "</think>" };
+const shown = (part: OutputPart): string => `${part.type[0]}:${part.type === "tool-call" ? part.name : part.text}`;
+
 function run(text: string, stop: string[], marks: "none" | "tagged" | "open"): { parts: string; stopped: boolean } {
-  const format = { open: "<think>", close: "</think>", isOpen: marks === "open" };
-  const output = new OutputProcessor(letters, { stop, reasoning: marks === "none" ? undefined : format });
+  const { parser } = answerFormat({
+    template: "",
+    reasoning: marks === "none" ? undefined : { ...THINK, isOpen: marks === "open", isClosed: false },
+    tools: undefined,
+    grammar: undefined,
+    controls: [],
+  });
+  const output = new OutputProcessor(letters, { stop, parser, callId: String });
   const parts: string[] = [];
   for (const letter of text) {
     if (output.stopped) break;
-    for (const part of output.push(letter.charCodeAt(0))) parts.push(`${part.type[0]}:${part.text}`);
+    for (const part of output.push(letter.charCodeAt(0))) parts.push(shown(part));
   }
-  for (const part of output.end()) parts.push(`${part.type[0]}:${part.text}`);
+  for (const part of output.end()) parts.push(shown(part));
   const joined = parts.reduce((all, part) => {
     const [type, piece] = [part.slice(0, 2), part.slice(2)];
     return all.endsWith(`|${type}`) || !all.includes(type) ? `${all}|${type}${piece}` : all + piece;

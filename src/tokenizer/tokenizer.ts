@@ -39,6 +39,8 @@ export interface DecodeOptions {
    * drops it again.
    */
   readonly continues?: boolean;
+  /** Control tokens that are part of the text all the same. Default: none. */
+  readonly shows?: ReadonlySet<number>;
 }
 
 export interface Tokenizer {
@@ -163,9 +165,10 @@ function fromSpec(spec: TokenizerSpec): Tokenizer {
     spec.decoder.stripLeadingSpace && options?.continues !== true;
 
   const stream = (options: DecodeOptions = {}): DetokenizerStream => {
-    const withSpecial = options.skipSpecial === false;
+    const { skipSpecial = true, shows } = options;
     const assembler = new TextAssembler(dropsSpace(options));
-    return { push: (id) => assembler.push(tokenBytes(id, withSpecial)), end: () => assembler.end() };
+    const shown = (id: number): boolean => !skipSpecial || shows?.has(id) === true;
+    return { push: (id) => assembler.push(tokenBytes(id, shown(id))), end: () => assembler.end() };
   };
 
   return {

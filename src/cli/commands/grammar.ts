@@ -14,7 +14,7 @@ import { inputText } from "../input-text.ts";
 const SCHEMA = {
   title: "How a schema is read",
   flags: {
-    whitespace: choiceFlag(["compact", "flexible"], "white space between JSON's tokens (default compact)"),
+    whitespace: choiceFlag(["compact", "spaced", "flexible"], "white space between JSON's tokens (default compact)"),
     "key-order": choiceFlag(["schema", "any"], "order of an object's keys (default schema)"),
     formats: choiceFlag(["enforce", "annotate"], "whether `format` is enforced (default enforce)"),
     "one-of": choiceFlag(["exact", "anyOf"], "whether `oneOf` may be read as `anyOf` (default exact)"),

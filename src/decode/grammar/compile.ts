@@ -9,7 +9,7 @@ import { gbnf } from "./gbnf.ts";
 import { Grammar } from "./grammar.ts";
 import { lark } from "./lark.ts";
 import { wholeRegex } from "./regex.ts";
-import { compileSchema } from "./schema/compile-schema.ts";
+import { compileCall, compileSchema, stringMembers } from "./schema/compile-schema.ts";
 import type { GrammarSpec, JsonValue } from "./spec.ts";
 import { specialBytes } from "./vocabulary.ts";
 
@@ -31,6 +31,11 @@ const KEPT_CHARACTERS = 4 * 2 ** 20;
  */
 export function compileGrammar(spec: GrammarSpec): Grammar {
   return new GrammarCompiler().compile(spec);
+}
+
+/** Names of the members, of objects that validate, that can be nothing but strings. */
+export function stringMembersOf(schema: JsonValue): ReadonlySet<string> {
+  return stringMembers(new GrammarBuilder(COMPILE_FUEL), schema);
 }
 
 /**
@@ -78,6 +83,7 @@ export class GrammarCompiler {
 function lower(builder: GrammarBuilder, spec: GrammarSpec, path: string): Expression {
   const { pool } = builder;
   if ("schema" in spec) return compileSchema(builder, spec.schema, spec);
+  if ("call" in spec) return compileCall(builder, spec.call, spec.notation);
   if ("json" in spec) {
     return compileSchema(builder, spec.json === "object" ? { type: "object" } : {}, { whitespace: spec.whitespace });
   }

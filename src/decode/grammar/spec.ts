@@ -4,10 +4,26 @@ export type JsonValue = null | boolean | number | string | readonly JsonValue[] 
 
 export interface WhitespaceOption {
   /**
-   * "compact": no white space between JSON's tokens; "flexible": any, as RFC 8259 allows. Default "compact".
+   * "compact": no white space between JSON's tokens; "spaced": one space behind each comma and colon; "flexible": any, as
+   * RFC 8259 allows. Default "compact".
    */
-  readonly whitespace?: "compact" | "flexible" | undefined;
+  readonly whitespace?: "compact" | "spaced" | "flexible" | undefined;
 }
+
+/** How models write the arguments of a call, an object, where that isn't JSON (notation.ts). */
+export type NotationSpec =
+  /** `city="Paris", days=3`: Python's keyword arguments. */
+  | { readonly kind: "keywords" }
+  /** `{city:"Paris",days:3}` with quotes of its own, a control token or text. */
+  | { readonly kind: "bare"; readonly quote: string; readonly isControl: boolean }
+  /** One element after another: `open` name, then a string as it is or any other value as JSON, `close`. */
+  | {
+      readonly kind: "tags";
+      readonly open: string;
+      readonly beforeText: string;
+      readonly beforeJson: string;
+      readonly close: string;
+    };
 
 export interface SchemaOptions extends WhitespaceOption {
   /** Order of an object's keys: the schema's (other keys after them), or any. Default "schema". */
@@ -25,6 +41,8 @@ export interface SchemaOptions extends WhitespaceOption {
 export type GrammarSpec =
   /** JSON texts whose value validates. */
   | ({ readonly schema: JsonValue } & SchemaOptions)
+  /** An object that validates, as the arguments of a call. */
+  | { readonly call: JsonValue; readonly notation: NotationSpec }
   /** Any JSON text, or any object. */
   | ({ readonly json: true | "object" } & WhitespaceOption)
   /** Texts that a JavaScript regular expression matches from end to end. */

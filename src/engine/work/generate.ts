@@ -5,8 +5,8 @@
  */
 import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
+import type { AnswerGrammar } from "../../decode/grammar/budgeted.ts";
 import type { ForcedRun } from "../../decode/grammar/forced-tokens.ts";
-import type { GrammarState, TokenGrammar } from "../../decode/grammar/grammar.ts";
 import { cut, type DraftTree, pathTo, verify } from "../../decode/speculative/draft-tree.ts";
 import { ModelError, UnsupportedGrammarError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
@@ -17,13 +17,13 @@ const NONE: Taken = [];
 export class Generate implements WorkKind {
   readonly #wish: GenerateWish;
   readonly #stopIds: ReadonlySet<number>;
-  readonly #grammar: TokenGrammar | undefined;
+  readonly #grammar: AnswerGrammar<unknown> | undefined;
   /** For each answer. */
-  readonly #states: (GrammarState | undefined)[] = [];
+  readonly #states: unknown[] = [];
   /** For each answer: what is forced behind its first `length` tokens, where that was looked for. */
   readonly #runs: ((ForcedRun & { readonly length: number }) | undefined)[] = [];
 
-  constructor(wish: GenerateWish, grammar: TokenGrammar | undefined) {
+  constructor(wish: GenerateWish, grammar: AnswerGrammar<unknown> | undefined) {
     this.#wish = wish;
     this.#grammar = grammar;
     this.#stopIds = new Set(wish.stopIds);
@@ -53,11 +53,11 @@ export class Generate implements WorkKind {
   trim(sequence: Sequence, draft: DraftTree): DraftTree {
     const grammar = this.#grammar;
     if (grammar === undefined) return draft;
-    const states: (GrammarState | undefined)[] = [];
+    const states: unknown[] = [];
     return cut(draft, (node) => {
       const parent = draft.parents[node] ?? -1;
       const before = parent < 0 ? this.#stateOf(sequence, grammar) : states[parent];
-      states[node] = before && advanced(grammar, before, draft.tokens[node] ?? -1);
+      states[node] = before === undefined ? undefined : advanced(grammar, before, draft.tokens[node] ?? -1);
       return states[node] !== undefined;
     });
   }
@@ -111,7 +111,7 @@ export class Generate implements WorkKind {
     const sample = plan.addSample(row, answer.slot, this.#wish.topLogprobs, grammar !== undefined);
     if (grammar === undefined) return sample;
     const make = (): Uint32Array | "drop" => {
-      let state: GrammarState | undefined = this.#stateOf(answer, grammar);
+      let state: unknown = this.#stateOf(answer, grammar);
       for (const token of drafted) state &&= grammar.advance(state, token);
       return answer.finished || state === undefined ? "drop" : grammar.mask(state);
     };
@@ -120,7 +120,7 @@ export class Generate implements WorkKind {
   }
 
   /** Where the answer's known tokens stand in the grammar. */
-  #stateOf(answer: Sequence, grammar: TokenGrammar): GrammarState {
+  #stateOf(answer: Sequence, grammar: AnswerGrammar<unknown>): unknown {
     return this.#states[answer.index] ?? grammar.start;
   }
 
@@ -183,7 +183,12 @@ export class Generate implements WorkKind {
 }
 
 /** A grammar that grows too large while it is looked through ends the request where its mask is made. */
-function forcedRun(grammar: TokenGrammar, state: GrammarState, before: readonly number[], most: number): ForcedRun {
+function forcedRun(
+  grammar: AnswerGrammar<unknown>,
+  state: unknown,
+  before: readonly number[],
+  most: number,
+): ForcedRun {
   try {
     return grammar.forcedRun(state, before, most);
   } catch (error) {
@@ -196,7 +201,7 @@ function lastTokens({ tokens, length }: Sequence): readonly number[] {
   return Array.from(tokens.subarray(Math.max(0, length - 8), length));
 }
 
-function advanced(grammar: TokenGrammar, state: GrammarState, token: number): GrammarState | undefined {
+function advanced(grammar: AnswerGrammar<unknown>, state: unknown, token: number): unknown {
   try {
     return grammar.advance(state, token);
   } catch (error) {

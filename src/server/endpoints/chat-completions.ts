@@ -98,7 +98,7 @@ async function* chunks(
     if (part.type === "text") yield chunk([{ ...choice, delta: { content: part.text } }]);
     else if (part.type === "reasoning") yield chunk([{ ...choice, delta: { reasoning_content: part.text } }]);
     else if (part.type === "tokens") yield chunk([{ ...choice, logprobs: chatLogprobs(llm.tokenizer, part.tokens) }]);
-    else yield chunk([{ ...choice, finish_reason: part.finishReason }]);
+    else if (part.type === "finish") yield chunk([{ ...choice, finish_reason: part.finishReason }]);
   }
   const generation = await asked.result;
   noteUsage(call, generation);

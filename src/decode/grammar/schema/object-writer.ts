@@ -6,6 +6,7 @@
 import { type ByteString, toText, utf8Bytes } from "../byte-string.ts";
 import type { Derivatives } from "../derivative.ts";
 import type { Expression, ExpressionPool, TextSink } from "../expression.ts";
+import type { Notation } from "./notation.ts";
 import type { WrittenObject } from "./shape-algebra.ts";
 import type { KeyClass, Term } from "./shapes.ts";
 
@@ -16,7 +17,6 @@ export interface ValueWriter {
     readonly shapes: { restTerm(rest: readonly KeyClass[], name: string): Term };
   };
   readonly anyOrder: boolean;
-  readonly space: Expression;
   value(term: Term): Expression;
 }
 
@@ -41,6 +41,7 @@ const MAX_OTHERS = 1024;
 export class ObjectWriter {
   readonly #writer: ValueWriter;
   readonly #shape: WrittenObject;
+  readonly #notation: Notation;
   readonly #names: readonly (readonly [name: string, term: Term])[];
   /** How many names from an index on are required. */
   readonly #requiredFrom: readonly number[];
@@ -49,10 +50,12 @@ export class ObjectWriter {
   readonly #otherKeys: Expression;
   readonly #id: number;
 
-  constructor(writer: ValueWriter, shape: WrittenObject) {
+  constructor(writer: ValueWriter, shape: WrittenObject, notation: Notation) {
     const { pool } = writer.algebra.builder;
     this.#writer = writer;
-    this.#shape = shape;
+    // What a notation can't write is as good as forbidden.
+    this.#shape = notation.takesOthers ? shape : { ...shape, rest: [] };
+    this.#notation = notation;
     this.#names = [...shape.names];
     const requiredFrom = [0];
     for (const [name] of this.#names.toReversed()) {
@@ -60,46 +63,57 @@ export class ObjectWriter {
     }
     this.#requiredFrom = requiredFrom;
     this.#ownNames = [...shape.names.keys(), ...shape.forbidden].map(utf8Bytes);
-    this.#otherKeys = pool.alternatives(shape.rest.map(({ keys }) => keys));
+    this.#otherKeys = pool.alternatives(this.#shape.rest.map(({ keys }) => keys));
     this.#id = pool.nextId();
   }
 
   write(): Expression {
     const { pool } = this.#writer.algebra.builder;
-    return pool.concat(
-      pool.text("{"),
-      this.#writer.space,
-      this.#after({ from: 0, written: [], count: 0, others: undefined }),
-    );
+    return pool.concat(this.#notation.open, this.#after({ from: 0, written: [], count: 0, others: undefined }));
   }
 
   #after(state: ObjectState): Expression {
+    const { pool } = this.#writer.algebra.builder;
+    const { close } = this.#notation;
     const key = `${this.#id} ${state.from} ${state.written.join(".")} ${state.count} ${state.others?.id}`;
-    return this.#writer.algebra.builder.pool.lazy(key, () => this.#members(state));
+    const rest = pool.lazy(key, () => this.#members(state));
+    // What is lazy is never empty: an end that is must be said beside it.
+    return close === pool.empty && this.#mayClose(state) ? pool.alternatives([close, rest]) : rest;
+  }
+
+  #mayClose(state: ObjectState): boolean {
+    return this.#requiredLeft(state) === 0 && state.count >= this.#shape.min;
   }
 
   /** The next member, or the end. */
   #members(state: ObjectState): Expression {
     const { pool } = this.#writer.algebra.builder;
-    const separator = state.count === 0 ? pool.empty : pool.concat(pool.text(","), this.#writer.space);
+    const separator = state.count === 0 ? pool.empty : this.#notation.comma;
     const members = this.#offered(state).map((index) => {
       const [name = "", term] = this.#names[index] ?? [];
       const next = this.#afterName(state, index);
       return term === undefined || !this.#canComplete(next)
         ? pool.none
-        : pool.concat(separator, pool.text(JSON.stringify(name)), this.#member(term, next));
+        : pool.concat(separator, this.#name(name, term), this.#member(term, next));
     });
     return pool.alternatives([
-      this.#requiredLeft(state) === 0 && state.count >= this.#shape.min ? pool.text("}") : pool.none,
+      this.#mayClose(state) && this.#notation.close !== pool.empty ? this.#notation.close : pool.none,
       ...members,
       pool.concat(separator, this.#otherMember(state)),
     ]);
   }
 
-  #member(term: Term, next: ObjectState): Expression {
-    const { space } = this.#writer;
+  #name(name: string, term: Term): Expression {
     const { pool } = this.#writer.algebra.builder;
-    return pool.concat(space, pool.text(":"), space, this.#writer.value(term), space, this.#after(next));
+    const { name: write, colon } = this.#notation;
+    return write?.(name, term) ?? pool.concat(pool.text(JSON.stringify(name)), colon);
+  }
+
+  /** A value and what follows it. */
+  #member(term: Term, next: ObjectState): Expression {
+    const { pool } = this.#writer.algebra.builder;
+    const value = this.#notation.member?.(term) ?? this.#writer.value(term);
+    return pool.concat(value, this.#notation.after, this.#after(next));
   }
 
   /** Indices of names that may come now. */
@@ -161,7 +175,7 @@ export class ObjectWriter {
         finish: (bytes) => {
           const term = this.#writer.algebra.shapes.restTerm(this.#shape.rest, toText(bytes));
           const others = { id: pool.nextId(), keys: [...used, bytes] };
-          return this.#member(term, { ...next, others });
+          return pool.concat(this.#notation.colon, this.#member(term, { ...next, others }));
         },
       },
     };

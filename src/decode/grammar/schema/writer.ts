@@ -1,32 +1,36 @@
 /**
- * Normal forms → expressions: how JSON texts of a term are written. Arrays and objects are lazy expressions over their states,
+ * Normal forms → expressions: how the texts of a term are written, in a notation (notation.ts). Arrays and objects are lazy expressions over their states,
  * so that nothing is written before a text gets there; keys that the schema doesn't name are noted and never repeated.
  */
 import type { Expression, Rule } from "../expression.ts";
-import { jsonString } from "../json-text.ts";
 import type { SchemaOptions } from "../spec.ts";
 import type { SchemaAlgebra } from "./algebra.ts";
 import { type ArrayState, ArrayStates } from "./array-states.ts";
+import type { Notation } from "./notation.ts";
 import { ObjectWriter } from "./object-writer.ts";
-import { type ArrayShape, FALSE, NULL, TRUE, type Term } from "./shapes.ts";
+import { type ArrayShape, FALSE, NULL, type ObjectShape, TRUE, type Term } from "./shapes.ts";
 
 export class SchemaWriter {
   readonly algebra: SchemaAlgebra;
   readonly anyOrder: boolean;
-  /** White space where JSON allows it. */
-  readonly space: Expression;
+  readonly #notation: Notation;
   readonly #rules = new Map<Term, Rule>();
 
-  constructor(algebra: SchemaAlgebra, options: SchemaOptions) {
-    const { pool } = algebra.builder;
+  constructor(algebra: SchemaAlgebra, notation: Notation, options: Pick<SchemaOptions, "keyOrder">) {
     this.algebra = algebra;
     this.anyOrder = options.keyOrder === "any";
-    const blank = pool.char([0x09, 0x0b, 0x0d, 0x0e, 0x20, 0x21]);
-    this.space = options.whitespace === "flexible" ? pool.repeat(blank, 0, Infinity) : pool.empty;
+    this.#notation = notation;
   }
 
   document(root: Term): Expression {
-    return this.algebra.builder.pool.concat(this.space, this.value(root), this.space);
+    const { after } = this.#notation;
+    return this.algebra.builder.pool.concat(after, this.value(root), after);
+  }
+
+  /** The members of objects alone, in a notation of their own. */
+  members(root: Term, notation: Notation): Expression {
+    const { pool } = this.algebra.builder;
+    return pool.alternatives(this.algebra.forms(root).objects.map((shape) => this.#object(shape, notation)));
   }
 
   /** A value of the term; none where nothing satisfies it. */
@@ -44,23 +48,27 @@ export class SchemaWriter {
   #body(term: Term): Expression {
     const { pool } = this.algebra.builder;
     const { literals, numbers, strings, arrays, objects } = this.algebra.forms(term);
+    const { literals: words } = this.#notation;
     const literal = (bit: number, text: string): Expression => ((literals & bit) === 0 ? pool.none : pool.text(text));
     return pool.alternatives([
-      literal(NULL, "null"),
-      literal(TRUE, "true"),
-      literal(FALSE, "false"),
+      literal(NULL, words.null),
+      literal(TRUE, words.true),
+      literal(FALSE, words.false),
       ...numbers.map((piece) => this.algebra.numbers.write(piece)),
-      jsonString(pool, strings),
+      strings === pool.none ? pool.none : this.#notation.string(strings),
       ...arrays.map((shape) => this.#array(shape)),
-      ...objects.flatMap((shape) => {
-        const finished = this.algebra.finishObject(shape);
-        return finished === undefined ? [] : [new ObjectWriter(this, finished).write()];
-      }),
+      ...objects.map((shape) => this.#object(shape, this.#notation)),
     ]);
+  }
+
+  #object(shape: ObjectShape, notation: Notation): Expression {
+    const finished = this.algebra.finishObject(shape);
+    return finished === undefined ? this.algebra.builder.pool.none : new ObjectWriter(this, finished, notation).write();
   }
 
   #array(shape: ArrayShape): Expression {
     const { pool } = this.algebra.builder;
+    const { openArray, closeArray, commaArray, after: space } = this.#notation;
     const states = new ArrayStates(shape, this.algebra);
     if (!states.satisfiable()) return pool.none;
     const id = pool.nextId();
@@ -69,19 +77,14 @@ export class SchemaWriter {
     const after = (state: ArrayState, first: boolean): Expression =>
       pool.lazy(`${id} ${first} ${states.keyOf(state)}`, () =>
         pool.alternatives([
-          states.mayClose(state) ? pool.text("]") : pool.none,
+          states.mayClose(state) ? closeArray : pool.none,
           ...states
             .moves(state)
             .map((move) =>
-              pool.concat(
-                first ? pool.empty : pool.concat(pool.text(","), this.space),
-                item(move.item),
-                this.space,
-                after(move.next, false),
-              ),
+              pool.concat(first ? pool.empty : commaArray, item(move.item), space, after(move.next, false)),
             ),
         ]),
       );
-    return pool.concat(pool.text("["), this.space, after(states.start, true));
+    return pool.concat(openArray, after(states.start, true));
   }
 }

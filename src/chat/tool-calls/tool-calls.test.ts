@@ -1,0 +1,78 @@
+/**
+ * Calls of tools, as published templates write them (../shared) and by hand where none does: read back however the text is
+ * cut, and accepted by the grammar that holds the model to them. `checks/tool-calls.ts` does the same with many more streams.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { missing } from "../../../test/support/shared.ts";
+import { Random } from "../../../test/support/random.ts";
+import { formatOf, readCalls, roundTrips, TOOL_CASES, TOOLS } from "../../../test/support/tool-streams.ts";
+import { compileGrammar } from "../../decode/grammar/compile.ts";
+import { answerFormat } from "../answer-format.ts";
+import { toolFormat } from "./formats.ts";
+import { toolGrammar } from "./grammar.ts";
+
+test("every template's calls are read back, however they are cut", { skip: missing("data/templates") }, () => {
+  const told = roundTrips(new Random(5), 3, 3);
+  assert.deepEqual(told.failures, []);
+  assert.ok(told.streams >= 480, `${told.streams} streams`);
+  assert.equal(told.templates, 55);
+});
+
+test("formats that no template of ours writes are read, and held to by their grammars", () => {
+  for (const { mark, text, calls, before = "" } of TOOL_CASES) {
+    const format = toolFormat(mark);
+    for (const size of [1, 3, 1000]) {
+      const read = readCalls(answerFormat(formatOf(mark)).parser(), text, () => size);
+      assert.deepEqual(read.calls, calls, `${format.name} by ${size}`);
+      assert.equal(read.text, before, format.name);
+    }
+    const grammar = compileGrammar(
+      toolGrammar(format, { tools: TOOLS, choice: "auto", parallel: true }, undefined, []),
+    );
+    assert.ok(grammar.accepts(text), `${format.name}: ${text}`);
+    assert.ok(grammar.accepts("Just text."), format.name);
+  }
+});
+
+test("arguments that a schema forbids are forbidden in every notation", () => {
+  for (const { mark, text } of TOOL_CASES) {
+    const format = toolFormat(mark);
+    const grammar = compileGrammar(
+      toolGrammar(format, { tools: TOOLS, choice: "required", parallel: true }, undefined, []),
+    );
+    assert.ok(grammar.accepts(text.trimStart().replace(/^Let me see\.\n?/, "")), format.name);
+    // `days` is an integer from 1 to 14.
+    const wrong = text.replace(/(days(?:"?[:=]|<\/arg_key>\n?<arg_value>|>\n?|" string="false">) ?)3/, "$199");
+    assert.notEqual(wrong, text, format.name);
+    assert.ok(!grammar.accepts(wrong), `${format.name}: ${wrong}`);
+    assert.ok(!grammar.accepts(text.replaceAll("get_weather", "get_money")), format.name);
+  }
+});
+
+test("what isn't a call is text", () => {
+  const cases: readonly (readonly [text: string, expected: string])[] = [
+    ["a < b and <tool", "a < b and <tool"],
+    ["<tool_call>\nnothing</tool_call> x", "<tool_call>\nnothing</tool_call> x"],
+    [
+      '<tool_call>\n{"name": "unknown", "arguments": {}}\n</tool_call>',
+      '<tool_call>\n{"name": "unknown", "arguments": {}}\n</tool_call>',
+    ],
+    ["  spaces  ", "  spaces  "],
+  ];
+  for (const [text, expected] of cases) {
+    for (const size of [1, 4, 100]) {
+      const read = readCalls(answerFormat(formatOf("<tool_call>")).parser(), text, () => size);
+      assert.equal(read.text, expected);
+      assert.deepEqual(read.calls, []);
+    }
+  }
+});
+
+test("a call that breaks off is no call, and its arguments were told as they came", () => {
+  const text = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Par';
+  const read = readCalls(answerFormat(formatOf("<tool_call>")).parser(), text, () => 2);
+  assert.deepEqual(read.calls, []);
+  assert.deepEqual(read.begun, ["get_weather"]);
+  assert.equal(read.text, "");
+});

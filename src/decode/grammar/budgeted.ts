@@ -1,0 +1,64 @@
+/**
+ * A grammar whose first part, the reasoning, may take so many tokens: where it is still going on then, the text has to go on
+ * as another grammar says, which ends it. Counted in tokens, so that it stands above the grammars, which know bytes only.
+ */
+import type { ByteString } from "./byte-string.ts";
+import type { ForcedRun } from "./forced-tokens.ts";
+import type { GrammarState, TokenGrammar } from "./grammar.ts";
+
+/** What follows an answer token by token; `State` is opaque and immutable. */
+export interface AnswerGrammar<State> {
+  readonly start: State;
+  mask(state: State): Uint32Array;
+  advance(state: State, token: number): State | undefined;
+  forcedRun(state: State, before: readonly number[], most: number): ForcedRun;
+  noteForced(bytes: ByteString, before: readonly number[], token: number): ByteString;
+}
+
+export interface BudgetedState {
+  readonly grammar: TokenGrammar;
+  readonly state: GrammarState;
+  /** Where the text stands in the reasoning; undefined: it is over. */
+  readonly thoughts: GrammarState | undefined;
+  readonly tokens: number;
+}
+
+export class BudgetedGrammar implements AnswerGrammar<BudgetedState> {
+  readonly #tokens: number;
+  readonly #thoughts: TokenGrammar;
+  readonly #then: TokenGrammar;
+  readonly start: BudgetedState;
+
+  /** `thoughts`: what reasoning that goes on is; `then`: what must follow when `tokens` of it have come. */
+  constructor(grammar: TokenGrammar, tokens: number, thoughts: TokenGrammar, then: TokenGrammar) {
+    this.#tokens = tokens;
+    this.#thoughts = thoughts;
+    this.#then = then;
+    this.start = this.#checked({ grammar, state: grammar.start, thoughts: thoughts.start, tokens: 0 });
+  }
+
+  mask({ grammar, state }: BudgetedState): Uint32Array {
+    return grammar.mask(state);
+  }
+
+  advance({ grammar, state, thoughts, tokens }: BudgetedState, token: number): BudgetedState | undefined {
+    const next = grammar.advance(state, token);
+    if (next === undefined) return undefined;
+    const still = thoughts && this.#thoughts.advance(thoughts, token);
+    // What opens the reasoning doesn't count.
+    return this.#checked({ grammar, state: next, thoughts: still, tokens: tokens + (thoughts?.accepting ? 1 : 0) });
+  }
+
+  forcedRun({ grammar, state }: BudgetedState, before: readonly number[], most: number): ForcedRun {
+    return grammar.forcedRun(state, before, most);
+  }
+
+  noteForced(bytes: ByteString, before: readonly number[], token: number): ByteString {
+    return this.#then.noteForced(bytes, before, token);
+  }
+
+  #checked(state: BudgetedState): BudgetedState {
+    if (state.thoughts?.accepting !== true || state.tokens < this.#tokens) return state;
+    return { grammar: this.#then, state: this.#then.start, thoughts: undefined, tokens: state.tokens };
+  }
+}
