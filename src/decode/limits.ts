@@ -41,6 +41,7 @@ export const LIMITS = {
   kvBytes: whole(1, 2 ** 46),
   maxSequences: whole(1, 4096),
   stepTokens: whole(1, 65_536),
+  chunkTokens: whole(1, 65_536),
   threads: whole(1, 256),
   // Of drafts.
   "speculation.depth": whole(1, 64),

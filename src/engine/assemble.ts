@@ -21,7 +21,8 @@ import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
-import { FirstCome } from "./policies/first-come.ts";
+import { ADMISSIONS, type AdmissionName } from "./policies/admission.ts";
+import { Balanced } from "./policies/balanced.ts";
 import type { Policy } from "./policies/policy.ts";
 import { Speculation } from "./speculation.ts";
 import { always } from "./speculator.ts";
@@ -37,6 +38,14 @@ export interface EngineOptions {
   readonly maxSequences?: number | undefined;
   /** The most tokens that one step computes: the largest chunk of a prefill. Default 512. */
   readonly stepTokens?: number | undefined;
+  /**
+   * Which requests start while others run. "peak": as long as all can end without giving way; "reserve": only where there is
+   * room for the longest possible answers of all; "optimistic": as long as there is room now, and the newest gives way
+   * (and computes again) when there is none. Default "peak".
+   */
+  readonly admission?: AdmissionName | undefined;
+  /** Tokens of prompts in a step in which answers go on: fewer are smoother for those, more are faster for the prompt. */
+  readonly chunkTokens?: number | undefined;
   /** Keep what was computed for equal beginnings of later prompts. Default true. */
   readonly prefixCache?: boolean | undefined;
   /**
@@ -84,7 +93,7 @@ export async function assemble(
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    const { kv = "f16", onProgress, signal } = options;
+    const { kv = "f16", admission = "peak", onProgress, signal } = options;
     const maxSequences = checkNumber("maxSequences", options.maxSequences ?? 32);
     const context = checkNumber("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
     const { graph, variant } = await modelGraph(artifact, { context });
@@ -171,7 +180,7 @@ export async function assemble(
         program,
         limits,
         outputs,
-        policy: options.policy ?? new FirstCome(),
+        policy: options.policy ?? new Balanced({ admission: ADMISSIONS[admission], chunkTokens: options.chunkTokens }),
         speculation:
           drafter === undefined
             ? nodes > 0

@@ -19,8 +19,10 @@ export interface Work {
   readonly spans?: readonly Span[];
   /** Prefixes are shared in memory only under an equal salt. Default "". */
   readonly cacheSalt?: string;
-  /** Higher goes first; equal ones in order of arrival. Default 0. */
+  /** Higher goes first. Default 0. */
   readonly priority?: number;
+  /** Whose it is: tenants get equal shares where they ask for more than there is. Default "". */
+  readonly tenant?: string;
 }
 
 /** n answers, one for each of the samplers. */

@@ -9,6 +9,8 @@ import type { Drafter } from "../decode/speculative/drafter.ts";
 import { RequestError } from "../errors.ts";
 import { type EngineClient, POOLINGS, type Work, type WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
+import { optimistic } from "./policies/admission.ts";
+import { Balanced } from "./policies/balanced.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
 import { always } from "./speculator.ts";
@@ -128,7 +130,11 @@ test("random loads under any policy, depth and drafts give every request the ans
       );
       // Some begin like another, as far as a random place.
       if (next(2) === 0) prompt.splice(1, next(prompt.length), ...COMMON.slice(0, next(COMMON.length)));
-      const job = work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(TOY_VOCAB)] : []);
+      const hints = { tenant: `${next(3)}`, priority: next(2) };
+      const job = {
+        ...work(prompt, 1 + next(40), 1 + next(3), next(1000), next(2) ? [next(TOY_VOCAB)] : []),
+        ...hints,
+      };
       if (next(5) === 0) return embedding(job, draw);
       const want = next(2) ? ("logprobs" as const) : ("logits" as const);
       return next(4) === 0 ? { ...job, score: { want, topLogprobs: 0 } } : job;
@@ -138,7 +144,13 @@ test("random loads under any policy, depth and drafts give every request the ans
     const known = jobs.flatMap((job, j) =>
       (expected[j] ?? []).map((told) => [...job.prompt, ...(told.match(/\d+(?=,)/g) ?? []).map(Number)]),
     );
-    const policy = next(3) === 0 ? new FirstCome() : new Whimsical(draw);
+    const policy = [
+      new FirstCome(),
+      new Balanced({ chunkTokens: 1 + next(9) }),
+      new Balanced({ admission: optimistic }),
+      new Whimsical(draw),
+      new Whimsical(draw),
+    ][next(5)] as Policy;
     const drafter = next(2) === 0 ? new Guesser(draw, known, TOY_VOCAB) : undefined;
     const { engine, program, draft } = makeEngine({
       stepTokens: SPAN + next(40),

@@ -38,8 +38,10 @@ export interface GenerateOptions<Schema = unknown> extends SamplingOptions {
    * has one, such as zod's, which gives `object` its type.
    */
   readonly schema?: Schema;
-  /** Higher goes first; equal ones in order of arrival. Default 0. */
+  /** Higher goes first. Default 0. */
   readonly priority?: number;
+  /** Whose the request is: tenants who ask for more than there is get equal shares. Default "". */
+  readonly tenant?: string;
   /** What was computed for a prompt is shared only with prompts of an equal salt. Default "". */
   readonly cacheSalt?: string;
   /** How this answer's tokens are guessed. Default: as the model was loaded. The answer is the same with any. */
@@ -230,6 +232,7 @@ export class InputProcessor {
       work: {
         prompt,
         ...(options.priority !== undefined && { priority: number("priority", options.priority) }),
+        ...(options.tenant !== undefined && { tenant: options.tenant }),
         ...(options.cacheSalt !== undefined && { cacheSalt: options.cacheSalt }),
         generate: {
           maxTokens: Math.min(maxTokens, this.#parts.context - prompt.length),

@@ -8,6 +8,7 @@ import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../dec
 import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
+import { ADMISSION_NAMES } from "./policies/admission.ts";
 export type { EngineOptions } from "./assemble.ts";
 import type { Llm } from "./llm.ts";
 
@@ -71,9 +72,10 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
 /** All of them before anything is opened: a wrong one costs nobody time or memory. */
 function checkLoadOptions(options: LoadOptions): void {
   checkOptions(options);
-  for (const name of ["context", "kvBytes", "maxSequences", "stepTokens", "threads"] as const)
+  for (const name of ["context", "kvBytes", "maxSequences", "stepTokens", "chunkTokens", "threads"] as const)
     if (options[name] !== undefined) checkNumber(name, options[name]);
   if (options.backend !== undefined) checkChoice("backend", options.backend, ["cpu", "reference"]);
+  if (options.admission !== undefined) checkChoice("admission", options.admission, ADMISSION_NAMES);
   if (options.kv !== undefined) checkChoice("kv", options.kv, ["f16", "f32", "q8"]);
   if (options.speculation !== undefined) parseSpeculation(options.speculation);
   checkType("isa", options.isa, "string");

@@ -7,7 +7,7 @@ import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
 import { type PrefixNode, PrefixTree } from "../state/prefix-tree.ts";
 import { SequenceState } from "../state/sequence-state.ts";
-import type { Sequence } from "./request.ts";
+import type { EngineRequest, Sequence } from "./request.ts";
 
 export class PrefixCache {
   /** Blocks of each group that pins hold. */
@@ -24,13 +24,9 @@ export class PrefixCache {
 
   /** Gives a sequence memory; its kinds of work say how many rows may be left out. */
   begin(sequence: Sequence): void {
-    const { request, tokens, length } = sequence;
-    const { work, kinds } = request;
-    const prompt = work.prompt.length;
-    // Answers that share a prompt are forked off where it ends, behind a row that was computed.
-    const shared = request.unforked.length > 1 ? prompt - 1 : length;
-    const limit = Math.min(shared, ...kinds.map((kind) => kind.skippable(sequence)));
-    const hit = this.#treeOf(sequence)?.match(tokens, limit, work.cacheSalt ?? "");
+    const { request, tokens } = sequence;
+    const { work } = request;
+    const hit = this.#treeOf(sequence)?.match(tokens, this.reusable(request), work.cacheSalt ?? "");
     const state = hit && SequenceState.withPrefix(this.#memory, hit);
     sequence.state = state ?? new SequenceState(this.#memory);
     if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
@@ -39,6 +35,23 @@ export class PrefixCache {
     sequence.stored = hit.full.length * BLOCK_TOKENS;
     sequence.entered = hit.full.length;
     this.#moveTo(sequence, hit.full.at(-1) ?? this.#tree.root(work.cacheSalt ?? ""));
+  }
+
+  /** How many of a request's first tokens need not be computed, where the tree has them. */
+  reusable({ unfinished, unforked, work, kinds }: EngineRequest): number {
+    const [first] = unfinished;
+    if (first === undefined || this.#treeOf(first) === undefined) return 0;
+    // Answers that share a prompt are forked off where it ends, behind a row that was computed.
+    const shared = unforked.length > 1 ? work.prompt.length - 1 : first.length;
+    return Math.min(shared, ...kinds.map((kind) => kind.skippable(first)));
+  }
+
+  /** How many of them the tree has. */
+  cached(request: EngineRequest): number {
+    const [first] = request.unfinished;
+    const limit = this.reusable(request);
+    if (first === undefined || limit === 0) return 0;
+    return this.#tree?.find(first.tokens, limit, request.work.cacheSalt ?? "").length ?? 0;
   }
 
   /** Holds the full blocks that the tree has of a prompt, until they are released. */

@@ -45,8 +45,19 @@ export class Scheduler implements SchedulerView {
   }
 
   get memory(): SchedulerView["memory"] {
-    const { pinned } = this.residents.prefixes;
-    return this.#options.groups.map(({ pool: { size, free } }, g) => ({ size: size - (pinned[g] ?? 0), free }));
+    return this.residents.memory;
+  }
+
+  get seats(): number {
+    return this.residents.seats;
+  }
+
+  reusable(request: EngineRequest): number {
+    return this.residents.prefixes.reusable(request);
+  }
+
+  cached(request: EngineRequest): number {
+    return this.residents.prefixes.cached(request);
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */
@@ -60,6 +71,7 @@ export class Scheduler implements SchedulerView {
     for (const list of [this.waiting, this.running]) if (list.includes(request)) list.splice(list.indexOf(request), 1);
     request.status = "ended";
     this.#options.speculation?.end(request);
+    this.#options.policy.left?.(request);
     for (const sequence of request.sequences) this.residents.drop(sequence);
   }
 
@@ -189,8 +201,10 @@ export class Scheduler implements SchedulerView {
     if (this.flights.isReleasing) return false;
     const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
     const victim = this.#options.policy.victim(this, sequence, candidates);
-    if (victim !== undefined) this.preempt(victim);
-    return victim !== undefined && victim !== sequence.request;
+    // Nobody whose rows stand in the plan already, an answer to the same prompt for example.
+    if (victim === undefined || !candidates.includes(victim)) return false;
+    this.preempt(victim);
+    return victim !== sequence.request;
   }
 }
 

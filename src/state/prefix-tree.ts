@@ -60,8 +60,15 @@ export class PrefixTree {
     return root;
   }
 
-  /** The longest prefix of the first `limit` tokens that every group has. */
+  /** The longest prefix of the first `limit` tokens that every group has; it has been used now. */
   match(tokens: Int32Array, limit: number, salt: string): PrefixHit {
+    const hit = this.find(tokens, limit, salt);
+    this.#touch(hit.tail === undefined ? hit.full : [...hit.full, hit.tail]);
+    return hit;
+  }
+
+  /** The same, for whoever only asks. */
+  find(tokens: Int32Array, limit: number, salt: string): PrefixHit {
     const path: PrefixNode[] = [];
     let at = this.#roots.get(salt);
     while (at !== undefined && (path.length + 1) * BLOCK_TOKENS <= limit) {
@@ -72,11 +79,9 @@ export class PrefixTree {
     const full = path.length * BLOCK_TOKENS;
     const best = deepest && longestBeginning(deepest, tokens, full, limit);
     if (best !== undefined && this.#serves(full + best.count, [...path, best.node])) {
-      this.#touch([...path, best.node]);
       return { length: full + best.count, full: path, tail: best.node };
     }
     while (path.length > 0 && !this.#serves(path.length * BLOCK_TOKENS, path)) path.pop();
-    this.#touch(path);
     return { length: path.length * BLOCK_TOKENS, full: path, tail: undefined };
   }
 

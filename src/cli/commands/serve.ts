@@ -10,7 +10,7 @@ import type { Server } from "../../server/server.ts";
 import { defineCommand } from "../command.ts";
 import { DRAFTS, MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
+import { choiceFlag, limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
 import { loadModel } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -24,6 +24,14 @@ const MODELS = {
     ),
     "max-sequences": limitFlag("maxSequences", "answers that are computed at once; default 32"),
     "step-tokens": limitFlag("stepTokens", "tokens that one step computes at most; default 512"),
+    "chunk-tokens": limitFlag(
+      "chunkTokens",
+      "tokens of prompts in a step in which answers go on; default: what a step holds",
+    ),
+    admission: choiceFlag(
+      ["peak", "reserve", "optimistic"],
+      "who starts beside others: whom memory suffices for at their peak (default), to the last token of all, or for now",
+    ),
     "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
     ...DRAFTS.flags,
   },
@@ -64,6 +72,8 @@ export const serve = defineCommand({
       maxSequences: values["max-sequences"],
       stepTokens: values["step-tokens"],
       speculation: values.speculation,
+      chunkTokens: values["chunk-tokens"],
+      admission: values.admission,
       kvBytes: kvMib === undefined ? undefined : kvMib * 2 ** 20,
     };
     const models = new Map<string, Llm>();

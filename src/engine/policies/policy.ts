@@ -10,9 +10,23 @@ export interface SchedulerView {
   readonly waiting: readonly Readonly<EngineRequest>[];
   readonly running: readonly Readonly<EngineRequest>[];
   /** Blocks of each state group, those that pins hold aside. */
-  readonly memory: readonly { readonly size: number; readonly free: number }[];
+  readonly memory: readonly GroupView[];
+  /** Answers that can start: sampler slots that nobody holds. */
+  readonly seats: number;
   /** Rows of a step. */
   readonly stepTokens: number;
+  /** How many of a waiting request's first tokens need not be computed where they are in memory; and how many are there. */
+  reusable(request: Readonly<EngineRequest>): number;
+  cached(request: Readonly<EngineRequest>): number;
+}
+
+export interface GroupView {
+  readonly size: number;
+  readonly free: number;
+  /** A sequence needs a block more for each 16 tokens; else it needs what `need` says from the start. */
+  readonly grows: boolean;
+  /** Blocks that a sequence may take beyond its tokens, for a draft. */
+  readonly slack: number;
 }
 
 /** At most so many of a sequence's pending rows; more only where tokens that see each other must stay together. */
@@ -35,4 +49,25 @@ export interface Policy {
     sequence: Readonly<Sequence>,
     candidates: readonly Readonly<EngineRequest>[],
   ): Readonly<EngineRequest> | undefined;
+  /** A request has ended, and is told of no more. */
+  left?(request: Readonly<EngineRequest>): void;
+}
+
+/**
+ * A step's turns: whoever needs one row gets it before prompts are computed, those that have waited longest first, so that a
+ * prompt slows others down, but never stops them; then at most `prompts` rows of prompts, in order.
+ */
+export function* decodesFirst({ running, stepTokens }: SchedulerView, prompts = stepTokens): Iterable<Turn> {
+  const pending = running.flatMap(({ sequences }) => sequences.filter((one) => one.state && one.pending > 0));
+  const [single, long]: [Readonly<Sequence>[], Readonly<Sequence>[]] = [[], []];
+  for (const sequence of pending) (sequence.pending === 1 ? single : long).push(sequence);
+  single.sort((a, b) => a.lastStep - b.lastStep);
+  for (const sequence of single) yield { sequence, rows: 1 };
+  let left = single.length > 0 ? prompts : stepTokens;
+  for (const sequence of long) {
+    if (left === 0) return;
+    const rows = Math.min(left, sequence.pending);
+    yield { sequence, rows };
+    left -= rows;
+  }
 }

@@ -87,7 +87,7 @@ export const Usage = z.strictObject({
 
 type SamplingBody = z.infer<z.ZodObject<typeof samplingFields>>;
 
-/** The library's options. `key` parts what is cached for one API key from what is for another. */
+/** The library's options. Each API key is a tenant: its share is fair, and what is cached for it is for no other. */
 export function samplingOptions(body: SamplingBody, key: string): GenerateOptions {
   return given({
     temperature: body.temperature,
@@ -105,6 +105,7 @@ export function samplingOptions(body: SamplingBody, key: string): GenerateOption
     n: body.n,
     priority: body.priority,
     speculation: body.speculation,
+    tenant: key,
     cacheSalt: cacheSalt(key, body.cache_salt),
   });
 }
