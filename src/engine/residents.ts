@@ -3,11 +3,9 @@
  * answers are forked off where the prompt ends; whoever leaves, for good or to wait again, gives everything back by one
  * path.
  */
-import { BLOCK_TOKENS } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
-import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
+import type { BlockPool } from "../state/block-pool.ts";
 import type { Flights } from "./flights.ts";
-import type { GroupView } from "./policies/policy.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import type { SchedulerOptions, Share } from "./share.ts";
@@ -16,23 +14,11 @@ export class Residents {
   readonly prefixes: PrefixCache;
   readonly #flights: Flights;
   readonly #slots: SamplerSlots;
-  readonly #groups: readonly GroupMemory[];
-  /** Blocks that a drafted tree may take beyond a sequence's tokens. */
-  readonly #slack: number;
 
   constructor({ groups, prefixCache, limits, drafting = [] }: SchedulerOptions, flights: Flights) {
     this.#flights = flights;
-    this.#groups = groups;
-    this.#slack = Math.ceil(limits.treeSlots / BLOCK_TOKENS);
     this.prefixes = new PrefixCache(groups, prefixCache);
     this.#slots = new SamplerSlots(limits.maxSequences, 1 + drafting.length);
-  }
-
-  get memory(): readonly GroupView[] {
-    return this.#groups.map(({ group, pool: { size, free } }, g) => {
-      const grows = group.window === undefined && group.kind !== "recurrent";
-      return { size: size - (this.prefixes.pinned[g] ?? 0), free, grows, slack: this.#slack };
-    });
   }
 
   /** Sampler slots that nobody holds. */

@@ -12,10 +12,10 @@ import { Drafting } from "./drafting.ts";
 import { Flights } from "./flights.ts";
 import { needOf } from "./limits.ts";
 import { placeDraft } from "./placed-draft.ts";
-import type { SchedulerView } from "./policies/policy.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import { Residents } from "./residents.ts";
 import { addShare, type Flight, isLive, type SchedulerOptions, type Share } from "./share.ts";
+import { View } from "./view.ts";
 
 /** A step, and the program that runs it: 0: the model that answers; 1 …: those that draft. */
 export interface ScheduledStep {
@@ -23,11 +23,11 @@ export interface ScheduledStep {
   readonly plan: StepPlan;
 }
 
-export class Scheduler implements SchedulerView {
+export class Scheduler {
   readonly waiting: EngineRequest[] = [];
   readonly running: EngineRequest[] = [];
   readonly flights = new Flights();
-  readonly stepTokens: number;
+  readonly #view: View;
   readonly #options: SchedulerOptions;
   readonly #plan: StepPlanBuffer;
   readonly residents: Residents;
@@ -37,27 +37,11 @@ export class Scheduler implements SchedulerView {
   #preempted = 0;
 
   constructor(options: SchedulerOptions) {
-    this.stepTokens = options.limits.stepTokens;
     this.#options = options;
     this.#plan = options.plan;
     this.residents = new Residents(options, this.flights);
+    this.#view = new View(this.waiting, this.running, this.residents, options);
     this.#drafting = new Drafting(options.drafting ?? [], this.residents);
-  }
-
-  get memory(): SchedulerView["memory"] {
-    return this.residents.memory;
-  }
-
-  get seats(): number {
-    return this.residents.seats;
-  }
-
-  reusable(request: EngineRequest): number {
-    return this.residents.prefixes.reusable(request);
-  }
-
-  cached(request: EngineRequest): number {
-    return this.residents.prefixes.cached(request);
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */
@@ -98,7 +82,7 @@ export class Scheduler implements SchedulerView {
     const shares: Share[] = [];
     this.#plan.clear();
     speculation?.begin(this.running);
-    for (const { sequence, rows } of this.#options.policy.turns(this)) {
+    for (const { sequence, rows } of this.#options.policy.turns(this.#view)) {
       this.#share(sequence, rows, id, shares);
     }
     if (shares.length === 0) return undefined;
@@ -155,7 +139,7 @@ export class Scheduler implements SchedulerView {
   }
 
   #admit(): void {
-    for (const chosen of Array.from(this.#options.policy.admit(this))) {
+    for (const chosen of Array.from(this.#options.policy.admit(this.#view))) {
       const request: EngineRequest = chosen;
       if (!this.residents.start(request)) return;
       request.status = "running";
@@ -171,7 +155,7 @@ export class Scheduler implements SchedulerView {
     if (state === undefined || sequence.isDrafted || (sequence.finished && unforked.length === 0)) return;
     // The prompt is computed once for all answers, which are forked off where it ends.
     const end = unforked.length > 0 ? request.work.prompt.length - planned : sequence.pending;
-    const left = this.stepTokens - this.#plan.tokenCount;
+    const left = this.#options.limits.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { speculation, limits } = this.#options;
     const forced = request.kinds.flatMap((kind) => kind.forced?.(sequence, limits.maxDraft) ?? []);
@@ -200,7 +184,7 @@ export class Scheduler implements SchedulerView {
     // What a preemption gives back may still be in use by a step in flight: one at a time.
     if (this.flights.isReleasing) return false;
     const candidates = this.running.filter((one) => !shares.some(({ sequence: { request } }) => request === one));
-    const victim = this.#options.policy.victim(this, sequence, candidates);
+    const victim = this.#options.policy.victim(this.#view, sequence, candidates);
     // Nobody whose rows stand in the plan already, an answer to the same prompt for example.
     if (victim === undefined || !candidates.includes(victim)) return false;
     this.preempt(victim);
