@@ -3,7 +3,7 @@
  * of the chance that they come true, as many as make the most tokens a millisecond (goodput: SmartSpec, Liu et al. 2024; the tree
  * of the likeliest nodes: EAGLE-2, Li et al. 2024). Pure: costs and chances are given.
  */
-import { cut, type DraftTree } from "./draft-tree.ts";
+import { cut, type DraftTree, pathChances } from "./draft-tree.ts";
 
 /** Drafting must promise so much over a plain step: it hinders the next step's preparation, and chances are guesses. */
 const LEAST_GAIN = 1.05;
@@ -51,13 +51,6 @@ export function couldPay(sequences: number, room: number, cost: (rows: number) =
   for (let rows = sequences + 1; rows <= sequences + room; rows++)
     if (rows / cost(rows) > LEAST_GAIN * plain) return true;
   return false;
-}
-
-/** The chance of each node that it and all before it come true. */
-function pathChances({ parents, chances = [] }: DraftTree): number[] {
-  const all: number[] = [];
-  for (const [node, parent] of parents.entries()) all.push((all[parent] ?? 1) * (chances[node] ?? 0));
-  return all;
 }
 
 /** What a draft leaves to propose once one of its first tokens has come: their children, at their chances. */

@@ -96,6 +96,23 @@ export function cut(tree: DraftTree, keeps: (node: number) => boolean): DraftTre
   };
 }
 
+/** The chance of each node that it and all before it come true. */
+export function pathChances({ parents, chances = [] }: DraftTree): number[] {
+  const all: number[] = [];
+  for (const [node, parent] of parents.entries()) all.push((all[parent] ?? 1) * (chances[node] ?? 0));
+  return all;
+}
+
+/** The `most` likeliest nodes of a tree. */
+export function likeliest(tree: DraftTree, most: number): DraftTree {
+  if (tree.tokens.length <= most) return tree;
+  const all = pathChances(tree);
+  // A child is never likelier than its parent, and stands behind it.
+  const order = [...all.keys()].sort((a, b) => (all[b] ?? 0) - (all[a] ?? 0) || a - b);
+  const kept = new Set(order.slice(0, most));
+  return cut(tree, (node) => kept.has(node));
+}
+
 /** Several drafts as one: equal paths are one path, with the better chance (SpecInfer, Miao et al. 2024). */
 export function merge(trees: readonly DraftTree[]): DraftTree | undefined {
   const [first, ...others] = trees;

@@ -1,16 +1,18 @@
 /** The methods of drafting by name: one line each. To add one, write its file and enter it here. */
 import type { DraftMethod } from "./drafter.ts";
 import { ngram } from "./ngram.ts";
+import { suffix } from "./suffix.ts";
 
 /** What methods are made of, beside the sequences themselves. */
 export interface DraftResources {
   readonly vocabSize: number;
 }
 
-export type MethodName = "ngram";
+export type MethodName = "ngram" | "suffix";
 
 export const METHODS: Readonly<Record<MethodName, (resources: DraftResources) => DraftMethod>> = {
   ngram: () => ngram,
+  suffix,
 };
 
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];
