@@ -31,6 +31,7 @@ export const DRAFTS = {
       "NAME",
       `guess tokens ahead, the answer stays the same: auto (default), off, ${METHOD_NAMES.join(", ")}, or several joined by +`,
     ),
+    draft: textFlag("MODEL", "a small model with the same tokens that guesses ahead: --speculation draft"),
   },
 } as const;
 

@@ -6,7 +6,7 @@ import type { Llm } from "../engine/llm.ts";
 import { createBackend, type EngineOptions, load, openReference, type LoadEvent } from "../engine/load.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { MODEL } from "./common-flags.ts";
+import type { DRAFTS, MODEL } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
 import { ProgressLine } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -14,6 +14,11 @@ import type { Terminal } from "./terminal.ts";
 export type ModelFlags = Values<(typeof MODEL)["flags"]>;
 /** What it takes to find a model's files. */
 export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
+
+/** What --speculation and --draft ask for. */
+export function speculationOf({ speculation, draft }: Values<(typeof DRAFTS)["flags"]>): EngineOptions["speculation"] {
+  return draft === undefined ? speculation : { drafter: speculation ?? "draft", model: draft };
+}
 
 export async function loadModel(flags: ModelFlags, terminal: Terminal, engine: EngineOptions = {}): Promise<Llm> {
   const { model, context, kv, backend, threads } = flags;

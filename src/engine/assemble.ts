@@ -12,7 +12,12 @@ import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
 import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
 import { METHOD_NAMES, type MethodName, METHODS } from "../decode/speculative/methods.ts";
-import { DEFAULT_NODES, parseSpeculation, type SpeculationOption } from "../decode/speculative/option.ts";
+import {
+  DEFAULT_NODES,
+  parseSpeculation,
+  type SpeculationOption,
+  type SpeculationPlan,
+} from "../decode/speculative/option.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
@@ -69,6 +74,8 @@ export interface AssembleOptions extends EngineOptions {
 }
 
 const DEFAULT_CONTEXT = 8192;
+/** Nodes of a draft where tests let models draft as much as they may. */
+const MOST_DRAFTED = 64;
 /** Nodes of a draft of text that a grammar forces. */
 const FORCED_DRAFT = 32;
 /** Logits of rows that a score wants lie in memory together: at most so many bytes, so many rows. */
@@ -103,9 +110,16 @@ export async function assemble(
     for (const [i, one] of drafting.entries()) drafts.push(await draftingGraph(one, i, { graph, tokenizer, context }));
     for (const draft of drafts) checkPositions(draft.graph, context);
     const isDrafted = drafter !== undefined || drafting.length > 0;
-    const plan = parseSpeculation(options.speculation ?? "auto");
+    const insisting: SpeculationPlan = { methods: ["draft"], depth: MOST_DRAFTED, nodes: MOST_DRAFTED };
+    const given = options.speculation ?? (drafting.length > 0 ? undefined : "auto");
+    const plan = given === undefined ? insisting : parseSpeculation(given);
+    if (plan.methods.includes("draft") && drafting.length === 0)
+      throw new RequestError(
+        'speculation "draft" needs a model that drafts: { drafter: "draft", model }, or --draft MODEL',
+      );
     const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
-    const { depth = isDrafted ? 1 : 2, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } = options;
+    const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
+      options;
     const outputs = outputShapes(graph);
     const treeSlots = 2 * (drafter === undefined && drafting.length < 2 ? nodes : maxDraft);
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
@@ -174,7 +188,7 @@ export async function assemble(
         defaults: artifact.generation,
         vocabSize: graph.vocabSize,
         context,
-        speculates: nodes > 0,
+        methods: nodes === 0 ? [] : METHOD_NAMES.filter((name) => name !== "draft" || drafting.length > 0),
       }),
       client: new Engine({
         program,
@@ -210,7 +224,12 @@ async function checkUnchanged({ tensors }: ModelArtifact): Promise<void> {
 }
 
 function draftMethods(vocabSize: number): ReadonlyMap<MethodName, DraftMethod> {
-  return new Map(METHOD_NAMES.map((name) => [name, METHODS[name]({ vocabSize })]));
+  return new Map(
+    METHOD_NAMES.flatMap((name) => {
+      const method = METHODS[name]?.({ vocabSize });
+      return method === undefined ? [] : [[name, method]];
+    }),
+  );
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

@@ -10,6 +10,7 @@ import type { SequenceState } from "../state/sequence-state.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import type { Residents } from "./residents.ts";
 import type { Share } from "./share.ts";
+import type { Speculator } from "./speculator.ts";
 import type { DraftingModel, ModelDraft } from "./work/draft.ts";
 
 export interface DraftingStep {
@@ -21,9 +22,11 @@ export interface DraftingStep {
 export class Drafting {
   readonly #models: readonly DraftingModel[];
   readonly #residents: Residents;
+  readonly #speculation: Speculator | undefined;
 
-  constructor(models: readonly DraftingModel[], residents: Residents) {
+  constructor(models: readonly DraftingModel[], residents: Residents, speculation: Speculator | undefined) {
     this.#models = models;
+    this.#speculation = speculation;
     this.#residents = residents;
   }
 
@@ -40,6 +43,7 @@ export class Drafting {
 
   #share(model: number, options: DraftingModel, step: number, running: readonly EngineRequest[]): Share[] {
     const { plan, depth, stepTokens } = options;
+    const depthOf = this.#speculation?.draftDepths(running, depth) ?? (() => depth);
     const shares: Share[] = [];
     plan.clear();
     // Of blocks that others have too, one sequence at a time computes what is missing.
@@ -51,7 +55,7 @@ export class Drafting {
       draft.begin(sequence.length);
       // What a grammar forces is known without a model.
       if (sequence.request.kinds.some((kind) => (kind.forced?.(sequence, depth) ?? []).length > 0)) draft.isDone = true;
-      const most = Math.min(depth, sequence.request.capacity - 1 - sequence.length);
+      const most = Math.min(depthOf(sequence), sequence.request.capacity - 1 - sequence.length);
       if (draft.isDone || draft.tokens.length >= most) continue;
       const shared = sharedPlaces(sequence);
       if (draft.computed < shared) {

@@ -223,8 +223,8 @@ export class Engine implements EngineClient {
       for (const request of ended) this.#tellEnd(request, request.failure);
       const now = performance.now();
       const { program, samples, tokens } = oldest.record;
-      if (!failed && program === 0 && samples === tokens)
-        this.#speculation?.measure(tokens, now - Math.max(oldest.began, this.#lastEnd));
+      if (!failed && samples === tokens)
+        this.#speculation?.measure(program, tokens, now - Math.max(oldest.began, this.#lastEnd));
       this.#lastEnd = now;
       const { preempted, drafted, accepted } = flight;
       const record = { ...oldest.record, drafted, accepted, preempted, ms: now - oldest.began };

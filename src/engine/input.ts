@@ -7,6 +7,7 @@ import { checkGrammarSpec } from "../decode/grammar/check-spec.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import { checkNumber, checkOptions, checkType, LIMITS, shown } from "../decode/limits.ts";
 import { resolveSampling, type SamplingOptions } from "../decode/sampling.ts";
+import type { MethodName } from "../decode/speculative/methods.ts";
 import { parseSpeculation, type SpeculationOption, type SpeculationPlan } from "../decode/speculative/option.ts";
 import { LengthError, RequestError } from "../errors.ts";
 import type { ChatMessage, ChatTemplate } from "../chat/chat-template.ts";
@@ -81,8 +82,8 @@ export interface InputParts {
   readonly defaults: GenerationDefaults;
   readonly vocabSize: number;
   readonly context: number;
-  /** Whether the engine verifies drafts. */
-  readonly speculates: boolean;
+  /** The methods of drafting that requests may name; none where speculation is off. */
+  readonly methods: readonly MethodName[];
 }
 
 export class InputProcessor {
@@ -259,14 +260,19 @@ export class InputProcessor {
     readonly speculation?: SpeculationPlan;
     readonly prediction?: Int32Array;
   } {
-    const { speculates } = this.#parts;
+    const { methods } = this.#parts;
     const plan = speculation === undefined ? undefined : parseSpeculation(speculation);
-    if (!speculates && plan !== undefined && plan.methods.length > 0)
-      throw new RequestError("the model was loaded with speculation off, so no request can have it");
+    const absent = plan?.methods.find((name) => !methods.includes(name));
+    if (absent !== undefined)
+      throw new RequestError(
+        methods.length === 0
+          ? "the model was loaded with speculation off, so no request can have it"
+          : `the model was loaded without what speculation ${shown(absent)} needs`,
+      );
     if (prediction === undefined) return plan === undefined ? {} : { speculation: plan };
     const encode = (text: string): Int32Array => this.#tokenizer.encode(text, { addSpecial: false });
     const ids = this.checkIds(typeof prediction === "string" ? encode(prediction) : prediction);
-    return { ...(plan && { speculation: plan }), ...(speculates && { prediction: ids }) };
+    return { ...(plan && { speculation: plan }), ...(methods.length > 0 && { prediction: ids }) };
   }
 }
 

@@ -8,6 +8,7 @@ import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../dec
 import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
+import type { DraftingOptions } from "./drafting-models.ts";
 import { ADMISSION_NAMES } from "./policies/admission.ts";
 export type { EngineOptions } from "./assemble.ts";
 import type { Llm } from "./llm.ts";
@@ -60,13 +61,37 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
     throw error;
   }
   const name = artifact.name;
+  const drafting: DraftingOptions[] = [];
+  try {
+    const draft = await openDraft(reference, options);
+    if (draft !== undefined) drafting.push({ artifact: draft, depth: MOST_DRAFTED });
+  } catch (error) {
+    await artifact.close();
+    await backend.close();
+    throw error;
+  }
   return assemble(artifact, backend, {
     ...options,
+    drafting,
     signal,
     onProgress:
       onProgress &&
       (({ loadedBytes, totalBytes }) => onProgress({ stage: "load", name, done: loadedBytes, total: totalBytes })),
   });
+}
+
+/** Tokens that a drafting model makes at most: beyond these, they hardly ever come true. */
+const MOST_DRAFTED = 8;
+
+/** The model that drafts, where one is asked for. The built-in model has one of its own. */
+async function openDraft(reference: string | undefined, options: LoadOptions): Promise<ModelArtifact | undefined> {
+  const { speculation = "auto" } = options;
+  if (!parseSpeculation(speculation).methods.includes("draft")) return undefined;
+  const model = typeof speculation === "object" ? speculation.model : undefined;
+  if (model !== undefined) return openReference(model, options);
+  if (reference !== undefined) return undefined;
+  const { builtinModelPath } = await import("../artifact/node-builtin.ts");
+  return openReference(builtinModelPath("rill"), options);
 }
 
 /** All of them before anything is opened: a wrong one costs nobody time or memory. */

@@ -63,8 +63,8 @@ function propose(
   forced: readonly number[],
   room: number,
 ): DraftTree | undefined {
-  const drafted = forced.length > 0 ? undefined : proposalOf(sequence.drafts, sequence.length);
-  return drafted ?? speculation?.propose(sequence, forced, room);
+  if (speculation !== undefined) return speculation.propose(sequence, forced, room);
+  return forced.length > 0 ? undefined : proposalOf(sequence.drafts, sequence.length);
 }
 
 /** Without what a kind of work can tell to be wrong. */

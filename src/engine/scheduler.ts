@@ -41,7 +41,7 @@ export class Scheduler {
     this.#plan = options.plan;
     this.residents = new Residents(options, this.flights);
     this.#view = new View(this.waiting, this.running, this.residents, options);
-    this.#drafting = new Drafting(options.drafting ?? [], this.residents);
+    this.#drafting = new Drafting(options.drafting ?? [], this.residents, options.speculation);
   }
 
   /** Queues a request; throws RequestError where it could not even run alone. */

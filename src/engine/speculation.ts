@@ -13,7 +13,9 @@ import type { MethodName } from "../decode/speculative/methods.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 import { PredictionDrafter } from "../decode/speculative/prediction.ts";
 import type { StepLimits } from "./limits.ts";
+import { ModelDrafts } from "./model-drafts.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
+import { proposalOf } from "./work/draft.ts";
 import type { DepthCount, Speculator, VerifiedDraft } from "./speculator.ts";
 
 interface Drafted {
@@ -39,7 +41,9 @@ export class Speculation implements Speculator {
   readonly #plan: SpeculationPlan;
   readonly #nodes: number;
   readonly #limits: StepLimits;
-  readonly #costs = new CostModel();
+  /** Of the program that answers, then of those that draft. */
+  readonly #costs = [new CostModel()];
+  readonly #modelDrafts = new ModelDrafts();
   readonly #acceptance = new Map<string, Acceptance>();
   readonly #drafted = new WeakMap<Sequence, Drafted>();
   #chosen = new Map<Sequence, DraftTree>();
@@ -54,6 +58,8 @@ export class Speculation implements Speculator {
   waits(running: readonly EngineRequest[]): boolean {
     const sequences = decoding(running);
     if (sequences.some(({ isDrafted }) => isDrafted)) return true;
+    const depthOf = this.draftDepths(running, 1);
+    if (sequences.some((sequence) => sequence.drafts.length > 0 && depthOf(sequence) > 0)) return true;
     return this.#choose(sequences, ({ coming }) => coming.length === 1, behindFirst).size > 0;
   }
 
@@ -73,6 +79,7 @@ export class Speculation implements Speculator {
       count.drafted += 1;
       if (came.has(node)) count.accepted += 1;
     }
+    if (sequence.drafts.some(({ tokens }) => tokens.length > 0)) this.#modelDrafts.verified(tree, taken);
     for (const { drafter } of this.#drafted.get(sequence)?.drafters ?? []) drafter.learn?.(tree, sampleAt);
   }
 
@@ -84,8 +91,19 @@ export class Speculation implements Speculator {
     }
   }
 
-  measure(rows: number, ms: number): void {
-    this.#costs.measure(rows, ms);
+  draftDepths(running: readonly EngineRequest[], most: number): (sequence: Sequence) => number {
+    const count = decoding(running).length;
+    const adaptive = this.#modelDrafts.depth(most, count, this.#costs);
+    return (sequence) => {
+      const { plan } = this.#of(sequence);
+      if (!plan.methods.includes("draft")) return 0;
+      if (plan.depth !== undefined) return Math.min(plan.depth, most);
+      return adaptive === 0 && isProbe(sequence) ? most : adaptive;
+    };
+  }
+
+  measure(program: number, rows: number, ms: number): void {
+    (this.#costs[program] ??= new CostModel()).measure(rows, ms);
   }
 
   /** The drafts worth their rows, of the sequences that are ready for one. */
@@ -95,7 +113,7 @@ export class Speculation implements Speculator {
     shape: (tree: DraftTree) => DraftTree | undefined,
   ): Map<Sequence, DraftTree> {
     const chosen = new Map<Sequence, DraftTree>();
-    const cost = (rows: number): number => this.#costs.cost(rows) ?? rows;
+    const cost = (rows: number): number => this.#costs[0]?.cost(rows) ?? rows;
     const room = Math.min(this.#limits.maxOutputs, this.#limits.stepTokens) - sequences.length;
     const pays = couldPay(sequences.length, Math.min(room, this.#nodes * sequences.length), cost);
     const weighed: { readonly sequence: Sequence; readonly draft: DraftTree | undefined }[] = [];
@@ -148,9 +166,7 @@ export class Speculation implements Speculator {
     const { prompt, cacheSalt = "", generate } = sequence.request.work;
     const plan = generate?.speculation ?? this.#plan;
     const drafters = plan.methods.map((name): Drafted["drafters"][number] => {
-      const method = this.#methods.get(name);
-      if (method === undefined) throw new Error(`Millrace defect: ${name} was let through and isn't there`);
-      const drafter = method.follow({ prompt, tenant: cacheSalt });
+      const drafter = this.#methods.get(name)?.follow({ prompt, tenant: cacheSalt }) ?? this.#modelDrafter(sequence);
       return { drafter, acceptance: new Acceptance(this.#measuredOf(name)) };
     });
     if (generate?.prediction !== undefined && plan.methods.length > 0) {
@@ -160,6 +176,17 @@ export class Speculation implements Speculator {
     const drafted = { plan, drafters, proposal: undefined, length: -1 };
     this.#drafted.set(sequence, drafted);
     return drafted;
+  }
+
+  /** What the drafting models have made for a sequence by now. */
+  #modelDrafter({ drafts }: Sequence): Drafter {
+    return {
+      propose: (tokens) => {
+        const made = drafts.filter(({ behind }) => behind === tokens.length);
+        for (const { tokens: draft, isDone } of made) this.#modelDrafts.made(draft.length, isDone);
+        return proposalOf(drafts, tokens.length);
+      },
+    };
   }
 
   #measuredOf(method: string): Acceptance {
@@ -178,6 +205,11 @@ function decoding(running: readonly EngineRequest[]): Sequence[] {
           ({ state, finished, pending, isDrafted }) => state !== undefined && !finished && (isDrafted || pending === 1),
         ),
   );
+}
+
+/** Now and then a model drafts although it didn't pay: texts change. */
+function isProbe({ length }: Sequence): boolean {
+  return length % 64 === 0;
 }
 
 function upTo(tree: DraftTree, depth: number): DraftTree {

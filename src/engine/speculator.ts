@@ -3,6 +3,7 @@
  */
 import type { DraftTree } from "../decode/speculative/draft-tree.ts";
 import type { Drafter } from "../decode/speculative/drafter.ts";
+import { proposalOf } from "./work/draft.ts";
 import type { EngineRequest, Sequence, Taken } from "./request.ts";
 
 /** How many drafted tokens were verified at a depth (index 0: the first behind the known ones), and came true. */
@@ -22,8 +23,10 @@ export interface Speculator {
   propose(sequence: Sequence, forced: readonly number[], room: number): DraftTree | undefined;
   learn(sequence: Sequence, draft: VerifiedDraft): void;
   end(request: EngineRequest): void;
-  /** A step of so many rows, each with a sample, took so long. */
-  measure(rows: number, ms: number): void;
+  /** How many tokens the drafting models shall make for each sequence now. */
+  draftDepths(running: readonly EngineRequest[], most: number): (sequence: Sequence) => number;
+  /** A program's step of so many rows, each with a sample, took so long; 0: the one that answers, 1 …: those that draft. */
+  measure(program: number, rows: number, ms: number): void;
 }
 
 export interface VerifiedDraft {
@@ -41,8 +44,10 @@ export function always(drafter: Drafter): Speculator {
     depths: [],
     waits: () => false,
     begin: nothing,
-    propose: ({ tokens, length }, forced, room) =>
+    propose: ({ tokens, length, drafts }, forced, room) =>
+      (forced.length > 0 ? undefined : proposalOf(drafts, length)) ??
       drafter.propose(Int32Array.of(...tokens.subarray(0, length), ...forced), room),
+    draftDepths: (_, most) => () => most,
     learn: nothing,
     end: nothing,
     measure: nothing,

@@ -15,7 +15,7 @@ import { fitConversation } from "../conversation.ts";
 import { InterruptedError, UsageError } from "../exit.ts";
 import { createLineReader } from "../line-reader.ts";
 import { nearest } from "../../nearest.ts";
-import { loadModel } from "../session.ts";
+import { loadModel, speculationOf } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
 const LOCAL: Readonly<Record<string, string>> = {
@@ -40,7 +40,7 @@ export const chat = defineCommand({
   async run({ values, words, terminal }) {
     if (words.length > 0)
       throw new UsageError(`chat takes no words ("${words[0]}"); \`millrace run\` answers one prompt`);
-    await using llm = await loadModel(values, terminal, { speculation: values.speculation });
+    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values) });
     if (!llm.info.hasChatTemplate) {
       throw new Error(`${llm.info.model} has no chat template; use \`millrace run --raw\` with a prompt of your own`);
     }

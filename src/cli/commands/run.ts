@@ -6,7 +6,7 @@ import { DRAFTS, JSON_OUTPUT, MODEL, RAW, SAMPLING } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { GRAMMAR, readGrammar } from "../grammar-flags.ts";
 import { inputText } from "../input-text.ts";
-import { loadModel } from "../session.ts";
+import { loadModel, speculationOf } from "../session.ts";
 
 const OUTPUT = { title: "Input and output", flags: { raw: RAW, json: JSON_OUTPUT } };
 
@@ -34,7 +34,7 @@ export const run = defineCommand({
     if (prompt === "") throw new UsageError("the prompt is empty");
 
     const grammar = await readGrammar(values);
-    await using llm = await loadModel(values, terminal, { speculation: values.speculation });
+    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values) });
     const options = { ...generateOptions(values), ...(grammar && { grammar }), signal: terminal.signal };
     const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
     const answer = values.raw

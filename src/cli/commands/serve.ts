@@ -11,7 +11,7 @@ import { defineCommand } from "../command.ts";
 import { DRAFTS, MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
 import { choiceFlag, limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
-import { loadModel } from "../session.ts";
+import { loadModel, speculationOf } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
 const MODELS = {
@@ -71,7 +71,7 @@ export const serve = defineCommand({
     const engine = {
       maxSequences: values["max-sequences"],
       stepTokens: values["step-tokens"],
-      speculation: values.speculation,
+      speculation: speculationOf(values),
       chunkTokens: values["chunk-tokens"],
       admission: values.admission,
       kvBytes: kvMib === undefined ? undefined : kvMib * 2 ** 20,

@@ -7,12 +7,14 @@
 /** A row's share of a step of one row, before anything was measured. Low, so that drafting is tried. */
 const FIRST_SLOPE = 0.15;
 /** The line follows about the last 1 / (1 − FADE) steps. */
-const FADE = 0.99;
+const FADE = 0.98;
 /** The line counts as much as so many measurements at a number of rows, which count at most MOST times. */
 const LINE = 3;
 const MOST = 16;
 /** A step that takes longer than so many times what was expected was interrupted by something else. */
-const OUTLIER = 2;
+const OUTLIER = 1.5;
+/** For the same reason what is longer than expected counts less than what is shorter. */
+const LONGER = 0.3;
 
 export class CostModel {
   /** Sums over the steps: 1, rows, rows², ms, rows · ms. */
@@ -21,8 +23,9 @@ export class CostModel {
 
   /** A step of so many rows took so long. */
   measure(rows: number, ms: number): void {
-    const expected = this.cost(rows);
-    const taken = expected === undefined || this.#at.size < 3 ? ms : Math.min(ms, OUTLIER * expected);
+    const expected = this.cost(rows) ?? ms;
+    const limited = Math.min(ms, OUTLIER * expected);
+    const taken = limited > expected ? expected + LONGER * (limited - expected) : limited;
     for (const [i, term] of [1, rows, rows * rows, taken, rows * taken].entries())
       this.#sums[i] = FADE * (this.#sums[i] ?? 0) + term;
     const here = this.#at.get(rows) ?? { ms: 0, count: 0 };

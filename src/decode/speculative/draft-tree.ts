@@ -33,22 +33,6 @@ export function pathTo({ parents }: DraftTree, node: number): number[] {
   return path.reverse();
 }
 
-/** One tree of several chains: what they begin with alike is there once. */
-export function mergeChains(chains: readonly (readonly number[])[]): DraftTree {
-  const tokens: number[] = [];
-  const parents: number[] = [];
-  for (const chain of chains) {
-    let at = -1;
-    for (const token of chain) {
-      let next = tokens.findIndex((one, i) => one === token && parents[i] === at);
-      if (next < 0) next = tokens.push(token) - 1;
-      parents[next] = at;
-      at = next;
-    }
-  }
-  return { tokens, parents };
-}
-
 /** Whether each node follows the one before. */
 export function isChain({ parents }: DraftTree): boolean {
   return parents.every((parent, i) => parent === i - 1);

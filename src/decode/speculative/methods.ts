@@ -8,11 +8,13 @@ export interface DraftResources {
   readonly vocabSize: number;
 }
 
-export type MethodName = "ngram" | "suffix";
+export type MethodName = "ngram" | "suffix" | "draft";
 
-export const METHODS: Readonly<Record<MethodName, (resources: DraftResources) => DraftMethod>> = {
+/** Undefined: a model of its own drafts, in steps of its own (engine/drafting.ts). */
+export const METHODS: Readonly<Record<MethodName, ((resources: DraftResources) => DraftMethod) | undefined>> = {
   ngram: () => ngram,
   suffix,
+  draft: undefined,
 };
 
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];

@@ -25,6 +25,7 @@ test("what isn't there is refused by name, with what there is", () => {
     [null, /not null/],
     [{}, /drafter must be a name, not undefined/],
     [{ drafter: "ngram", deep: 3 }, /has no "deep"/],
+    [{ drafter: "draft", model: 3 }, /speculation\.model must be a string, not 3/],
     [{ drafter: "ngram", depth: 0 }, /speculation\.depth must be a whole number from 1 to 64, not 0/],
     [{ drafter: "ngram", tree: "8" }, /speculation\.tree must be/],
   ];

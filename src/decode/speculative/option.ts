@@ -4,7 +4,7 @@
  */
 import { RequestError } from "../../errors.ts";
 import { nearest } from "../../nearest.ts";
-import { checkNumber, shown } from "../limits.ts";
+import { checkNumber, checkType, shown } from "../limits.ts";
 import { AUTOMATIC, METHOD_NAMES, type MethodName } from "./methods.ts";
 
 /**
@@ -16,6 +16,8 @@ export type SpeculationOption = string | SpeculationOptions;
 export interface SpeculationOptions {
   /** A method's name, or several joined by "+". */
   readonly drafter: string;
+  /** The model of the method "draft": a reference, as load() takes. Its tokens must be the model's. Only in load(). */
+  readonly model?: string | undefined;
   /** Draft always, so many tokens ahead, whether it pays or not. Default: as far as it pays, by what was measured. */
   readonly depth?: number | undefined;
   /** The most nodes of a draft. Default 16. */
@@ -33,29 +35,18 @@ export interface SpeculationPlan {
 
 export const DEFAULT_NODES = 16;
 
-const RESERVED = [
-  "skip",
-  "swift",
-  "draft",
-  "medusa",
-  "eagle",
-  "eagle2",
-  "eagle3",
-  "mtp",
-  "dflash",
-  "pass",
-  "kangaroo",
-] as const;
+const RESERVED = ["skip", "swift", "medusa", "eagle", "eagle2", "eagle3", "mtp", "dflash", "pass", "kangaroo"] as const;
 
 /** @throws RequestError that names what there is. */
 export function parseSpeculation(option: unknown): SpeculationPlan {
   if (typeof option === "string") return { methods: methodsOf(option), nodes: DEFAULT_NODES };
   if (typeof option !== "object" || option === null || Array.isArray(option))
     throw new RequestError(`speculation must be a name or an object, not ${shown(option)}; ${there()}`);
-  const { drafter, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
+  const { drafter, model, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new RequestError(`speculation has no ${shown(unknown)}; it has drafter, depth and tree`);
+    throw new RequestError(`speculation has no ${shown(unknown)}; it has drafter, model, depth and tree`);
+  checkType("speculation.model", model, "string");
   if (typeof drafter !== "string")
     throw new RequestError(`speculation's drafter must be a name, not ${shown(drafter)}; ${there()}`);
   const nodes = tree === undefined ? undefined : checkNumber("speculation.tree", tree);

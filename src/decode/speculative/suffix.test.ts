@@ -52,11 +52,11 @@ test("an automaton knows every part of a text, how often it occurred and what fo
 
 test("continuations make a tree, the frequent ones first", () => {
   const drafter = suffix().follow({ prompt: ids(""), tenant: "" });
-  const tree = drafter.propose(ids("the cat sat! the cat ran? the dog hid; the "), 5);
+  const tree = drafter.propose(ids("now the cat sat! the cat ran? the dog hid; the "), 5);
   const found = paths(tree);
   assert.equal(found[0], "c");
   assert.ok(found.includes("cat") && found.includes("d"), found.join());
-  assert.ok((tree?.chances?.[0] ?? 0) > 0.5);
+  assert.ok((tree?.chances?.[0] ?? 0) > 0.4);
   assert.equal(
     suffix()
       .follow({ prompt: ids(""), tenant: "" })

@@ -6,7 +6,7 @@
  */
 import type { SamplerParams, StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
-import { type DraftTree, mergeChains } from "../../decode/speculative/draft-tree.ts";
+import { chain, type DraftTree, merge } from "../../decode/speculative/draft-tree.ts";
 
 export interface DraftingModel {
   /** Filled anew for each of its steps. */
@@ -35,6 +35,8 @@ export class ModelDraft {
   /** The draft: tokens behind the sequence's first `behind` ones. */
   behind = -1;
   tokens: number[] = [];
+  /** The probability that the model gave each. */
+  chances: number[] = [];
   isDone = false;
 
   /** A draft that follows the sequence's known tokens, unless that is what it is already. */
@@ -42,6 +44,7 @@ export class ModelDraft {
     if (this.behind === length) return;
     this.behind = length;
     this.tokens = [];
+    this.chances = [];
     this.isDone = false;
   }
 
@@ -73,8 +76,12 @@ export class ModelDraft {
     this.computed = this.planned;
     if (sample < 0) return;
     const id = result.sampleIds[sample] ?? -1;
-    const isSure = id >= 0 && (result.sampleLogprobs[sample] ?? -Infinity) >= Math.log(minProbability);
-    if (isSure) this.tokens.push(id);
+    const chance = Math.exp(result.sampleLogprobs[sample] ?? -Infinity);
+    const isSure = id >= 0 && chance >= minProbability;
+    if (isSure) {
+      this.tokens.push(id);
+      this.chances.push(chance);
+    }
     this.isDone = !isSure || this.tokens.length >= most || stopIds.includes(id);
   }
 
@@ -103,5 +110,5 @@ export class ModelDraft {
 /** What the drafting models propose behind the first `length` tokens; undefined: nothing. */
 export function proposalOf(drafts: readonly ModelDraft[], length: number): DraftTree | undefined {
   const chains = drafts.filter(({ behind, tokens }) => behind === length && tokens.length > 0);
-  return chains.length === 0 ? undefined : mergeChains(chains.map(({ tokens }) => tokens));
+  return merge(chains.map(({ tokens, chances }) => chain(tokens, chances)));
 }
