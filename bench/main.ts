@@ -5,11 +5,13 @@ import path from "node:path";
 import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchIdle } from "./idle.ts";
+import { benchPolicies } from "./policies.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   decode: benchDecode,
   grammar: benchGrammar,
   idle: benchIdle,
+  policies: benchPolicies,
 };
 
 const [name = "", ...args] = process.argv.slice(2);

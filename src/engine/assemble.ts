@@ -49,7 +49,7 @@ export interface EngineOptions {
    * (and computes again) when there is none. Default "peak".
    */
   readonly admission?: AdmissionName | undefined;
-  /** Tokens of prompts in a step in which answers go on: fewer are smoother for those, more are faster for the prompt. */
+  /** Tokens of prompts in a step in which answers go on: fewer are smoother for those, more faster for the prompt. Default 64. */
   readonly chunkTokens?: number | undefined;
   /** Keep what was computed for equal beginnings of later prompts. Default true. */
   readonly prefixCache?: boolean | undefined;

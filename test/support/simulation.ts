@@ -1,11 +1,12 @@
 /**
- * The scheduler without a model: a step takes no time, and gives token 1 until an answer is as long as was said when it was
- * submitted, then the stop token 0. For what policies do.
+ * The scheduler without a model: a step gives token 1 until an answer is as long as was said when it was submitted, then the
+ * stop token 0. For what policies do; the benchmark of policies adds what a step would cost.
  */
 import assert from "node:assert/strict";
 import type { StateGroup, StepResult } from "../../src/backend/contract.ts";
 import { GREEDY } from "../../src/backend/program-runner.ts";
 import { StepPlanBuffer } from "../../src/backend/step-plan.ts";
+import type { WorkEvent } from "../../src/engine/client.ts";
 import type { Policy } from "../../src/engine/policies/policy.ts";
 import { costOf } from "../../src/engine/policies/tenants.ts";
 import { EngineRequest } from "../../src/engine/request.ts";
@@ -22,6 +23,14 @@ export interface SimulationOptions {
   readonly sequences: number;
   readonly blocks: number;
   readonly stepTokens?: number;
+  readonly context?: number;
+  readonly prefixCache?: boolean;
+}
+
+/** What a step has to compute: rows, and the places that all of them see together. */
+export interface StepSize {
+  readonly rows: number;
+  readonly keys: number;
 }
 
 export interface Job {
@@ -42,7 +51,7 @@ export class Simulation {
   readonly #scheduler: Scheduler;
   readonly #answers = new Map<EngineRequest, number>();
 
-  constructor({ policy, sequences, blocks, stepTokens = 256 }: SimulationOptions) {
+  constructor({ policy, sequences, blocks, stepTokens = 256, context = 1024, prefixCache = true }: SimulationOptions) {
     const limits = {
       stepTokens,
       maxSequences: sequences,
@@ -50,7 +59,7 @@ export class Simulation {
       maxListed: 0,
       maxDraft: 0,
       treeSlots: 0,
-      context: 1024,
+      context,
       depth: 1,
     };
     const plan = new StepPlanBuffer({
@@ -62,10 +71,14 @@ export class Simulation {
       groups: 1,
     });
     const groups = [{ group: GROUP, pool: new BlockPool(blocks) }];
-    this.#scheduler = new Scheduler({ policy, limits, groups, plan, prefixCache: true });
+    this.#scheduler = new Scheduler({ policy, limits, groups, plan, prefixCache });
   }
 
-  submit({ prompt, answer, maxTokens = answer, tenant, priority }: Job): EngineRequest {
+  /** `listen` hears of each token, and of the end. */
+  submit(
+    { prompt, answer, maxTokens = answer, tenant, priority }: Job,
+    listen: (event: WorkEvent) => void = () => undefined,
+  ): EngineRequest {
     const generate = { maxTokens, samplers: [GREEDY], stopIds: Int32Array.of(STOP), topLogprobs: 0 };
     const work = {
       prompt: Int32Array.from(prompt),
@@ -73,18 +86,28 @@ export class Simulation {
       ...(tenant !== undefined && { tenant }),
       ...(priority !== undefined && { priority }),
     };
-    const ignore = (): void => undefined;
-    const request = new EngineRequest(work, ignore, [new Generate(generate, undefined)]);
+    const request = new EngineRequest(work, listen, [new Generate(generate, undefined)]);
     this.#answers.set(request, answer);
     this.#scheduler.add(request);
     return request;
   }
 
-  /** Takes a step; gives its rows. */
-  step(): number {
+  get isIdle(): boolean {
+    return this.ended.length === this.#answers.size;
+  }
+
+  /** Answers that are under way. */
+  get running(): number {
+    return this.#scheduler.running.length;
+  }
+
+  /** Takes a step. `settle` is told how large it is before its result is. */
+  step(settle: (size: StepSize) => void = () => undefined): StepSize {
     const scheduled = this.#scheduler.schedule() ?? this.#scheduler.schedule();
     assert.ok(scheduled, "nothing can be done");
     const { plan } = scheduled;
+    const keys = plan.seen.subarray(0, plan.tokenCount).reduce((sum, seen) => sum + seen, 0);
+    settle({ rows: plan.tokenCount, keys });
     const flight = this.#scheduler.flights.oldest;
     const ids = (flight?.shares ?? []).flatMap(({ sequence: { request, coming, length } }) => {
       const isLast = length - request.work.prompt.length + 1 >= (this.#answers.get(request) ?? 0);
@@ -99,12 +122,12 @@ export class Simulation {
       this.cachedTokens += request.cachedTokens;
       this.ended.push(request);
     }
-    return plan.tokenCount;
+    return { rows: plan.tokenCount, keys };
   }
 
   /** Until all has ended. */
   run(): void {
-    while (this.ended.length < this.#answers.size) this.step();
+    while (!this.isIdle) this.step();
   }
 
   /** What a tenant's requests have cost so far. */

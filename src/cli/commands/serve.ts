@@ -24,10 +24,7 @@ const MODELS = {
     ),
     "max-sequences": limitFlag("maxSequences", "answers that are computed at once; default 32"),
     "step-tokens": limitFlag("stepTokens", "tokens that one step computes at most; default 512"),
-    "chunk-tokens": limitFlag(
-      "chunkTokens",
-      "tokens of prompts in a step in which answers go on; default: what a step holds",
-    ),
+    "chunk-tokens": limitFlag("chunkTokens", "tokens of prompts in a step in which answers go on; default 64"),
     admission: choiceFlag(
       ["peak", "reserve", "optimistic"],
       "who starts beside others: whom memory suffices for at their peak (default), to the last token of all, or for now",

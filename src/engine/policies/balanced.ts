@@ -11,17 +11,17 @@ import { costOf, tenantOf, Tenants } from "./tenants.ts";
 
 export interface BalancedOptions {
   readonly admission?: Admission;
-  /** Rows of prompts in a step in which answers go on. Default: what a step holds. */
+  /** Rows of prompts in a step in which answers go on. Default 64: such a step takes some three times one of answers alone. */
   readonly chunkTokens?: number | undefined;
 }
 
 export class Balanced implements Policy {
   readonly #admission: Admission;
-  readonly #chunkTokens: number | undefined;
+  readonly #chunkTokens: number;
   readonly #tenants = new Tenants();
   readonly #order = new CacheAware();
 
-  constructor({ admission = peak, chunkTokens }: BalancedOptions = {}) {
+  constructor({ admission = peak, chunkTokens = 64 }: BalancedOptions = {}) {
     this.#admission = admission;
     this.#chunkTokens = chunkTokens;
   }

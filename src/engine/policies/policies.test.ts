@@ -103,7 +103,7 @@ test("a prompt is computed in chunks beside answers, and whole where nobody wait
   });
   const random = new Random(6);
   simulation.submit({ prompt: textOf(random, 100), answer: 30 });
-  assert.equal(simulation.step(), 100);
+  assert.equal(simulation.step().rows, 100);
   simulation.submit({ prompt: textOf(random, 100), answer: 2 });
-  for (let i = 0; i < 5; i++) assert.equal(simulation.step(), 1 + 8);
+  for (let i = 0; i < 5; i++) assert.equal(simulation.step().rows, 1 + 8);
 });
