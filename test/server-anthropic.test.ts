@@ -51,7 +51,7 @@ test("a stop sequence is named; tokens are counted", async () => {
 
 test("failures have Anthropic's envelope", async () => {
   await assert.rejects(client.messages.create({ ...REQUEST, model: "gone" }), NotFoundError);
-  const tools = [{ name: "f", input_schema: { type: "object" as const } }];
+  const tools = [{ type: "web_search_20260209" as const, name: "web_search" as const }];
   await assert.rejects(client.messages.create({ ...REQUEST, tools }), (error: unknown) => {
     assert.ok(error instanceof BadRequestError);
     assert.match(error.message, /tools/);

@@ -217,10 +217,10 @@ test("what is wrong is said in OpenAI's form", async () => {
   const wrong: [object, string][] = [
     [{ temperature: "hot" }, "temperature"],
     [{ top_p: 2 }, "top_p"],
-    [{ tools: [{ type: "function", function: { name: "f" } }] }, "tools"],
+    [{ tools: [{ type: "custom", custom: { name: "f" } }] }, "tools.0.type"],
     [{ response_format: { type: "yaml" } }, "response_format.type"],
     [{ response_format: { type: "json_schema", json_schema: { name: "x" } } }, "response_format.json_schema.schema"],
-    [{ reasoning_effort: "high" }, "reasoning_effort"],
+    [{ reasoning_effort: "huge" }, "reasoning_effort"],
     [{ no_such_field: 1 }, "no_such_field"],
     [{ top_logprobs: 2 }, "top_logprobs"],
     [{ messages: [] }, "messages"],

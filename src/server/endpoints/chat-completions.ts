@@ -9,8 +9,10 @@ import { HttpError } from "../failure.ts";
 import { given } from "../given.ts";
 import { chatLogprobs, textTokens } from "../logprobs.ts";
 import { openaiFailureEvent } from "../openai-error.ts";
-import { answerSchema, ChatChunk, ChatCompletion, chatMessages, ChatRequest, plainText } from "../schemas/chat.ts";
+import { ChatChunk, ChatCompletion, chatMessages, ChatRequest, plainText } from "../schemas/chat.ts";
+import { callBody, CallDeltas, choiceOf, toolsOf } from "../schemas/chat-tools.ts";
 import { samplingOptions } from "../schemas/common.ts";
+import { answerGrammar } from "../schemas/structured.ts";
 import type { Asked, ServedModel } from "../service.ts";
 import { noteUsage, usageOf } from "../usage.ts";
 
@@ -34,9 +36,13 @@ export const chatCompletions = withBody({
       ...given({
         maxTokens: body.max_completion_tokens ?? body.max_tokens,
         logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
-        schema: answerSchema(body),
+        grammar: answerGrammar(body),
+        tools: body.tools ? toolsOf(body.tools) : undefined,
+        toolChoice: body.tools?.length && body.tool_choice ? choiceOf(body.tool_choice) : undefined,
+        parallelToolCalls: body.parallel_tool_calls,
+        reasoningBudget: body.thinking_token_budget,
         prediction: body.prediction ? plainText(body.prediction.content) : undefined,
-        templateVariables: body.chat_template_kwargs,
+        templateVariables: templateVariables(body),
       }),
       signal: call.signal,
     };
@@ -56,6 +62,19 @@ export const chatCompletions = withBody({
   },
 });
 
+function finishReason(reason: "stop" | "length", hasCalls: boolean): "stop" | "length" | "tool_calls" {
+  return reason === "stop" && hasCalls ? "tool_calls" : reason;
+}
+
+/** What the template is told: an effort by the name that it has in most. */
+function templateVariables({
+  reasoning_effort: effort,
+  chat_template_kwargs: others,
+}: ChatRequest): Readonly<Record<string, unknown>> | undefined {
+  if (effort === null || effort === undefined) return others ?? undefined;
+  return { reasoning_effort: effort, ...(effort === "none" && { enable_thinking: false }), ...others };
+}
+
 async function whole(
   call: Call,
   { llm }: ServedModel,
@@ -69,12 +88,13 @@ async function whole(
     index: choice.index,
     message: {
       role: "assistant" as const,
-      content: choice.text,
+      content: choice.toolCalls !== undefined && choice.text === "" ? null : choice.text,
       ...(choice.reasoning === undefined ? {} : { reasoning_content: choice.reasoning }),
+      ...(choice.toolCalls && { tool_calls: choice.toolCalls.map(callBody) }),
       refusal: null,
     },
     logprobs: choice.logprobs ? chatLogprobs(llm.tokenizer, textTokens(choice, choice.logprobs)) : null,
-    finish_reason: choice.finishReason,
+    finish_reason: finishReason(choice.finishReason, choice.toolCalls !== undefined),
   }));
   return { ...head, object: "chat.completion", choices, usage: usageOf(generation.usage) };
 }
@@ -92,13 +112,20 @@ async function* chunks(
   for (let index = 0; index < n; index++) {
     yield chunk([{ index, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null }]);
   }
+  const deltas = Array.from({ length: n }, () => new CallDeltas());
+  const called = new Set<number>();
   for await (const part of asked.parts) {
     const { index } = part;
     const choice = { index, delta: {}, logprobs: null, finish_reason: null };
     if (part.type === "text") yield chunk([{ ...choice, delta: { content: part.text } }]);
     else if (part.type === "reasoning") yield chunk([{ ...choice, delta: { reasoning_content: part.text } }]);
     else if (part.type === "tokens") yield chunk([{ ...choice, logprobs: chatLogprobs(llm.tokenizer, part.tokens) }]);
-    else if (part.type === "finish") yield chunk([{ ...choice, finish_reason: part.finishReason }]);
+    else if (part.type === "tool-call-delta") {
+      const delta = deltas[index]?.next(part.id, part.name, part.text);
+      if (delta !== undefined) yield chunk([{ ...choice, delta: { tool_calls: [delta] } }]);
+    } else if (part.type === "tool-call") called.add(index);
+    else if (part.type === "finish")
+      yield chunk([{ ...choice, finish_reason: finishReason(part.finishReason, called.has(index)) }]);
   }
   const generation = await asked.result;
   noteUsage(call, generation);

@@ -13,6 +13,7 @@ import { completionLogprobs, finite, type MaybeScored, textTokens, tokenText } f
 import { mergeInOrderOfArrival } from "../merge.ts";
 import { openaiFailureEvent } from "../openai-error.ts";
 import { samplingOptions } from "../schemas/common.ts";
+import { answerGrammar } from "../schemas/structured.ts";
 import { Completion, CompletionChunk, CompletionRequest, type PromptLogprobs } from "../schemas/completion.ts";
 import type { Asked, ServedModel } from "../service.ts";
 import { usageOf } from "../usage.ts";
@@ -53,6 +54,7 @@ export const completions = withBody({
         logprobs: body.logprobs,
         promptLogprobs: body.prompt_logprobs ?? (echo === true ? body.logprobs : undefined),
         addSpecial: body.add_special_tokens,
+        grammar: answerGrammar(body),
       }),
       // An answer of no tokens is one whose only token is left out.
       maxTokens: body.max_tokens === 0 ? 1 : (body.max_tokens ?? 16),

@@ -1,6 +1,7 @@
 /** POST /v1/messages/count_tokens: how long a conversation is. */
 import { withBody } from "../endpoint.ts";
-import { CountTokensRequest, messagesOf, TokenCount } from "../schemas/messages.ts";
+import { toolsOf } from "../schemas/message-blocks.ts";
+import { CountTokensRequest, messagesOf, templateVariables, TokenCount } from "../schemas/messages.ts";
 
 export const countTokens = withBody({
   method: "POST",
@@ -11,6 +12,12 @@ export const countTokens = withBody({
   answer: TokenCount,
   handle(_call, service, body) {
     const { llm } = service.model(body.model);
-    return Response.json({ input_tokens: llm.tokenizeChat(messagesOf(body)).length });
+    return Response.json({
+      input_tokens: llm.tokenizeChat(
+        messagesOf(body),
+        templateVariables(body),
+        body.tools ? toolsOf(body.tools) : undefined,
+      ).length,
+    });
   },
 });

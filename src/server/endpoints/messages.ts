@@ -9,7 +9,8 @@ import { withBody } from "../endpoint.ts";
 import { frame } from "../event-stream.ts";
 import { given } from "../given.ts";
 import { cacheSalt } from "../schemas/common.ts";
-import { Message, messagesOf, MessagesRequest, type MessagesUsage } from "../schemas/messages.ts";
+import { choiceOf, toolsOf } from "../schemas/message-blocks.ts";
+import { Message, messagesOf, MessagesRequest, type MessagesUsage, templateVariables } from "../schemas/messages.ts";
 import type { Asked, ServedModel } from "../service.ts";
 import { noteUsage } from "../usage.ts";
 
@@ -33,7 +34,12 @@ export const messages = withBody({
         topP: body.top_p,
         stop: body.stop_sequences,
         cacheSalt: cacheSalt(call.key, undefined),
+        tools: body.tools ? toolsOf(body.tools) : undefined,
+        toolChoice: body.tools?.length && body.tool_choice ? choiceOf(body.tool_choice) : undefined,
+        parallelToolCalls: body.tool_choice?.disable_parallel_tool_use === true ? false : undefined,
+        reasoningBudget: body.thinking?.type === "enabled" ? body.thinking.budget_tokens : undefined,
       }),
+      templateVariables: templateVariables(body),
       signal: call.signal,
     };
     call.note({ model: model.name });
@@ -45,9 +51,11 @@ export const messages = withBody({
     for await (const _ of asked.parts);
     const generation = await asked.result;
     noteUsage(call, generation);
-    const { text, reasoning } = generation;
-    const thoughts = reasoning === undefined ? [] : [{ type: "thinking" as const, thinking: reasoning, signature: "" }];
-    const content = [...thoughts, { type: "text" as const, text }];
+    const { text, reasoning, toolCalls = [] } = generation;
+    const thoughts = reasoning === undefined ? [] : [{ type: "thinking", thinking: reasoning, signature: "" }];
+    const texts = text === "" && toolCalls.length > 0 ? [] : [{ type: "text", text }];
+    const calls = toolCalls.map(({ id, name, arguments: input }) => ({ type: "tool_use", id, name, input }));
+    const content = [...thoughts, ...texts, ...calls];
     return Response.json({ ...blank(call, model), content, ...endOf(generation), usage: usageOf(generation) });
   },
 });
@@ -55,26 +63,34 @@ export const messages = withBody({
 async function* events(call: Call, model: ServedModel, asked: Asked): AsyncGenerator<string> {
   const event = (data: { readonly type: string; readonly [field: string]: unknown }): string => frame(data, data.type);
   yield event({ type: "message_start", message: blank(call, model) });
-  let open: "text" | "reasoning" | undefined;
+  /** What the open block is: its kind, or the identifier of a call. */
+  let open: string | undefined;
   let index = -1;
-  const begin = function* (kind: "text" | "reasoning"): Generator<string> {
-    if (open === kind) return;
+  const begin = function* (what: string, block: object): Generator<string> {
+    if (open === what) return;
     if (open !== undefined) yield event({ type: "content_block_stop", index });
-    open = kind;
+    open = what;
     index += 1;
-    const block = kind === "text" ? { type: "text", text: "" } : { type: "thinking", thinking: "", signature: "" };
     yield event({ type: "content_block_start", index, content_block: block });
   };
+  const delta = (type: string, field: string, text: string): string =>
+    event({ type: "content_block_delta", index, delta: { type, [field]: text } });
+  const beginText = (): Generator<string> => begin("text", { type: "text", text: "" });
   for await (const part of asked.parts) {
-    if (part.type !== "text" && part.type !== "reasoning") continue;
-    yield* begin(part.type);
-    const delta =
-      part.type === "text" ? { type: "text_delta", text: part.text } : { type: "thinking_delta", thinking: part.text };
-    yield event({ type: "content_block_delta", index, delta });
+    if (part.type === "text") {
+      yield* beginText();
+      yield delta("text_delta", "text", part.text);
+    } else if (part.type === "reasoning") {
+      yield* begin("reasoning", { type: "thinking", thinking: "", signature: "" });
+      yield delta("thinking_delta", "thinking", part.text);
+    } else if (part.type === "tool-call-delta") {
+      yield* begin(`call ${part.id}`, { type: "tool_use", id: part.id, name: part.name, input: {} });
+      if (part.text !== "") yield delta("input_json_delta", "partial_json", part.text);
+    }
   }
   const generation = await asked.result;
   noteUsage(call, generation);
-  if (open === undefined) yield* begin("text");
+  if (open === undefined) yield* beginText();
   yield event({ type: "content_block_stop", index });
   yield event({ type: "message_delta", delta: endOf(generation), usage: usageOf(generation) });
   yield event({ type: "message_stop" });
@@ -94,9 +110,10 @@ function blank(call: Call, { name }: ServedModel): MessageBody {
   };
 }
 
-function endOf({ finishReason, stopText }: Choice): Pick<MessageBody, "stop_reason" | "stop_sequence"> {
+function endOf({ finishReason, stopText, toolCalls }: Choice): Pick<MessageBody, "stop_reason" | "stop_sequence"> {
   if (stopText !== undefined) return { stop_reason: "stop_sequence", stop_sequence: stopText };
-  return { stop_reason: finishReason === "length" ? "max_tokens" : "end_turn", stop_sequence: null };
+  const ended = toolCalls === undefined ? "end_turn" : "tool_use";
+  return { stop_reason: finishReason === "length" ? "max_tokens" : ended, stop_sequence: null };
 }
 
 function usageOf({ usage }: Generation): z.infer<typeof MessagesUsage> {

@@ -2,8 +2,9 @@
 import { z } from "zod";
 
 import type { ChatMessage } from "../../chat/chat-template.ts";
-import type { JsonValue } from "../../decode/grammar/spec.ts";
+import { HttpError } from "../failure.ts";
 import { given } from "../given.ts";
+import { callsOf, ToolBody, ToolCallBody, ToolCallDelta, ToolChoiceBody } from "./chat-tools.ts";
 import {
   harmlessFields,
   limited,
@@ -16,6 +17,7 @@ import {
   StreamOptions,
   Usage,
 } from "./common.ts";
+import { ResponseFormat, structuredFields } from "./structured.ts";
 
 const TextPart = z.strictObject({
   type: z.literal("text", { error: "only parts of text are supported" }),
@@ -26,43 +28,18 @@ export const Content = z.union([z.string(), z.array(TextPart).min(1)], {
 });
 
 export const ChatMessageBody = z.strictObject({
-  role: z.enum(["system", "developer", "user", "assistant"], {
-    error: 'must be "system", "developer", "user" or "assistant"; tools aren\'t supported yet',
+  role: z.enum(["system", "developer", "user", "assistant", "tool"], {
+    error: 'must be "system", "developer", "user", "assistant" or "tool"',
   }),
-  content: Content,
+  content: Content.nullish().describe("may be missing where an assistant calls tools"),
   name: z.string().nullish(),
   reasoning_content: z.string().nullish().describe("what the model thought before this answer"),
   refusal: notBuilt(Nothing),
   audio: notBuilt(Nothing),
-  tool_calls: notBuilt(NoList),
+  tool_calls: z.array(ToolCallBody).nullish(),
+  tool_call_id: z.string().nullish().describe("of a tool's message: the call that it answers"),
   function_call: notBuilt(Nothing),
 });
-
-const ResponseFormat = z
-  .discriminatedUnion("type", [
-    z.strictObject({ type: z.literal("text") }),
-    z.strictObject({ type: z.literal("json_object") }),
-    z.strictObject({
-      type: z.literal("json_schema"),
-      json_schema: z.strictObject({
-        name: z.string().optional(),
-        description: z.string().nullish(),
-        strict: z.boolean().nullish(),
-        // Whether it is one, and of what size, is the library's to say.
-        schema: z
-          .unknown()
-          .refine((value) => value !== undefined, "a JSON Schema is needed")
-          .describe("the answer satisfies it; what Millrace can't hold to is refused"),
-      }),
-    }),
-  ])
-  .describe("what form the answer has");
-
-/** The JSON Schema that an answer must satisfy. */
-export function answerSchema({ response_format: format }: ChatRequest): JsonValue | undefined {
-  if (format?.type === "json_object") return { type: "object" };
-  return format?.type === "json_schema" ? (format.json_schema.schema as JsonValue) : undefined;
-}
 
 export const ChatRequest = z
   .strictObject({
@@ -79,11 +56,13 @@ export const ChatRequest = z
     store: Off.optional(),
     parallel_tool_calls: z.boolean().nullish(),
     ...harmlessFields,
-    tools: notBuilt(NoList),
-    tool_choice: notBuilt(z.union([z.null(), z.enum(["none", "auto"])], { error: "tools aren't supported yet" })),
+    tools: z.array(ToolBody).max(512).nullish(),
+    tool_choice: ToolChoiceBody.nullish(),
     functions: notBuilt(NoList),
     function_call: notBuilt(Nothing),
     response_format: ResponseFormat.nullish(),
+    ...structuredFields,
+    thinking_token_budget: limited("reasoningBudget").nullish().describe("the most tokens of reasoning"),
     modalities: notBuilt(
       z
         .array(z.literal("text", { error: "only text is supported" }))
@@ -95,7 +74,10 @@ export const ChatRequest = z
       .strictObject({ type: z.literal("content"), content: Content })
       .nullish()
       .describe("a text that the answer repeats in large part: it comes faster, and is what it would be without"),
-    reasoning_effort: notBuilt(Nothing),
+    reasoning_effort: z
+      .enum(["none", "minimal", "low", "medium", "high", "xhigh"])
+      .nullish()
+      .describe("handed to the model's template, as reasoning_effort; none: as enable_thinking: false, too"),
     verbosity: notBuilt(Nothing),
     web_search_options: notBuilt(Nothing),
     moderation: notBuilt(Nothing),
@@ -108,7 +90,7 @@ export const ChatLogprobs = z.strictObject({
   content: z.array(TokenAlternative.extend({ top_logprobs: z.array(TokenAlternative) })),
   refusal: z.null(),
 });
-const FinishReason = z.enum(["stop", "length"]);
+const FinishReason = z.enum(["stop", "length", "tool_calls"]);
 
 const head = {
   id: z.string(),
@@ -126,8 +108,9 @@ export const ChatCompletion = z
         index: z.int(),
         message: z.strictObject({
           role: z.literal("assistant"),
-          content: z.string(),
+          content: z.string().nullable(),
           reasoning_content: z.string().optional(),
+          tool_calls: z.array(ToolCallBody).optional(),
           refusal: z.null(),
         }),
         logprobs: ChatLogprobs.nullable(),
@@ -149,6 +132,7 @@ export const ChatChunk = z
           role: z.literal("assistant").optional(),
           content: z.string().optional(),
           reasoning_content: z.string().optional(),
+          tool_calls: z.array(ToolCallDelta).optional(),
         }),
         logprobs: ChatLogprobs.nullable(),
         finish_reason: FinishReason.nullable(),
@@ -158,13 +142,25 @@ export const ChatChunk = z
   })
   .meta({ id: "ChatCompletionChunk" });
 
-/** The library's messages. */
+/** The library's messages. Templates may want the name of the tool whose result a message is. */
 export function chatMessages(messages: ChatRequest["messages"]): ChatMessage[] {
-  return messages.map(({ role, content, name, reasoning_content: reasoning }) => ({
-    role: role === "developer" ? "system" : role,
-    content: plainText(content),
-    ...given({ name, reasoning }),
-  }));
+  const named = new Map<string, string>();
+  return messages.map(
+    ({ role, content, name, reasoning_content: reasoning, tool_calls: calls, tool_call_id: id }, i) => {
+      const toolCalls = calls ? callsOf(calls, `messages.${i}.tool_calls`) : undefined;
+      for (const call of toolCalls ?? []) named.set(call.id, call.name);
+      return {
+        role: role === "developer" ? "system" : role,
+        content: content === null || content === undefined ? missing(toolCalls !== undefined, i) : plainText(content),
+        ...given({ name: name ?? (id ? named.get(id) : undefined), reasoning, toolCalls, toolCallId: id }),
+      };
+    },
+  );
+}
+
+function missing(hasCalls: boolean, i: number): string {
+  if (hasCalls) return "";
+  throw new HttpError(400, "a message that calls no tools needs a content", { param: `messages.${i}.content` });
 }
 
 export function plainText(content: z.infer<typeof Content>): string {

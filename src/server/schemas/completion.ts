@@ -12,6 +12,7 @@ import {
   StreamOptions,
   Usage,
 } from "./common.ts";
+import { structuredFields } from "./structured.ts";
 
 const Ids = z.array(z.int().min(0)).min(1);
 
@@ -31,6 +32,7 @@ export const CompletionRequest = z
     add_special_tokens: z.boolean().nullish().describe("put the model's BOS token before a text; default true"),
     stream: z.boolean().nullish(),
     stream_options: StreamOptions.nullish(),
+    ...structuredFields,
     ...harmlessFields,
     best_of: notBuilt(OnlyOne),
     suffix: notBuilt(Nothing),

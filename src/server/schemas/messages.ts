@@ -3,23 +3,25 @@ import { z } from "zod";
 
 import type { ChatMessage } from "../../chat/chat-template.ts";
 import { limited, ModelName, NoList, notBuilt, Nothing, StopTexts } from "./common.ts";
-
-const TextBlock = z.looseObject({
-  type: z.literal("text", { error: "only blocks of text are supported" }),
-  text: z.string(),
-});
-const Content = z.union([z.string(), z.array(TextBlock)], { error: "must be a text or a list of text blocks" });
+import { messagesOf as conversationOf, MessageContent, Text, ToolBody, ToolChoiceBody } from "./message-blocks.ts";
 
 const conversation = {
   model: ModelName,
-  messages: z.array(z.looseObject({ role: z.enum(["user", "assistant"]), content: Content })).min(1),
-  system: Content.nullish(),
-  tools: notBuilt(NoList),
-  tool_choice: notBuilt(Nothing),
+  messages: z.array(z.looseObject({ role: z.enum(["user", "assistant"]), content: MessageContent })).min(1),
+  system: Text.nullish(),
+  tools: z.array(ToolBody).max(512).nullish(),
+  tool_choice: ToolChoiceBody.nullish(),
   mcp_servers: notBuilt(NoList),
   output_config: notBuilt(Nothing),
   output_format: notBuilt(Nothing),
-  thinking: notBuilt(z.looseObject({ type: z.literal("disabled", { error: "isn't supported by Millrace yet" }) })),
+  thinking: z
+    .discriminatedUnion("type", [
+      z.looseObject({ type: z.literal("disabled") }),
+      z.looseObject({ type: z.literal("adaptive") }),
+      z.looseObject({ type: z.literal("enabled"), budget_tokens: limited("reasoningBudget") }),
+    ])
+    .nullish()
+    .describe("whether a model that can think does, and for how many tokens"),
 } as const;
 
 export const MessagesRequest = z
@@ -54,9 +56,10 @@ export const Message = z
       z.union([
         z.strictObject({ type: z.literal("text"), text: z.string() }),
         z.strictObject({ type: z.literal("thinking"), thinking: z.string(), signature: z.string() }),
+        z.strictObject({ type: z.literal("tool_use"), id: z.string(), name: z.string(), input: z.unknown() }),
       ]),
     ),
-    stop_reason: z.enum(["end_turn", "max_tokens", "stop_sequence"]).nullable(),
+    stop_reason: z.enum(["end_turn", "max_tokens", "stop_sequence", "tool_use"]).nullable(),
     stop_sequence: z.string().nullable(),
     usage: MessagesUsage,
   })
@@ -64,10 +67,10 @@ export const Message = z
 
 /** The library's messages. */
 export function messagesOf({ messages, system }: z.infer<typeof CountTokensRequest>): ChatMessage[] {
-  const first = system === null || system === undefined ? [] : [{ role: "system" as const, content: plain(system) }];
-  return [...first, ...messages.map(({ role, content }) => ({ role, content: plain(content) }))];
+  return conversationOf(messages, system);
 }
 
-function plain(content: z.infer<typeof Content>): string {
-  return typeof content === "string" ? content : content.map(({ text }) => text).join("");
+/** Variables for the model's template. */
+export function templateVariables({ thinking }: z.infer<typeof CountTokensRequest>): { enable_thinking?: boolean } {
+  return thinking === null || thinking === undefined ? {} : { enable_thinking: thinking.type !== "disabled" };
 }
