@@ -5,6 +5,7 @@ import type { ModelArtifact } from "../src/artifact/artifact.ts";
 import { createReferenceBackend } from "../src/backend/reference/backend.ts";
 import { assemble, type EngineOptions } from "../src/engine/assemble.ts";
 import type { Llm } from "../src/engine/llm.ts";
+import { load, type LoadOptions } from "../src/engine/load.ts";
 import { MemoryError, RequestError } from "../src/errors.ts";
 import { tinyModel } from "./support/tiny-models.ts";
 
@@ -151,6 +152,36 @@ test("bad requests are errors with the numbers", async () => {
   await assert.rejects(() => llm.generate([1], { schema: { const: "x".repeat(2 ** 20) } }), /grammar has 10485\d\d /);
   await assert.rejects(() => loadTiny({ kvBytes: 10 }), MemoryError);
   await assert.rejects(() => loadTiny({ context: 0 }), RequestError);
+});
+
+test("what is no option at all is refused before anything is submitted", async () => {
+  await using llm = await loadTiny();
+  const wrong: readonly [Record<string, unknown>, RegExp][] = [
+    [{ stop: 5 }, /stop must be a text .*not 5/],
+    [{ stop: {} }, /stop must be a text .*not an object/],
+    [{ stop: [null] }, /stop must be a text .*not null/],
+    [{ seed: "abc" }, /seed must be a whole number .*not "abc"/],
+    [{ logitBias: null }, /logitBias must be a map .*not null/],
+    [{ logitBias: { 5: "x" } }, /logitBias of token 5 must be a number .*not "x"/],
+    [{ logitBias: new Map(Array.from({ length: 512 }, (_, id) => [id, -Infinity])) }, /every token is forbidden/],
+    [{ n: "2" }, /n must be a whole number/],
+    [{ signal: {} }, /signal must be an AbortSignal/],
+  ];
+  for (const [options, message] of wrong) {
+    await assert.rejects(
+      () => llm.generate([1], options),
+      (error) => error instanceof RequestError && message.test(error.message),
+      JSON.stringify(options),
+    );
+    assert.deepEqual([llm.stats().running, llm.stats().waiting], [0, 0]);
+  }
+  await assert.rejects(llm.perplexity([1, 2, 3], { window: Number.NaN }), /window must be a whole number.*not NaN/);
+  const odd = (options: object) => load("/no/such/model.gguf", options as LoadOptions);
+  await assert.rejects(load(5 as never), /a model is named by a path .*not by 5/);
+  await assert.rejects(odd({ maxSequences: 1e7 }), /maxSequences must be a whole number from 1 to 4096, not 10000000/);
+  await assert.rejects(odd({ backend: "bogus" }), /backend must be one of cpu, reference, not "bogus"/);
+  await assert.rejects(odd({ kvBytes: Number.NaN }), /kvBytes must be .*not NaN/);
+  await assert.rejects(odd({ threads: 1024 }), /threads must be a whole number from 1 to 256, not 1024/);
 });
 
 test("an answer is a whole promise, and its parts come once", async () => {
