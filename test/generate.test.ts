@@ -5,7 +5,7 @@ import type { ModelArtifact } from "../src/artifact/artifact.ts";
 import { createReferenceBackend } from "../src/backend/reference/backend.ts";
 import { assemble, type EngineOptions } from "../src/engine/assemble.ts";
 import type { Llm } from "../src/engine/llm.ts";
-import { load, type LoadOptions } from "../src/engine/load.ts";
+import { load } from "../src/engine/load.ts";
 import { MemoryError, RequestError } from "../src/errors.ts";
 import { tinyModel } from "./support/tiny-models.ts";
 
@@ -176,7 +176,7 @@ test("what is no option at all is refused before anything is submitted", async (
     assert.deepEqual([llm.stats().running, llm.stats().waiting], [0, 0]);
   }
   await assert.rejects(llm.perplexity([1, 2, 3], { window: Number.NaN }), /window must be a whole number.*not NaN/);
-  const odd = (options: object) => load("/no/such/model.gguf", options as LoadOptions);
+  const odd = (options: object) => load("/no/such/model.gguf", options);
   await assert.rejects(load(5 as never), /a model is named by a path .*not by 5/);
   await assert.rejects(odd({ maxSequences: 1e7 }), /maxSequences must be a whole number from 1 to 4096, not 10000000/);
   await assert.rejects(odd({ backend: "bogus" }), /backend must be one of cpu, reference, not "bogus"/);

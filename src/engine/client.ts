@@ -6,6 +6,9 @@ import type { SamplerParams } from "../backend/contract.ts";
 import type { ReasoningBudget } from "../chat/answer-format.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
+import type { BlockState } from "../state/block-pool.ts";
+import type { PrefixRun } from "../state/prefix-tree.ts";
+export type { BlockState, PrefixRun };
 
 /** What is wanted of token ids: answers to them, what the model makes of them, or both. */
 export interface Work {
@@ -128,6 +131,13 @@ export interface EngineStats {
   readonly blocks: readonly { readonly size: number; readonly used: number; readonly cached: number }[];
 }
 
+/** What each block of each state group is for, and the shape of the prefix tree: numbers only, for pictures. */
+export interface MemoryMap {
+  readonly groups: readonly (readonly BlockState[])[];
+  /** Parents before their children; of a large tree a part. */
+  readonly prefixes: readonly PrefixRun[];
+}
+
 /** What a step was. */
 export interface StepRecord {
   readonly id: number;
@@ -161,6 +171,7 @@ export interface EngineClient {
    */
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle;
   stats(): EngineStats;
+  memory(): MemoryMap;
   /** Tells of each step, until the function that it returns is called. */
   watch(listen: (record: StepRecord) => void): () => void;
   /**

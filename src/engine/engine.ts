@@ -10,6 +10,7 @@ import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
 import {
   type EngineClient,
   type EngineStats,
+  type MemoryMap,
   perform,
   type Pin,
   type StepRecord,
@@ -61,6 +62,9 @@ interface InFlight {
   readonly record: Pick<StepRecord, "id" | "program" | "sequences" | "tokens" | "samples" | "planMs">;
   readonly began: number;
 }
+
+/** Of the prefix tree in a picture of it. */
+const MAX_RUNS = 512;
 
 export class Engine implements EngineClient {
   /** The one that answers, then those that draft. */
@@ -144,6 +148,13 @@ export class Engine implements EngineClient {
       cachedTokens: this.#cachedTokens,
       drafts: this.#speculation?.depths ?? [],
       blocks: this.#memory.map(({ pool: { size, used, idle } }) => ({ size, used, cached: idle })),
+    };
+  }
+
+  memory(): MemoryMap {
+    return {
+      groups: this.#memory.map(({ pool }) => pool.states()),
+      prefixes: this.#scheduler.residents.prefixes.runs(MAX_RUNS),
     };
   }
 

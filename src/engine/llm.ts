@@ -15,7 +15,7 @@ export type { AgentOptions, AgentPart, AgentResult, AgentRun, AgentStep } from "
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
 export type { ChatOptions, GenerateOptions, PromptOptions } from "./input.ts";
 export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
-import { type EngineClient, type EngineStats, perform, type Pin, type StepRecord } from "./client.ts";
+import { type EngineClient, type EngineStats, type MemoryMap, perform, type Pin, type StepRecord } from "./client.ts";
 import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
 import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
 
@@ -164,6 +164,11 @@ export class Llm implements AsyncDisposable {
   /** How much is under way, and the KV memory in use. */
   stats(): EngineStats {
     return this.#client.stats();
+  }
+
+  /** What each KV block is for, and the shape of the prefix tree. */
+  memory(): MemoryMap {
+    return this.#client.memory();
   }
 
   /** Tells of each step of the engine, until the function that it returns is called. */

@@ -5,7 +5,7 @@
 import { BLOCK_TOKENS } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
-import { type PrefixNode, PrefixTree } from "../state/prefix-tree.ts";
+import { type PrefixNode, type PrefixRun, PrefixTree } from "../state/prefix-tree.ts";
 import { SequenceState } from "../state/sequence-state.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 
@@ -52,6 +52,11 @@ export class PrefixCache {
     const limit = this.reusable(request);
     if (first === undefined || limit === 0) return 0;
     return this.#tree?.find(first.tokens, limit, request.work.cacheSalt ?? "").length ?? 0;
+  }
+
+  /** What is kept, as a picture shows it. */
+  runs(limit: number): PrefixRun[] {
+    return this.#tree?.runs(limit) ?? [];
   }
 
   /** Holds the full blocks that the tree has of a prompt, until they are released. */

@@ -1,10 +1,8 @@
 /** A stream of events for a call: what the endpoints that stream have in common. */
 import type { Call } from "./call.ts";
-import { eventStream } from "./event-stream.ts";
+import { eventStream, PING_MS } from "./event-stream.ts";
 import { failureOf, GoneError } from "./failure.ts";
 import type { Asked, Service } from "./service.ts";
-
-const PING_MS = 15_000;
 
 /**
  * Answers with `frames`. What is wrong with a request is known at once, while the status can still say so; all later

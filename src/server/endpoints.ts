@@ -5,11 +5,13 @@ import { completions } from "./endpoints/completions.ts";
 import { countTokens } from "./endpoints/count-tokens.ts";
 import { detokenize } from "./endpoints/detokenize.ts";
 import { live, ready } from "./endpoints/health.ts";
+import { live as liveView } from "./endpoints/live.ts";
 import { messages } from "./endpoints/messages.ts";
 import { metrics } from "./endpoints/metrics.ts";
 import { model } from "./endpoints/model.ts";
 import { models } from "./endpoints/models.ts";
 import { openapi } from "./endpoints/openapi.ts";
+import { page, pagePart } from "./endpoints/page.ts";
 import { tokenize } from "./endpoints/tokenize.ts";
 
 const API: readonly Endpoint[] = [
@@ -24,6 +26,9 @@ const API: readonly Endpoint[] = [
   tokenize,
   detokenize,
   metrics,
+  liveView,
+  page,
+  pagePart,
 ];
 
 export const ENDPOINTS: readonly Endpoint[] = [...API, openapi(API)];

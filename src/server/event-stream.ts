@@ -25,6 +25,8 @@ export function frame(data: unknown, event?: string): string {
   return event === undefined ? `data: ${text}\n\n` : `event: ${event}\ndata: ${text}\n\n`;
 }
 
+/** How often a connection on which nothing comes is kept open. */
+export const PING_MS = 15_000;
 const PING = ": ping\n\n";
 
 export function eventStream(frames: AsyncIterator<string>, options: EventStreamOptions): Response {

@@ -24,6 +24,8 @@ export class ModelMetrics {
   promptTokens = 0;
   generationTokens = 0;
   preemptions = 0;
+  /** Of all steps; `generationTokens` counts a request's when it ends. */
+  sampledTokens = 0;
   #lastStep = -Infinity;
   readonly #unwatch: () => void;
 
@@ -60,6 +62,7 @@ export class ModelMetrics {
     this.stepTokens.observe(tokens);
     this.stepSeconds.observe(interval / 1000);
     if (samples > 0) this.interToken.observe(interval / 1000, samples);
+    this.sampledTokens += samples;
     this.preemptions += preempted;
   }
 }

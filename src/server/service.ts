@@ -41,6 +41,7 @@ export class Service {
   /** By `path` and `status`. */
   readonly httpRequests = new Counter();
   readonly startedAt = Math.floor(Date.now() / 1000);
+  readonly #closing = new AbortController();
   #draining = false;
 
   constructor({ models, maxQueue, stallMs, log }: ServiceOptions) {
@@ -56,6 +57,11 @@ export class Service {
 
   get isDraining(): boolean {
     return this.#draining;
+  }
+
+  /** Aborted when the service closes: for what would go on without an end. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   /** Throws 404 with the names that there are. */
@@ -102,6 +108,7 @@ export class Service {
   }
 
   close(): void {
+    this.#closing.abort();
     for (const { metrics } of this.models.values()) metrics.close();
   }
 }

@@ -131,3 +131,18 @@ test("an accepted draft is moved before the next rows; its blocks are held until
   state.release();
   assert.equal(pool?.used, 0);
 });
+
+test("each block is free, kept alone, one sequence's or several sequences'", () => {
+  const pool = new BlockPool(4);
+  const [one, two, three] = [pool.allocate(), pool.allocate(), pool.allocate()];
+  pool.share(two);
+  pool.cache(two);
+  pool.cache(three);
+  pool.release(three);
+  const states = pool.states();
+  assert.deepEqual(
+    [one, two, three].map((block) => states[block]),
+    ["private", "shared", "cached"],
+  );
+  assert.equal(states.filter((state) => state === "free").length, 1);
+});

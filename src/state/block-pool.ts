@@ -6,6 +6,9 @@
 import type { StateGroup } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 
+/** Free; kept for later prompts alone; one sequence's; several sequences'. */
+export type BlockState = "free" | "cached" | "private" | "shared";
+
 export class BlockPool {
   readonly size: number;
   readonly #references: Int32Array;
@@ -43,6 +46,16 @@ export class BlockPool {
 
   references(block: number): number {
     return this.#references[block] ?? 0;
+  }
+
+  /** What each block is for. */
+  states(): BlockState[] {
+    return Array.from(this.#references, (references, block) => {
+      const cached = this.#cached[block] ?? 0;
+      if (references === 0) return "free";
+      if (references === cached) return "cached";
+      return references - cached === 1 ? "private" : "shared";
+    });
   }
 
   /** A block with one reference. Callers have looked at `free`. */

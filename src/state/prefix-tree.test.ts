@@ -130,3 +130,24 @@ test("the least recently used prefix goes first", () => {
   const hit = (token: number): number => model.tree.match(Int32Array.from(prompt(token)), 31, "").length;
   assert.deepEqual([1, 2, 4].map(hit), [31, 0, 31]);
 });
+
+test("a picture of the tree: runs of blocks between branches", () => {
+  const model = new Model([KV], 40);
+  const words = (...letters: readonly number[]): number[] =>
+    letters.flatMap((letter) => Array.from({ length: 16 }, () => letter));
+  model.run(words(1, 2, 3, 4), "");
+  model.run(words(1, 2, 5), "");
+  model.run(words(9), "other");
+  const runs = model.tree.runs(100).map(({ parent, blocks }) => [parent, blocks]);
+  assert.deepEqual(runs, [
+    [-1, 2],
+    [-1, 1],
+    [0, 2],
+    [0, 1],
+  ]);
+  assert.equal(model.tree.runs(2).length, 2);
+  assert.equal(
+    model.tree.runs(100).some(({ inUse }) => inUse),
+    false,
+  );
+});

@@ -27,6 +27,15 @@ export interface PrefixNode {
   newer: PrefixNode | undefined;
 }
 
+/** A run of blocks without a branch, for pictures of the tree: how long it is, and where it hangs. */
+export interface PrefixRun {
+  /** Index of the run before it; −1: none. */
+  readonly parent: number;
+  readonly blocks: number;
+  /** Some sequence holds its last block, or adds to it. */
+  readonly inUse: boolean;
+}
+
 /** The first `length` tokens: `full` blocks, then `count` tokens of `tail`'s. */
 export interface PrefixHit {
   readonly length: number;
@@ -120,6 +129,21 @@ export class PrefixTree {
     }
     this.#dropBeginnings(parent, child);
     return child;
+  }
+
+  /** Its runs, parents before their children; at most `limit`. */
+  runs(limit: number): PrefixRun[] {
+    const runs: PrefixRun[] = [];
+    const open = [...this.#roots.values()].flatMap((root) => childrenOf(root).map((node) => ({ node, parent: -1 })));
+    for (let next = open.shift(); next !== undefined && runs.length < limit; next = open.shift()) {
+      let { node } = next;
+      let blocks = 1;
+      for (; node.childCount === 1; blocks++) node = childrenOf(node)[0] ?? node;
+      const isHeld = node.blocks.some((block, g) => block >= 0 && (this.#memory[g]?.pool.references(block) ?? 0) > 1);
+      const parent = runs.push({ parent: next.parent, blocks, inUse: isHeld || node.locks > 0 }) - 1;
+      for (const child of childrenOf(node)) open.push({ node: child, parent });
+    }
+    return runs;
   }
 
   /** Forgets what nobody uses. */
@@ -224,6 +248,10 @@ export function granulesOf(
   const node = path[border * (BORDER_TOKENS / BLOCK_TOKENS) - 1];
   if (node === undefined) return [0, []];
   return [border, memory.flatMap(({ group }, g) => (group.kind === "recurrent" ? [node.blocks[g] ?? -1] : []))];
+}
+
+function childrenOf({ children }: PrefixNode): PrefixNode[] {
+  return [...children.values()].flat();
 }
 
 function newNode(parent: PrefixNode | undefined, tokens: Int32Array, blocks: number[]): PrefixNode {
