@@ -52,6 +52,7 @@ const LEAST = 1e-6;
 const EVERY = 10;
 const KNOWN: Readonly<Record<string, string>> = {
   baichuan: "llama.cpp turns keys and queries in models of 32 layers only",
+  deepseek2: "llama.cpp wants a latent of queries, in models of other than 27 layers",
   exaone4: "llama.cpp knows windows in the model of 64 layers only",
   "gpt-neox-serial": "llama.cpp wants biases",
   olmoe: "llama.cpp wants as many key/value heads as heads",
@@ -177,7 +178,7 @@ function describe(artifact: ModelArtifact, vocabulary: number): { metadata: Meta
     if (typeof value === "string") set(key, value, "string");
     else if (typeof value === "boolean") set(key, value, "bool");
     else if (Array.isArray(value)) set(key, value, "bool[]");
-    else if (/epsilon|scale|freq_base|factor|softcapping/.test(key)) set(key, value ?? 0, "f32");
+    else if (/epsilon|scale|freq_base|factor|softcapping|alibi|clamp/.test(key)) set(key, value ?? 0, "f32");
     else set(key, value ?? 0, "u32");
   }
   set(`${architecture}.vocab_size`, vocabulary, "u32");

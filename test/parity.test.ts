@@ -66,6 +66,7 @@ const GGUF_DEFAULTS: Readonly<Record<string, MetaObject>> = {
     query_pre_attn_scalar: 32,
   },
   qwen3moe: { norm_topk_prob: true },
+  llama4: { attention_chunk_size: 8192 },
 };
 
 /** The case itself, or where GGUF can't hold its config, one with such a config and the reference's logits for it. */

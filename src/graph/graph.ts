@@ -280,7 +280,10 @@ export type Node =
   | { readonly op: "kvWrite"; readonly inputs: readonly [Value, Value]; readonly state: number }
   /** Lowered: the same of a `latent-kv` state, which holds keys alone. */
   | { readonly op: "latentWrite"; readonly inputs: readonly [Value]; readonly state: number }
-  /** Lowered: attention over what `state` holds; the `kvWrite` or `latentWrite` of this step came before. */
+  /**
+   * Attention over what `state` holds, which this step wrote before: in lowered graphs, and where a layer reads the keys and
+   * values of another.
+   */
   | ({ readonly op: "attendState"; readonly inputs: readonly [Value] } & AttendOptions);
 
 export type Op = Node["op"];

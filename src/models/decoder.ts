@@ -5,7 +5,7 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { GraphBuilder, RopeOptions } from "../graph/builder.ts";
-import type { Activation, Value } from "../graph/graph.ts";
+import type { Activation, Node, Value } from "../graph/graph.ts";
 import type { ConfigReader } from "./config.ts";
 import type { Dimensions, DimensionKeys, WindowDefaults } from "./dimensions.ts";
 import { kvState, layerWindows, readActivation, readDimensions } from "./dimensions.ts";
@@ -45,8 +45,9 @@ export interface Decoder<N extends TensorNames> extends Dimensions {
   attend(index: number, q: Value, k: Value, v: Value, options?: AttendOptions): Value;
 }
 
-export interface AttendOptions {
-  readonly scale?: number;
+type Attention = Extract<Node, { readonly op: "attention" }>;
+
+export interface AttendOptions extends Partial<Pick<Attention, "scale" | "sinks" | "slopes" | "chunk">> {
   readonly softcap?: number | undefined;
   /** How keys and queries are turned by position, if at all. Default: the decoder's `rope`. */
   readonly rope?: RopeOptions | null;
@@ -83,10 +84,10 @@ export async function readDecoder<N extends TensorNames>(
     activation,
     qWidth: heads * headDim,
     kvWidth: kvHeads * headDim,
-    attend(index, q, k, v, { scale = 1 / Math.sqrt(headDim), softcap, rope: own = rope } = {}) {
+    attend(index, q, k, v, { scale = 1 / Math.sqrt(headDim), softcap, rope: own = rope, ...more } = {}) {
       const state = g.state(kvState(index, d, windows[index]));
       const [query, key] = own === null ? [q, k] : [g.rope(q, own), g.rope(k, own)];
-      return g.attention(query, key, v, { state, heads, scale, ...(softcap !== undefined && { softcap }) });
+      return g.attention(query, key, v, { state, heads, scale, ...more, ...(softcap !== undefined && { softcap }) });
     },
   };
 }

@@ -65,7 +65,9 @@ export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): D
 /** Positions that the model was made for. Configs that are silent mean transformers' default. */
 export function readContextLength(config: ConfigReader): number {
   if (config.format === "gguf") return config.int(["context_length", null]);
-  const known = ["max_position_embeddings", "n_positions"].find((key) => config.get([null, key]) !== undefined);
+  const known = ["max_position_embeddings", "n_positions", "max_seq_len"].find(
+    (key) => config.get([null, key]) !== undefined,
+  );
   return known === undefined ? 2048 : config.int([null, known]);
 }
 

@@ -103,6 +103,48 @@ export class Layer<N extends TensorNames> {
     ];
   }
 
+  /** A vector of `length` values, which has the part's own name (`suffix` in GGUF's file). */
+  vector(part: keyof N["layer"] & string, length: number, suffix = ".weight"): WeightRef {
+    return this.#vector([...this.#names(part, ""), ...this.#names(part, suffix)], length);
+  }
+
+  /** Of each of `heads` runs of `stride` rows of one matrix, `count` rows from `first` on. */
+  linearRuns(
+    x: Value,
+    part: keyof N["layer"] & string,
+    { heads, stride, first, count }: { heads: number; stride: number; first: number; count: number },
+  ): Value {
+    const rows = Array.from({ length: heads }, (_, head) => ({ rowStart: head * stride + first, rowCount: count }));
+    return this.#linearRows(x, part, heads * stride, rows, `${first} … ${first + count - 1} of ${stride}`);
+  }
+
+  /**
+   * Each head's columns by a matrix of their own, `shape` = [heads, N, K]: the stack `part`, or where the file has none, of
+   * each of the runs of `stride` rows of the matrix `from.part` those from `first` on, which may be transposed.
+   */
+  headLinear(
+    x: Value,
+    part: keyof N["layer"] & string,
+    shape: readonly [heads: number, n: number, k: number],
+    from: { part: keyof N["layer"] & string; stride: number; first: number; transpose?: true },
+  ): Value {
+    const [heads, n, k] = shape;
+    if (this.has(part)) {
+      const { name } = this.#tensors.get(this.#names(part, ".weight"), shape);
+      return this.#g.headLinear(x, { name, shape, parts: [{ tensor: name }] });
+    }
+    const { stride, first, transpose } = from;
+    const stored = [heads * stride, transpose === true ? n : k];
+    const { name } = this.#tensors.get(this.#names(from.part, ".weight"), stored);
+    const parts = Array.from({ length: heads }, (_, head) => ({
+      tensor: name,
+      rowStart: head * stride + first,
+      rowCount: transpose === true ? k : n,
+      ...(transpose && { transpose }),
+    }));
+    return this.#g.headLinear(x, { name: `${name} (${part})`, shape, parts });
+  }
+
   /** down(activation(up x)), `hidden` wide inside. */
   mlp(x: Value, hidden: number, activation: Activation, options: LinearOptions = {}): Value {
     const up = this.#linear(x, "up", hidden, options);

@@ -14,25 +14,31 @@ import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
 import { arcee } from "./arcee.ts";
 import { baichuan } from "./baichuan.ts";
+import { bloom } from "./bloom.ts";
 import { cohere } from "./cohere.ts";
+import { deepseek } from "./deepseek.ts";
 import { ernie45moe } from "./ernie45moe.ts";
 import { exaone4 } from "./exaone4.ts";
 import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { gemma4 } from "./gemma4.ts";
 import { glm } from "./glm.ts";
 import { glm4moe } from "./glm4moe.ts";
 import { gpt2 } from "./gpt2.ts";
 import { gptj } from "./gptj.ts";
 import { gptneo } from "./gptneo.ts";
 import { gptneox } from "./gptneox.ts";
+import { gptoss } from "./gptoss.ts";
 import { granite } from "./granite.ts";
 import { hunyuan } from "./hunyuan.ts";
 import { internlm2 } from "./internlm2.ts";
 import { ernie45, helium, llama, seedOss } from "./llama.ts";
+import { llama4 } from "./llama4.ts";
 import { mixtral } from "./mixtral.ts";
 import { mobilellm } from "./mobilellm.ts";
+import { mpt } from "./mpt.ts";
 import { nemotron } from "./nemotron.ts";
 import { olmo } from "./olmo.ts";
 import { olmo2 } from "./olmo2.ts";
@@ -53,15 +59,22 @@ import { ropeVariant } from "./rope.ts";
 const FAMILIES: Readonly<Record<string, Family>> = {
   arcee,
   baichuan,
+  bloom,
   cohere,
   "command-r": cohere,
   cohere2: cohere,
+  deepseek_v2: deepseek,
+  deepseek_v3: deepseek,
+  kimi_k2: deepseek,
+  deepseek2: deepseek,
   exaone4,
   falcon,
   gemma,
   gemma2,
   gemma3,
   gemma3_text: gemma3,
+  gemma4,
+  gemma4_text: gemma4,
   glm,
   chatglm: glm,
   glm4: glm,
@@ -74,6 +87,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   gpt_neox: gptneox,
   gptneox,
   gptj,
+  gpt_oss: gptoss,
+  "gpt-oss": gptoss,
   granite,
   granitemoe: granite,
   granitemoeshared: granite,
@@ -92,8 +107,11 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   ernie4_5_moe: ernie45moe,
   "ernie4_5-moe": ernie45moe,
   helium,
+  llama4,
+  llama4_text: llama4,
   mixtral,
   mobilellm,
+  mpt,
   nemotron,
   olmo,
   flex_olmo: olmo2,

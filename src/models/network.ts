@@ -33,6 +33,13 @@ export class Network<N extends TensorNames> {
     return this.g.embed(this.#embedding(width), scale);
   }
 
+  /** Another table of the tokens' rows, scaled. */
+  table(part: keyof N["model"] & string, width: number, scale = 1): Value {
+    const names = this.#modelNames(part, "weight");
+    const rows = this.tensors.find(names)?.shape[0] ?? 0;
+    return this.g.embed(this.#weight(names, [rows, width]), scale);
+  }
+
   /** Embeddings of `count` learned positions; Hugging Face's file may have `skip` rows before them, GGUF's has none. */
   positions(part: keyof N["model"] & string, count: number, width: number, skip = 0): Value {
     const rowStart = this.config.format === "hf" ? skip : 0;
@@ -63,12 +70,17 @@ export class Network<N extends TensorNames> {
     return this.g.rmsNorm(x, weight, { eps, weightOffset });
   }
 
-  /** The model's last norm as a layer norm, with a bias where the file has one. */
-  layerNorm(x: Value, eps: number, weightOffset: 0 | 1 = 0): Value {
+  /** An RMS norm of no layer, over each group of columns. */
+  groupNorm(x: Value, part: keyof N["model"] & string, eps: number, groupSize: number): Value {
+    return this.g.rmsNorm(x, this.#weight(this.#modelNames(part, "weight"), [groupSize]), { eps, groupSize });
+  }
+
+  /** The model's last norm, or another of no layer, as a layer norm, with a bias where the file has one. */
+  layerNorm(x: Value, eps: number, weightOffset: 0 | 1 = 0, part: keyof N["model"] & string = "norm"): Value {
     const shape = [this.g.width(x)];
-    const names = this.#modelNames("norm", "bias");
+    const names = this.#modelNames(part, "bias");
     const bias = this.tensors.find(names) === undefined ? undefined : this.#weight(names, shape);
-    return this.g.layerNorm(x, this.#weight(this.#modelNames("norm", "weight"), shape), bias, eps, weightOffset);
+    return this.g.layerNorm(x, this.#weight(this.#modelNames(part, "weight"), shape), bias, eps, weightOffset);
   }
 
   /**

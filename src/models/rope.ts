@@ -137,6 +137,11 @@ function hfScaling(config: ConfigReader, settings: RopeSettings): Raw {
   const turned = turnedColumns(config, settings.turned ?? Math.min(headDim, Math.floor(headDim * share)));
   const type = ropeType(own);
   if (type === "default" || settings.unscaled === true) return { base, turned, scaling: undefined };
+  // Pairs lie half a head apart, all of them: those beyond the share stand still (Gemma 4).
+  if (type === "proportional") {
+    const still = Array.from({ length: headDim / 2 }, (_, i) => (i < turned / 2 ? 1 : Infinity));
+    return { base, turned: headDim, scaling: { type: "divisors", factor: 1, divisors: still } };
+  }
   if (typeof type !== "string") throw config.wrong([null, "rope_parameters"], "a rope_type");
 
   const originalContext = hfOriginalContext(config, own);

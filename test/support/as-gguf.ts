@@ -38,8 +38,11 @@ const SANDWICHED = { ...POST_NORMS, pre_feedforward_layernorm: "ffn_norm" } as c
 const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   arcee: { permuted: true },
   baichuan: { permuted: true },
+  bloom: {},
   cohere: { arch: "command-r" },
   cohere2: {},
+  deepseek_v2: { arch: "deepseek2" },
+  deepseek_v3: { arch: "deepseek2" },
   ernie4_5: {},
   ernie4_5_moe: { arch: "ernie4_5-moe" },
   exaone4: { names: POST_NORMS },
@@ -51,6 +54,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   glm4_moe: { arch: "glm4moe", names: { post_attention_layernorm: "post_attention_norm" } },
   glm4: { names: { post_self_attn_layernorm: "post_attention_norm", post_mlp_layernorm: "post_ffw_norm" } },
   gpt2: { transposed: true },
+  gpt_oss: { arch: "gpt-oss", names: { post_attention_layernorm: "post_attention_norm" } },
   gpt_bigcode: { arch: "starcoder" },
   gpt_neox: { arch: "gptneox" },
   granite: { permuted: true },
@@ -60,6 +64,8 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   hunyuan_v1_moe: { arch: "hunyuan-moe" },
   internlm2: { permuted: true },
   llama: { permuted: true },
+  llama4_text: { arch: "llama4" },
+  mpt: {},
   minicpm: { permuted: true },
   nemotron: { centred: true },
   olmo: { permuted: true },
@@ -115,6 +121,22 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
   "mlp.shared_experts.up_proj": "ffn_up_shexp",
   "mlp.shared_experts.down_proj": "ffn_down_shexp",
+  "mlp.router": "ffn_gate_inp",
+  "feed_forward.router": "ffn_gate_inp",
+  "feed_forward.shared_expert.gate_proj": "ffn_gate_shexp",
+  "feed_forward.shared_expert.up_proj": "ffn_up_shexp",
+  "feed_forward.shared_expert.down_proj": "ffn_down_shexp",
+  "self_attn.q_a_proj": "attn_q_a",
+  "self_attn.q_a_layernorm": "attn_q_a_norm",
+  "self_attn.q_b_proj": "attn_q_b",
+  "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
+  "self_attn.kv_a_layernorm": "attn_kv_a_norm",
+  norm_1: "attn_norm",
+  "attn.Wqkv": "attn_qkv",
+  "attn.out_proj": "attn_output",
+  norm_2: "ffn_norm",
+  "ffn.up_proj": "ffn_up",
+  "ffn.down_proj": "ffn_down",
   ln_1: "attn_norm",
   "attn.c_attn": "attn_qkv",
   "attn.c_proj": "attn_output",
@@ -141,6 +163,8 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
   "transformer.word_embeddings": "token_embd",
   "gpt_neox.embed_in": "token_embd",
   "transformer.wpe": "position_embd",
+  "transformer.word_embeddings_layernorm": "token_embd_norm",
+  "transformer.norm_f": "output_norm",
   "model.norm": "output_norm",
   "model.final_layernorm": "output_norm",
   "transformer.ln_f": "output_norm",
@@ -149,7 +173,7 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
   output: "output",
   embed_out: "output",
 };
-const LAYER = /^(?:model\.layers|transformer\.h|gpt_neox\.layers)\.(\d+)\.(.*)$/;
+const LAYER = /^(?:model\.layers|transformer\.h|transformer\.blocks|gpt_neox\.layers)\.(\d+)\.(.*)$/;
 const EXPERT = /^(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.weight$/;
 const EXPERT_NAMES: Readonly<Record<string, string>> = {
   w1: "ffn_gate_exps",
@@ -183,12 +207,12 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
   const arch = conversion.arch ?? artifact.config.architecture;
   const number = (...keys: string[]): number =>
     keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0;
-  const heads = number("num_attention_heads", "n_head");
+  const heads = number("num_attention_heads", "n_head", "n_heads");
   const single = hf["multi_query"] === true && hf["new_decoder_architecture"] !== true;
   const sizes: Sizes = {
     heads,
     kvHeads: single ? 1 : number("num_kv_heads", "num_key_value_heads") || heads,
-    headDim: number("head_dim") || number("hidden_size", "n_embd") / heads,
+    headDim: number("head_dim") || number("hidden_size", "n_embd", "d_model") / heads,
   };
   const maker = new TensorMaker(0);
   const write = (name: string, { shape, values }: Values): void => void maker.values(name, "F32", shape, values);
@@ -206,6 +230,11 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
     const isNorm = conversion.centred === true && suffix === "weight" && part.includes("norm");
     if (layer === null) {
       write(`${MODEL_NAMES[part]}.${suffix}`, isNorm ? plusOne(tensor) : tensor);
+      continue;
+    }
+    const unnamed = layer === null ? [] : unnamedParts(rest, tensor, hf);
+    if (unnamed.length > 0) {
+      for (const [own, values] of unnamed) write(`blk.${layer?.[1]}.${own}`, values);
       continue;
     }
     if (rest.endsWith("e_score_correction_bias")) {
@@ -231,6 +260,71 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
 function present(tensor: Values | undefined): Values {
   if (tensor === undefined) throw new Error("a tensor of a packed or stacked matrix is missing");
   return tensor;
+}
+
+/** Tensors of a layer that have no suffix, or are taken apart by the config. */
+function unnamedParts(rest: string, tensor: Values, hf: HfConfig): [string, Values][] {
+  const count = (key: string): number => Number(hf[key] ?? 0);
+  switch (rest) {
+    case "self_attn.sinks":
+      return [["attn_sinks.weight", tensor]];
+    case "self_attn.kv_b_proj.weight": {
+      const [nope, value] = [count("qk_nope_head_dim"), count("v_head_dim")];
+      const heads = Array.from({ length: count("num_attention_heads") }, (_, h) => h * (nope + value));
+      return [
+        ["attn_k_b.weight", stack(heads.map((row) => transposed(rowsOf(tensor, row, nope))))],
+        ["attn_v_b.weight", stack(heads.map((row) => rowsOf(tensor, row + nope, value)))],
+      ];
+    }
+    case "mlp.experts.gate_up_proj":
+    case "feed_forward.experts.gate_up_proj": {
+      const experts = matricesOf(tensor).map(transposed);
+      const halves = rest.startsWith("mlp") ? pairsOfRows : halvesOfRows;
+      return [
+        ["ffn_gate_exps.weight", stack(experts.map((expert) => halves(expert)[0]))],
+        ["ffn_up_exps.weight", stack(experts.map((expert) => halves(expert)[1]))],
+      ];
+    }
+    case "mlp.experts.down_proj":
+    case "feed_forward.experts.down_proj":
+      return [["ffn_down_exps.weight", stack(matricesOf(tensor).map(transposed))]];
+    case "mlp.experts.gate_up_proj_bias": {
+      const [experts = 0, columns = 0] = tensor.shape;
+      const pick = (odd: number): Values => ({
+        shape: [experts, columns / 2],
+        values: tensor.values.filter((_, i) => i % 2 === odd),
+      });
+      return [
+        ["ffn_gate_exps.bias", pick(0)],
+        ["ffn_up_exps.bias", pick(1)],
+      ];
+    }
+    case "mlp.experts.down_proj_bias":
+      return [["ffn_down_exps.bias", tensor]];
+    default:
+      return [];
+  }
+}
+
+function matricesOf({ shape, values }: Values): Values[] {
+  const [count = 0, ...one] = shape;
+  const size = values.length / count;
+  return Array.from({ length: count }, (_, i) => ({ shape: one, values: values.subarray(i * size, (i + 1) * size) }));
+}
+
+function stack(matrices: readonly Values[]): Values {
+  return { shape: [matrices.length, ...present(matrices[0]).shape], values: join(matrices).values };
+}
+
+function halvesOfRows(tensor: Values): [Values, Values] {
+  const half = (tensor.shape[0] ?? 0) / 2;
+  return [rowsOf(tensor, 0, half), rowsOf(tensor, half, half)];
+}
+
+/** Every second row, and the others. */
+function pairsOfRows(tensor: Values): [Values, Values] {
+  const rows = Array.from({ length: tensor.shape[0] ?? 0 }, (_, i) => rowsOf(tensor, i, 1));
+  return [join(rows.filter((_, i) => i % 2 === 0)), join(rows.filter((_, i) => i % 2 === 1))];
 }
 
 /** What becomes of one tensor of a layer: [GGUF's name, its values]. */
@@ -362,12 +456,15 @@ function transposed({ shape, values }: Values): Values {
 }
 
 /** For the others the converter writes no window, and llama.cpp has none. */
-const WINDOWED: ReadonlySet<string> = new Set(["cohere2", "exaone4", "gemma2", "gemma3", "olmo2", "phi3"]);
+const WINDOWED: ReadonlySet<string> = new Set(["cohere2", "gpt-oss", "exaone4", "gemma2", "gemma3", "olmo2", "phi3"]);
 
 function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => number, sizes: Sizes): MetaObject {
-  const width = number("hidden_size", "n_embd");
-  const layers = number("num_hidden_layers", "n_layer");
-  const { heads, kvHeads, headDim } = sizes;
+  const width = number("hidden_size", "n_embd", "d_model");
+  const layers = number("num_hidden_layers", "n_layer", "n_layers");
+  const { heads, headDim } = sizes;
+  const latent = number("kv_lora_rank");
+  const kvHeads = latent > 0 ? 1 : sizes.kvHeads;
+  const [llama4, gptoss, third] = [arch === "llama4", arch === "gpt-oss", hf["model_type"] === "deepseek_v3"];
   const minicpm = arch === "minicpm";
   const hunyuan = arch === "hunyuan-moe";
   const keys: Record<string, number> = {
@@ -375,25 +472,31 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     embedding_length: width,
     "attention.head_count": heads,
     "attention.head_count_kv": kvHeads,
-    "attention.key_length": headDim,
-    "attention.value_length": headDim,
-    feed_forward_length: number("intermediate_size", "ffn_hidden_size", "n_inner") || 4 * width,
+    "attention.key_length": latent > 0 ? latent + number("qk_rope_head_dim") : headDim,
+    "attention.value_length": latent || headDim,
+    "attention.key_length_mla": number("qk_head_dim"),
+    "attention.value_length_mla": number("v_head_dim"),
+    "attention.kv_lora_rank": latent,
+    "attention.q_lora_rank": number("q_lora_rank"),
+    "attention.max_alibi_bias": arch === "mpt" ? 8 : 0,
+    feed_forward_length:
+      number(llama4 ? "intermediate_size_mlp" : "intermediate_size", "ffn_hidden_size", "n_inner") || 4 * width,
     "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
     "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps") || 1e-5,
-    context_length: number("max_position_embeddings", "n_positions"),
+    context_length: number("max_position_embeddings", "n_positions", "max_seq_len") || 2048,
     "attention.sliding_window": WINDOWED.has(arch) ? number("sliding_window") : 0,
     expert_count: number("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
     expert_used_count: number("num_experts_per_tok", "moe_topk", "moe_k"),
     expert_shared_count: number("n_shared_experts", "moe_num_shared_experts"),
     leading_dense_block_count: number("first_k_dense_replace", "moe_layer_start_index"),
-    interleave_moe_layer_step: number("moe_layer_interval"),
+    interleave_moe_layer_step: number("moe_layer_interval", "interleave_moe_layer_step"),
     expert_weights_scale: number("routed_scaling_factor"),
-    expert_gating_func: arch === "glm4moe" ? 2 : 0,
+    expert_gating_func: arch === "glm4moe" || third ? 2 : latent > 0 ? 1 : 0,
     expert_group_count: number("n_group"),
     expert_group_used_count: number("topk_group"),
     "attention.clamp_kqv": number("clip_qkv"),
     // Hunyuan's experts are as wide as its MLPs, whatever moe_intermediate_size says.
-    expert_feed_forward_length: number(hunyuan ? "intermediate_size" : "moe_intermediate_size"),
+    expert_feed_forward_length: number(hunyuan || llama4 || gptoss ? "intermediate_size" : "moe_intermediate_size"),
     expert_shared_feed_forward_length: hunyuan
       ? number("intermediate_size")
       : number("shared_intermediate_size", "shared_expert_intermediate_size") ||
@@ -409,7 +512,7 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
   const types: unknown = hf["layer_types"];
   if (arch === "exaone4" && Array.isArray(types))
     set.push(["attention.sliding_window_pattern", types.map((type) => type === "sliding_attention")]);
-  if (arch === "glm4moe") set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
+  if (arch === "glm4moe" || third) set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
   const parallel = hf["use_parallel_residual"];
   if (typeof parallel === "boolean") set.push(["use_parallel_residual", parallel]);
   return Object.fromEntries(set.map(([key, value]) => [`${arch}.${key}`, value]));
