@@ -42,7 +42,7 @@ struct KvState {
   size_t blockStride;
   KvType type;
   int32_t kvHeads, keyDim, valueDim;
-  bool latent;  // the values are the first valueDim columns of the keys, and are stored there only
+  bool latent = false;  // the values are the first valueDim columns of the keys, and are stored there only
 };
 
 // The rows of one sequence in a step. Row r sees the slots 0 … seen[r] − 1, then the slots listed[listStarts[r]] …
@@ -145,11 +145,11 @@ struct RouteArgs {
   float* routes;  // [rows, 2 · topK], stride ldr
   size_t ldr;
   int32_t experts, topK;
-  bool sigmoid;
-  const float* bias;           // [experts] or null
-  int32_t groups, keptGroups;  // 0 groups: none
-  bool twoLargest, normalize;
-  float factor;
+  bool sigmoid = false;
+  const float* bias = nullptr;         // [experts] or null
+  int32_t groups = 0, keptGroups = 0;  // 0 groups: none
+  bool twoLargest = false, normalize = false;
+  float factor = 1;
 };
 
 struct Kernels {

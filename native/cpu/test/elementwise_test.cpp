@@ -232,7 +232,6 @@ TEST(routeChoosesTheLargest) {
       std::vector<float> routes(2 * topK), keys(experts);
       RouteArgs args{logits.data(), 0, keys.data(), 0, routes.data(), 0, experts, topK};
       args.normalize = normalize;
-      args.factor = 1;
       k.route(args, 0, 1);
       double sum = 0;
       for (int e = 0; e < experts; e++) sum += std::exp(static_cast<double>(logits[e]));
