@@ -14,6 +14,7 @@ export type {
   AgentResult,
   AgentRun,
   AgentStep,
+  AdapterInfo,
   Answer,
   AnswerPart,
   ChatOptions,

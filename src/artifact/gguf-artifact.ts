@@ -24,6 +24,11 @@ export function ggufArtifact(parts: readonly GgufFile[]): ModelArtifact {
   if (claimed !== undefined && claimed !== tensors.size) {
     throw new ArtifactError(`${name}: split.tensors.count is ${show(claimed)}, the parts hold ${tensors.size} tensors`);
   }
+  if (metadata["general.type"] === "adapter") {
+    throw new ArtifactError(
+      `${name} is an adapter: load the model that it was made for, and name it with the option "adapters" (--adapter)`,
+    );
+  }
   const architecture = metadata["general.architecture"];
   if (typeof architecture !== "string" || architecture === "") {
     throw new ArtifactError(`${name}: general.architecture is missing, so the model can't be known`);

@@ -66,7 +66,7 @@ export function chooseFiles(reference: HubReference, files: readonly HubFile[]):
   const models = ggufModels(files);
   const { selection } = reference;
   if (selection === undefined) {
-    const safetensors = safetensorsModel(files);
+    const safetensors = safetensorsModel(files) ?? peftAdapter(files);
     if (safetensors !== undefined) return { files: safetensors, open: "" };
     return only(
       reference,
@@ -140,6 +140,15 @@ function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
     whole !== undefined && name.endsWith("index.json") ? undefined : top.get(name),
   );
   return [config, tokenizer, ...sides.filter((file) => file !== undefined), ...weights];
+}
+
+/** An adapter as PEFT saves it. */
+function peftAdapter(files: readonly HubFile[]): HubFile[] | undefined {
+  const found = ["adapter_config.json", "adapter_model.safetensors"].map((name) =>
+    files.find(({ path }) => path === name),
+  );
+  const [config, weights] = found;
+  return config === undefined || weights === undefined ? undefined : [config, weights];
 }
 
 function baseName(path: string): string {

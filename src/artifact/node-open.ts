@@ -52,6 +52,11 @@ async function openFolder(folder: string): Promise<ModelArtifact> {
   if (only !== undefined && others.length === 0) return openGguf(join(folder, only));
   if (only !== undefined)
     throw new ArtifactError(`${folder} holds several GGUF models; name one of: ${ggufs.join(", ")}`);
+  if (names.includes("adapter_config.json")) {
+    throw new ArtifactError(
+      `${folder} is an adapter: load the model that it was made for, and name it with the option "adapters" (--adapter)`,
+    );
+  }
   throw new ArtifactError(
     safetensors.length > 0
       ? `${folder} holds safetensors files but no config.json`

@@ -43,6 +43,9 @@ export const LIMITS = {
   stepTokens: whole(1, 65_536),
   chunkTokens: whole(1, 65_536),
   threads: whole(1, 256),
+  maxAdapters: whole(0, 4096),
+  maxRank: whole(1, 1024),
+  adapterBytes: whole(1, 2 ** 46),
   // Of drafts.
   "speculation.depth": whole(1, 64),
   "speculation.tree": whole(1, 64),

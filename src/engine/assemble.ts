@@ -21,6 +21,8 @@ import {
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
+import { adapterOpener, type AdapterOptions, adapterRoom, type OpenAdapter } from "./adapter-files.ts";
+import { Adapters } from "./adapters.ts";
 import { compileOptions, draftingOptions, type DraftingProgram, Engine, type OutputShape } from "./engine.ts";
 import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
@@ -32,7 +34,7 @@ import type { Policy } from "./policies/policy.ts";
 import { Speculation } from "./speculation.ts";
 import { always } from "./speculator.ts";
 
-export interface EngineOptions {
+export interface EngineOptions extends AdapterOptions {
   /** Positions of prompt and answer together. Default: the model's, at most 8,192. */
   readonly context?: number | undefined;
   /** Storage of keys and values. Default "f16". */
@@ -89,6 +91,7 @@ export async function assemble(
   options: AssembleOptions & {
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
+    readonly openAdapter?: OpenAdapter | undefined;
   } = {},
 ): Promise<Llm> {
   const { drafter, drafting = [] } = options;
@@ -151,10 +154,22 @@ export async function assemble(
     });
     closers.push(() => weights.close());
     for (const file of [artifact, ...drafts.map((draft) => draft.artifact)]) await checkUnchanged(file);
+    const { maxAdapters, maxRank, maxBytes } = await adapterRoom(options, options.openAdapter);
     const pool = await backend.allocate(groups, memory.blocks);
     closers.push(() => pool.close());
-    const program = await backend.compile(lowered, weights, pool, compileOptions(limits, groups.length, outputs));
+    const compiled = { ...compileOptions(limits, groups.length, outputs), maxAdapters, maxRank };
+    const program = await backend.compile(lowered, weights, pool, compiled);
     closers.push(() => program.close());
+    const adapters = new Adapters({
+      program,
+      maxAdapters,
+      maxRank,
+      maxBytes,
+      open: adapterOpener(artifact, options.openAdapter),
+      upload: (adapter) => backend.uploadAdapter(lowered, adapter),
+    });
+    closers.push(() => adapters.close());
+    for (const [name, reference] of Object.entries(options.adapters ?? {})) await adapters.load(name, reference);
     const draftPrograms: DraftingProgram[] = [];
     for (const [i, { depth, minProbability }] of drafts.entries()) {
       const draftLowered = draftsLowered[i];
@@ -204,6 +219,7 @@ export async function assemble(
         drafting: draftPrograms,
         grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
         prefixCache: options.prefixCache ?? true,
+        adapters,
       }),
       release,
     });

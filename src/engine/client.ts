@@ -4,6 +4,7 @@
  */
 import type { SamplerParams } from "../backend/contract.ts";
 import type { ReasoningBudget } from "../chat/answer-format.ts";
+import type { AdapterInfo } from "./adapters.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 import type { BlockState } from "../state/block-pool.ts";
@@ -22,6 +23,8 @@ export interface Work {
   readonly spans?: readonly Span[];
   /** Prefixes are shared in memory only under an equal salt. Default "". */
   readonly cacheSalt?: string;
+  /** The name of a loaded adapter. Default: the base model. */
+  readonly adapter?: string;
   /** Higher goes first. Default 0. */
   readonly priority?: number;
   /** Whose it is: tenants get equal shares where they ask for more than there is. Default "". */
@@ -172,6 +175,11 @@ export interface EngineClient {
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle;
   stats(): EngineStats;
   memory(): MemoryMap;
+  /** Loads an adapter for requests to name. @throws RequestError, MemoryError, ArtifactError, UnsupportedError */
+  loadAdapter(name: string, reference: string): Promise<AdapterInfo>;
+  /** No new request can name it; resolves when the last one that does has ended, and its memory is free. */
+  dropAdapter(name: string): Promise<void>;
+  adapters(): readonly AdapterInfo[];
   /** Tells of each step, until the function that it returns is called. */
   watch(listen: (record: StepRecord) => void): () => void;
   /**

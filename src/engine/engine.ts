@@ -7,6 +7,7 @@ import type { CompileOptions, Program, StepHandle } from "../backend/contract.ts
 import { StepPlanBuffer } from "../backend/step-plan.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
 import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
+import type { AdapterInfo, Adapters } from "./adapters.ts";
 import {
   type EngineClient,
   type EngineStats,
@@ -20,7 +21,7 @@ import {
 } from "./client.ts";
 import type { Grammars } from "./grammars.ts";
 import type { Policy } from "./policies/policy.ts";
-import { EngineRequest, type WorkKind } from "./request.ts";
+import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
@@ -44,6 +45,8 @@ export interface EngineParts {
   readonly prefixCache: boolean;
   /** Absent: no request can have a grammar. */
   readonly grammars?: Grammars | undefined;
+  /** Absent: none can be loaded. */
+  readonly adapters?: Adapters | undefined;
 }
 
 export interface OutputShape {
@@ -75,6 +78,7 @@ export class Engine implements EngineClient {
   readonly #outputs: readonly OutputShape[];
   readonly #grammars: Grammars | undefined;
   readonly #speculation: Speculator | undefined;
+  readonly #adapters: Adapters | undefined;
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #inFlight: InFlight[] = [];
   readonly #pins = new Set<() => void>();
@@ -86,13 +90,15 @@ export class Engine implements EngineClient {
   #loop: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ program, limits, outputs, policy, speculation, drafting = [], prefixCache, grammars }: EngineParts) {
+  constructor(parts: EngineParts) {
+    const { program, limits, outputs, policy, speculation, drafting = [], prefixCache } = parts;
     const { groups, blocks } = program.pool;
     this.#programs = [program, ...drafting.map((one) => one.program)];
     this.#depth = limits.depth;
     this.#outputs = outputs;
-    this.#grammars = grammars;
+    this.#grammars = parts.grammars;
     this.#speculation = speculation;
+    this.#adapters = parts.adapters;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + limits.treeSlots;
     const compiled = compileOptions(limits, groups.length, outputs);
@@ -121,6 +127,7 @@ export class Engine implements EngineClient {
       request = new EngineRequest(work, tell, this.#kindsOf(work), makeDrafts);
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
+      if (work.adapter !== undefined) request.adapter = this.#requireAdapters().take(work.adapter);
       this.#scheduler.add(request);
     } catch (error) {
       request.status = "ended";
@@ -158,6 +165,18 @@ export class Engine implements EngineClient {
     };
   }
 
+  async loadAdapter(name: string, reference: string): Promise<AdapterInfo> {
+    return this.#requireAdapters().load(name, reference);
+  }
+
+  async dropAdapter(name: string): Promise<void> {
+    return this.#requireAdapters().drop(name);
+  }
+
+  adapters(): readonly AdapterInfo[] {
+    return this.#adapters?.list ?? [];
+  }
+
   watch(listen: (record: StepRecord) => void): () => void {
     this.#watchers.add(listen);
     return () => this.#watchers.delete(listen);
@@ -165,7 +184,7 @@ export class Engine implements EngineClient {
 
   async pin(prompt: Int32Array, cacheSalt = ""): Promise<Pin> {
     await perform(this, { prompt, prefill: true, cacheSalt }, undefined, () => undefined);
-    const pin = this.#scheduler.residents.prefixes.pin(prompt, cacheSalt);
+    const pin = this.#scheduler.residents.prefixes.pin(prompt, saltOf(cacheSalt));
     if (pin === undefined) throw new RequestError("without a prefix cache nothing can be pinned");
     this.#pins.add(pin.release);
     return { tokens: pin.tokens, release: () => this.#pins.delete(pin.release) && pin.release() };
@@ -304,8 +323,15 @@ export class Engine implements EngineClient {
     this.#cancelDead();
   }
 
+  #requireAdapters(): Adapters {
+    if (this.#adapters !== undefined) return this.#adapters;
+    throw new RequestError("this engine has no adapters");
+  }
+
   #tellEnd(request: EngineRequest, error: unknown): void {
     const { listen, work, cachedTokens, steps, drafted, accepted, predicted } = request;
+    if (request.adapter !== undefined) this.#adapters?.giveBack(request.adapter);
+    request.adapter = undefined;
     if (cachedTokens >= 0) {
       this.#promptTokens += work.prompt.length;
       this.#cachedTokens += cachedTokens;

@@ -43,6 +43,8 @@ export interface GenerateOptions<Schema = unknown> extends SamplingOptions {
   readonly priority?: number;
   /** Whose the request is: tenants who ask for more than there is get equal shares. Default "". */
   readonly tenant?: string;
+  /** The name of a loaded adapter that answers. Default: none, the base model. */
+  readonly adapter?: string | undefined;
   /** What was computed for a prompt is shared only with prompts of an equal salt. Default "". */
   readonly cacheSalt?: string;
   /** How this answer's tokens are guessed. Default: as the model was loaded. The answer is the same with any. */
@@ -234,6 +236,7 @@ export class InputProcessor {
         prompt,
         ...(options.priority !== undefined && { priority: number("priority", options.priority) }),
         ...(options.tenant !== undefined && { tenant: options.tenant }),
+        ...(options.adapter !== undefined && { adapter: checkType("adapter", options.adapter, "string") }),
         ...(options.cacheSalt !== undefined && { cacheSalt: options.cacheSalt }),
         generate: {
           maxTokens: Math.min(maxTokens, this.#parts.context - prompt.length),

@@ -10,6 +10,8 @@ import type { OutputOf } from "../chat/standard-schema.ts";
 import { readTools, type Tools } from "../chat/tools.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type AgentOptions, AgentRun } from "./agent.ts";
+import type { AdapterInfo } from "./adapters.ts";
+export type { AdapterInfo } from "./adapters.ts";
 import { Answer } from "./answer.ts";
 export type { AgentOptions, AgentPart, AgentResult, AgentRun, AgentStep } from "./agent.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
@@ -122,13 +124,19 @@ export class Llm implements AsyncDisposable {
     return this.tokenizer.decode(this.#input.checkIds(ids), { skipSpecial: false, ...options });
   }
 
-  /** Logits `[vocabSize]` after each of the ids, for evaluation. */
-  async logits(ids: ArrayLike<number>, options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+  /** Logits `[vocabSize]` after each of the ids, for evaluation, of the base model or of a loaded adapter. */
+  async logits(
+    ids: ArrayLike<number>,
+    options: { readonly signal?: AbortSignal; readonly adapter?: string | undefined } = {},
+  ): Promise<Float32Array[]> {
     checkOptions(options);
+    const { adapter } = options;
+    checkType("adapter", adapter, "string");
     const prompt = this.#input.checkIds(ids);
     this.#input.checkLength(prompt.length, 0);
     const rows: Float32Array[] = [];
-    const work = { prompt, score: { want: "logits", topLogprobs: 0 } } as const;
+    const score = { want: "logits", topLogprobs: 0 } as const;
+    const work = { prompt, score, ...(adapter !== undefined && { adapter }) };
     await perform(this.#client, work, options.signal, (event) => {
       if (event.type === "logits") rows.push(...event.rows);
     });
@@ -159,6 +167,27 @@ export class Llm implements AsyncDisposable {
    */
   pin(prompt: readonly ChatMessage[] | string | ArrayLike<number>): Promise<Pin> {
     return this.#client.pin(this.#input.prefix(prompt));
+  }
+
+  /**
+   * Loads an adapter, which requests then name (`adapter`), while the model answers: a folder as PEFT saves it, a GGUF
+   * file, or `hf:owner/repo`. The model must have been loaded with `adapters`, or room for some (`maxAdapters`).
+   *
+   * @throws RequestError where the name is taken or there is no room, ArtifactError where the files are malformed or made
+   * for another model, UnsupportedError, MemoryError with the numbers, NetworkError.
+   */
+  loadAdapter(name: string, reference: string): Promise<AdapterInfo> {
+    return this.#client.loadAdapter(name, reference);
+  }
+
+  /** New requests can't name it; resolves when the last one that does has ended, and its memory is free. */
+  dropAdapter(name: string): Promise<void> {
+    return this.#client.dropAdapter(name);
+  }
+
+  /** The adapters that are loaded. */
+  adapters(): readonly AdapterInfo[] {
+    return this.#client.adapters();
   }
 
   /** How much is under way, and the KV memory in use. */

@@ -2,6 +2,7 @@
  * load(): a model reference → a model that answers. It opens the artifact, makes the backend, and leaves the rest to
  * assemble.ts; what it says in its types is the public API (src/index.ts).
  */
+import type { AdapterArtifact } from "../artifact/adapter-artifact.ts";
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
@@ -74,6 +75,7 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
     ...options,
     drafting,
     signal,
+    openAdapter: (adapter) => openAdapterReference(adapter, options),
     onProgress:
       onProgress &&
       (({ loadedBytes, totalBytes }) => onProgress({ stage: "load", name, done: loadedBytes, total: totalBytes })),
@@ -97,12 +99,15 @@ async function openDraft(reference: string | undefined, options: LoadOptions): P
 /** All of them before anything is opened: a wrong one costs nobody time or memory. */
 function checkLoadOptions(options: LoadOptions): void {
   checkOptions(options);
-  for (const name of ["context", "kvBytes", "maxSequences", "stepTokens", "chunkTokens", "threads"] as const)
+  const numbers = ["context", "kvBytes", "maxSequences", "stepTokens", "chunkTokens", "threads"] as const;
+  for (const name of [...numbers, "maxAdapters", "maxRank", "adapterBytes"] as const)
     if (options[name] !== undefined) checkNumber(name, options[name]);
   if (options.backend !== undefined) checkChoice("backend", options.backend, ["cpu", "reference"]);
   if (options.admission !== undefined) checkChoice("admission", options.admission, ADMISSION_NAMES);
   if (options.kv !== undefined) checkChoice("kv", options.kv, ["f16", "f32", "q8"]);
   if (options.speculation !== undefined) parseSpeculation(options.speculation);
+  for (const [name, reference] of Object.entries(options.adapters ?? {}))
+    checkType(`adapters.${name}`, reference, "string");
   checkType("isa", options.isa, "string");
   checkType("offline", options.offline, "boolean");
   checkType("onProgress", options.onProgress, "function");
@@ -122,6 +127,20 @@ export async function openReference(reference: string | undefined, options: Load
   }
   const { openModel } = await import("../artifact/node-model.ts");
   return openModel(reference, {
+    offline,
+    signal,
+    onProgress:
+      onProgress && (({ file, loaded, total }) => onProgress({ stage: "download", name: file, done: loaded, total })),
+  });
+}
+
+/** The adapter that a reference means: a folder as PEFT saves it, a GGUF file, or one of the hub. */
+export async function openAdapterReference(reference: string, options: LoadOptions = {}): Promise<AdapterArtifact> {
+  const { onProgress, offline, signal } = options;
+  if (typeof reference !== "string" || reference === "")
+    throw new RequestError(`an adapter is named by a path or "hf:owner/repo", not by ${shown(reference)}`);
+  const { openAdapter } = await import("../artifact/node-adapter.ts");
+  return openAdapter(reference, {
     offline,
     signal,
     onProgress:

@@ -25,8 +25,7 @@ export class PrefixCache {
   /** Gives a sequence memory; its kinds of work say how many rows may be left out. */
   begin(sequence: Sequence): void {
     const { request, tokens } = sequence;
-    const { work } = request;
-    const hit = this.#treeOf(sequence)?.match(tokens, this.reusable(request), work.cacheSalt ?? "");
+    const hit = this.#treeOf(sequence)?.match(tokens, this.reusable(request), request.salt);
     const state = hit && SequenceState.withPrefix(this.#memory, hit);
     sequence.state = state ?? new SequenceState(this.#memory);
     if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
@@ -34,7 +33,7 @@ export class PrefixCache {
     sequence.computed = sequence.planned = hit.length;
     sequence.stored = hit.full.length * BLOCK_TOKENS;
     sequence.entered = hit.full.length;
-    this.#moveTo(sequence, hit.full.at(-1) ?? this.#tree.root(work.cacheSalt ?? ""));
+    this.#moveTo(sequence, hit.full.at(-1) ?? this.#tree.root(request.salt));
   }
 
   /** How many of a request's first tokens need not be computed, where the tree has them. */
@@ -91,7 +90,7 @@ export class PrefixCache {
   enter(sequence: Sequence, later: (pool: BlockPool, block: number) => void): void {
     const tree = this.#treeOf(sequence);
     if (tree === undefined) return;
-    this.#moveTo(sequence, sequence.prefix ?? tree.root(sequence.request.work.cacheSalt ?? ""));
+    this.#moveTo(sequence, sequence.prefix ?? tree.root(sequence.request.salt));
     while ((sequence.entered + 1) * BLOCK_TOKENS <= sequence.stored) this.#enter(sequence, BLOCK_TOKENS, later);
   }
 

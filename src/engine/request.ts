@@ -9,6 +9,7 @@ import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { DraftTree } from "../decode/speculative/draft-tree.ts";
 import type { PrefixNode } from "../state/prefix-tree.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
+import type { HeldAdapter } from "./adapters.ts";
 import type { Work, WorkEvent } from "./client.ts";
 import type { ModelDraft } from "./work/draft.ts";
 
@@ -100,6 +101,8 @@ export class EngineRequest {
   predicted = { drafted: 0, accepted: 0 };
   /** Set by a kind of work: the request can't go on. */
   failure: Error | undefined;
+  /** Held from the submission to the end. */
+  adapter: HeldAdapter | undefined;
 
   constructor(
     work: Work,
@@ -112,6 +115,11 @@ export class EngineRequest {
     this.kinds = kinds;
     const answers = work.generate?.samplers.length ?? 1;
     this.sequences = Array.from({ length: answers }, (_, index) => new Sequence(this, index, makeDrafts()));
+  }
+
+  /** Prefixes are shared in memory under an equal one: what the caller says, and the adapter that computed them. */
+  get salt(): string {
+    return saltOf(this.work.cacheSalt, this.adapter);
   }
 
   /** Positions that one sequence of the request may come to hold. */
@@ -127,6 +135,10 @@ export class EngineRequest {
   get unforked(): readonly Sequence[] {
     return this.sequences.filter(({ finished, state }) => !finished && state === undefined);
   }
+}
+
+export function saltOf(cacheSalt = "", adapter?: HeldAdapter): string {
+  return `${adapter?.serial ?? 0} ${cacheSalt}`;
 }
 
 /** Some rows of a sequence in a step: its tokens `first … first + count − 1`, then a draft's nodes. */

@@ -80,7 +80,7 @@ export function addShare(
   draft: PlacedDraft | undefined,
 ): Share {
   const { planned: first, length, tokens, coming, request } = sequence;
-  plan.addSequence(state.tables, state.border);
+  plan.addSequence(state.tables, state.border, request.adapter?.place);
   const row = plan.tokenCount;
   const end = Math.min(first + count, length);
   let next = first;

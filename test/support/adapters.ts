@@ -1,5 +1,6 @@
 /** Adapters from memory, for tests: low-rank pairs of random values for some of a model's tensors. */
 import type { Adapter, LowRank } from "../../src/artifact/adapter.ts";
+import type { AdapterArtifact } from "../../src/artifact/adapter-artifact.ts";
 import type { ModelArtifact } from "../../src/artifact/artifact.ts";
 import { TensorMaker } from "./memory-artifact.ts";
 import { Random } from "./random.ts";
@@ -33,6 +34,12 @@ export function randomAdapter(
     return [name, { a, b, scale, ...(gains && { gain }) }];
   });
   return { name: `adapter ${seed}`, pairs: new Map(pairs) };
+}
+
+/** The same as an engine opens it: with the tensors' names as layers, as a GGUF adapter has them. */
+export function adapterFile(adapter: Adapter): AdapterArtifact {
+  const layers = new Map([...adapter.pairs].map(([name, { a, b, scale }]) => [name, { a, b, scale }]));
+  return { name: adapter.name, format: "gguf", layers, metadata: {}, close: async () => undefined };
 }
 
 /** All matrices of a model but those whose names match `except`. */

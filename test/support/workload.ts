@@ -9,6 +9,7 @@ import { assemble } from "../../src/engine/assemble.ts";
 import type { GenerateOptions } from "../../src/engine/input.ts";
 import type { Llm } from "../../src/engine/llm.ts";
 import type { Policy } from "../../src/engine/policies/policy.ts";
+import { adapterFile, matricesOf, randomAdapter } from "./adapters.ts";
 import { borrowed } from "./backends.ts";
 import type { Random } from "./random.ts";
 
@@ -35,6 +36,11 @@ export interface WorkloadShape {
   readonly requests: number;
 }
 
+/** The adapters that jobs may name. */
+const ADAPTERS = ["one", "two"] as const;
+/** Everything but embeddings and experts. */
+const NOT_ADAPTED = /embd|exps|gate_inp|norm/;
+
 export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
   const common = Array.from({ length: shape.prompt }, () => random.below(shape.vocab));
   return Array.from({ length: random.between(1, shape.requests) }, (): Job => {
@@ -44,8 +50,10 @@ export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
     // Half of them begin alike, as far as a random place.
     const shared = random.below(2) === 0 ? random.below(prompt.length) : 0;
     prompt.splice(0, shared, ...common.slice(0, shared));
-    if (random.below(5) === 0) return { kind: "logits", prompt: prompt.slice(0, 200), options: {} };
+    const adapter = random.pick([undefined, undefined, ...ADAPTERS]);
+    if (random.below(5) === 0) return { kind: "logits", prompt: prompt.slice(0, 200), options: { adapter } };
     const options: GenerateOptions = {
+      adapter,
       maxTokens: random.between(1, shape.answer),
       temperature: random.pick([0, 0.7, 1, 1.5]),
       topK: random.pick([0, 0, 40]),
@@ -92,7 +100,13 @@ export async function runJobs(
   engine: EngineShape,
   arrivals?: Random,
 ): Promise<RunResult> {
-  const llm = await assemble({ ...artifact, close: async () => undefined }, borrowed(backend), engine);
+  const changes = matricesOf(artifact, NOT_ADAPTED).filter(([name]) => name.startsWith("blk."));
+  const llm = await assemble({ ...artifact, close: async () => undefined }, borrowed(backend), {
+    ...engine,
+    adapters: { one: "8", two: "3" },
+    openAdapter: async (rank) =>
+      adapterFile(randomAdapter(Number(rank), changes, { rank: Number(rank), dtype: "F16", scale: 0.1 })),
+  });
   try {
     const outcomes: Outcome[] = [];
     if (arrivals) {
@@ -114,7 +128,7 @@ export async function runJobs(
 
 async function runJob(llm: Llm, job: Job): Promise<Outcome> {
   if (job.kind === "logits") {
-    const rows = await llm.logits(job.prompt);
+    const rows = await llm.logits(job.prompt, { adapter: job.options.adapter });
     return { answers: [`${rows.length} rows ${hash(rows)}`], tokens: [] };
   }
   const abort = new AbortController();
