@@ -3,7 +3,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ArtifactError } from "../errors.ts";
 import type { AdapterArtifact } from "./adapter-artifact.ts";
-import { ggufAdapter } from "./gguf-adapter.ts";
+import { ggufAdapter, isGgufAdapter } from "./gguf-adapter.ts";
 import { readGguf } from "./gguf-reader.ts";
 import { fileSource, readSmallFile, reason } from "./node-file.ts";
 import type { HubOptions } from "./node-hub.ts";
@@ -28,6 +28,24 @@ export async function openAdapter(reference: string, options: HubOptions = {}): 
   // Either of PEFT's files stands for their folder.
   const isPeft = [WEIGHTS, CONFIG].some((name) => name === basename(path));
   return isPeft ? openFolder(dirname(path)) : openFile(path);
+}
+
+/** Whether a path is an adapter's: a folder with adapter_config.json and no model, or a GGUF file that says so. */
+export async function isAdapter(path: string): Promise<boolean> {
+  const info = await stat(path).catch(() => undefined);
+  if (info === undefined) return false;
+  if (info.isDirectory()) {
+    const names = await readdir(path);
+    return names.includes(CONFIG) && !names.includes("config.json");
+  }
+  if (!info.isFile() || !/\.gguf$/i.test(path)) return basename(path) === CONFIG || basename(path) === WEIGHTS;
+  const source = await fileSource(path);
+  try {
+    // Whoever reads it as a model says what is wrong with it.
+    return await readGguf(source).then(isGgufAdapter, () => false);
+  } finally {
+    await source.close();
+  }
 }
 
 async function openFolder(folder: string): Promise<AdapterArtifact> {

@@ -1,9 +1,17 @@
 /** Loads the model that a command's flags name, or its tokenizer alone, with progress on stderr and Ctrl-C heard. */
+import type { AdapterArtifact } from "../artifact/adapter-artifact.ts";
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Lowered } from "../backend/contract.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { Llm } from "../engine/llm.ts";
-import { createBackend, type EngineOptions, load, openReference, type LoadEvent } from "../engine/load.ts";
+import {
+  createBackend,
+  type EngineOptions,
+  load,
+  type LoadEvent,
+  openAdapterReference,
+  openReference,
+} from "../engine/load.ts";
 import { modelContext, modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { DRAFTS, MODEL } from "./common-flags.ts";
@@ -24,6 +32,17 @@ export async function loadModel(flags: ModelFlags, terminal: Terminal, engine: E
   const { model, context, kv, backend, threads } = flags;
   return withProgress(terminal, (progress) =>
     load(model, { ...engine, context, kv, backend, threads, ...networkOptions(flags), ...progress }),
+  );
+}
+
+/** An adapter's headers, where a reference means one; undefined: it means a model. The caller closes it. */
+export async function openIfAdapter(flags: ReferenceFlags, terminal: Terminal): Promise<AdapterArtifact | undefined> {
+  const reference = flags.model;
+  if (reference === undefined) return undefined;
+  const { isAdapter } = await import("../artifact/node-adapter.ts");
+  if (!(await isAdapter(reference))) return undefined;
+  return withProgress(terminal, (progress) =>
+    openAdapterReference(reference, { ...networkOptions(flags), ...progress }),
   );
 }
 

@@ -50,7 +50,7 @@ export class PrefixCache {
     const [first] = request.unfinished;
     const limit = this.reusable(request);
     if (first === undefined || limit === 0) return 0;
-    return this.#tree?.find(first.tokens, limit, request.work.cacheSalt ?? "").length ?? 0;
+    return this.#tree?.find(first.tokens, limit, request.salt).length ?? 0;
   }
 
   /** What is kept, as a picture shows it. */

@@ -12,11 +12,12 @@ export const ModelCard = z
     max_model_len: z.int().describe("positions of prompt and answer together"),
     description: z.string(),
     system_fingerprint: z.string(),
+    parent: z.string().optional().describe("the model that this is an adapter of"),
     chat: z.boolean().describe("whether it can be given messages"),
   })
   .meta({ id: "Model" });
 
-export function modelCard({ name, llm: { info } }: ServedModel, created: number): z.infer<typeof ModelCard> {
+export function modelCard({ name, adapter, llm: { info } }: ServedModel, created: number): z.infer<typeof ModelCard> {
   return {
     id: name,
     object: "model",
@@ -25,6 +26,7 @@ export function modelCard({ name, llm: { info } }: ServedModel, created: number)
     max_model_len: info.context,
     description: info.description,
     system_fingerprint: info.profile,
+    ...(adapter !== undefined && { parent: name.slice(0, -adapter.length - 1) }),
     chat: info.hasChatTemplate,
   };
 }

@@ -13,6 +13,8 @@ import { Counter } from "./prometheus.ts";
 
 export interface ServedModel {
   readonly name: string;
+  /** Of the model's, the adapter that answers; undefined: the model alone. */
+  readonly adapter?: string;
   readonly llm: Llm;
   readonly gate: Gate;
   readonly metrics: ModelMetrics;
@@ -64,15 +66,32 @@ export class Service {
     return this.#closing.signal;
   }
 
+  /** The models, each followed by itself with each of its adapters: "MODEL:ADAPTER". */
+  get served(): ServedModel[] {
+    return [...this.models.values()].flatMap((model) => [
+      model,
+      ...model.llm.adapters().map(({ name }) => ({ ...model, name: `${model.name}:${name}`, adapter: name })),
+    ]);
+  }
+
   /** Throws 404 with the names that there are. */
   model(name: string): ServedModel {
-    const model = this.models.get(name);
+    const model = this.models.get(name) ?? this.#adapted(name);
     if (model !== undefined) return model;
-    const names = [...this.models.keys()].map((known) => `"${known}"`).join(", ");
+    const names = this.served.map((known) => `"${known.name}"`).join(", ");
     throw new HttpError(404, `the model ${shown(name)} isn't served here; there is ${names}`, {
       code: "model_not_found",
       param: "model",
     });
+  }
+
+  /** "MODEL:ADAPTER", where the model has such an adapter. */
+  #adapted(name: string): ServedModel | undefined {
+    const colon = name.lastIndexOf(":");
+    const model = this.models.get(name.slice(0, Math.max(0, colon)));
+    const adapter = name.slice(colon + 1);
+    const isLoaded = model?.llm.adapters().some((one) => one.name === adapter) === true;
+    return model !== undefined && isLoaded ? { ...model, name, adapter } : undefined;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { GenerateOptions } from "../../engine/llm.ts";
 import type { Llm } from "../../engine/llm.ts";
 import { MillraceError } from "../../errors.ts";
 import type { ChatMessage } from "../../chat/chat-template.ts";
+import { ADAPTER, adapterOptions } from "../adapter-flags.ts";
 import { generateOptions } from "../answer-flags.ts";
 import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
@@ -34,17 +35,18 @@ export const chat = defineCommand({
     "A conversation: a line (or a pasted text) is a message. Ctrl-C stops an answer and not the program, Ctrl-D leaves, " +
     "arrow-up brings back what was typed, in earlier chats too. When the conversation outgrows the context, its oldest " +
     "turns are dropped. Lines from a pipe are answered one after another.",
-  groups: [MODEL, SAMPLING, DRAFTS],
-  flags: { ...MODEL.flags, ...SAMPLING.flags, ...DRAFTS.flags },
+  groups: [MODEL, ADAPTER, SAMPLING, DRAFTS],
+  flags: { ...MODEL.flags, ...ADAPTER.flags, ...SAMPLING.flags, ...DRAFTS.flags },
   examples: ["millrace chat", 'millrace chat --model model.gguf --system "You answer in French."'],
   async run({ values, words, terminal }) {
     if (words.length > 0)
       throw new UsageError(`chat takes no words ("${words[0]}"); \`millrace run\` answers one prompt`);
-    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values) });
+    const { engine, request } = adapterOptions(values);
+    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values), ...engine });
     if (!llm.info.hasChatTemplate) {
       throw new Error(`${llm.info.model} has no chat template; use \`millrace run --raw\` with a prompt of your own`);
     }
-    const options = generateOptions(values);
+    const options = { ...generateOptions(values), ...request };
     const system: readonly ChatMessage[] =
       values.system === undefined ? [] : [{ role: "system", content: values.system }];
     if (terminal.inputIsTyped) {

@@ -1,13 +1,14 @@
 /** `millrace inspect`: what a model's files say, and the network that Millrace makes of them. Weights are read by --check. */
 import type { MetaValue, ModelArtifact, Tensor } from "../../artifact/artifact.ts";
 import { printGraph } from "../../graph/printer.ts";
+import { adapterFacts, adapterText } from "../adapter-facts.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
 import { switchFlag } from "../flags.ts";
 import { checkLayers, checkWeights } from "../check-model.ts";
 import { formatBytes } from "../progress.ts";
-import { lowerModel, numericProfile, openFiles } from "../session.ts";
+import { lowerModel, numericProfile, openFiles, openIfAdapter } from "../session.ts";
 import { printable } from "../terminal.ts";
 
 const { model, offline, context, kv, backend } = MODEL.flags;
@@ -23,7 +24,7 @@ const SHOW = {
 
 export const inspect = defineCommand({
   name: "inspect",
-  summary: "show what a model is made of",
+  summary: "show what a model, or an adapter, is made of",
   words: "[MODEL]",
   about:
     "Shows a model's architecture, size, formats, tokenizer and metadata; with --graph the network, one line an op, as " +
@@ -38,7 +39,18 @@ export const inspect = defineCommand({
     if (more.length > 0 || (word !== undefined && values.model !== undefined)) {
       throw new UsageError("one model is expected: a word, or --model");
     }
-    const artifact = await openFiles({ ...values, model: word ?? values.model }, terminal);
+    const reference = { ...values, model: word ?? values.model };
+    const adapter = await openIfAdapter(reference, terminal);
+    if (adapter !== undefined) {
+      await adapter.close();
+      if (values.graph || values.check)
+        throw new UsageError("an adapter has no graph, and nothing to compute, of its own");
+      const facts = adapterFacts(adapter);
+      if (values.json) terminal.writeJson(facts);
+      else terminal.write(printable(adapterText(facts)));
+      return;
+    }
+    const artifact = await openFiles(reference, terminal);
     try {
       if (values.check) {
         await checkWeights(artifact, terminal);

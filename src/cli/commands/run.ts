@@ -1,4 +1,5 @@
 /** `millrace run`: one prompt, one answer. */
+import { ADAPTER, adapterOptions } from "../adapter-flags.ts";
 import { answerNumbers, generateOptions, jsonSeed } from "../answer-flags.ts";
 import { AnswerPrinter } from "../answer-printer.ts";
 import { defineCommand } from "../command.ts";
@@ -17,8 +18,8 @@ export const run = defineCommand({
   about:
     "Answers PROMPT, or what stands on standard input, and prints the answer as it comes. The prompt is put into the " +
     "model's chat template, or with --raw taken as it is. Numbers about speed go to stderr.",
-  groups: [MODEL, SAMPLING, DRAFTS, GRAMMAR, OUTPUT],
-  flags: { ...MODEL.flags, ...SAMPLING.flags, ...DRAFTS.flags, ...GRAMMAR.flags, ...OUTPUT.flags },
+  groups: [MODEL, ADAPTER, SAMPLING, DRAFTS, GRAMMAR, OUTPUT],
+  flags: { ...MODEL.flags, ...ADAPTER.flags, ...SAMPLING.flags, ...DRAFTS.flags, ...GRAMMAR.flags, ...OUTPUT.flags },
   examples: [
     'millrace run "Name three rivers."',
     "millrace run --model hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --temperature 0 < question.txt",
@@ -34,8 +35,9 @@ export const run = defineCommand({
     if (prompt === "") throw new UsageError("the prompt is empty");
 
     const grammar = await readGrammar(values);
-    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values) });
-    const options = { ...generateOptions(values), ...(grammar && { grammar }), signal: terminal.signal };
+    const { engine, request } = adapterOptions(values);
+    await using llm = await loadModel(values, terminal, { speculation: speculationOf(values), ...engine });
+    const options = { ...generateOptions(values), ...request, ...(grammar && { grammar }), signal: terminal.signal };
     const system = values.system === undefined ? [] : [{ role: "system" as const, content: values.system }];
     const answer = values.raw
       ? llm.generate(prompt, options)

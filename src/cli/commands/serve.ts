@@ -7,6 +7,7 @@ import type { Llm } from "../../engine/llm.ts";
 import { type ApiKey, parseKeyFile } from "../../server/api-keys.ts";
 import { createLog } from "../../server/log.ts";
 import type { Server } from "../../server/server.ts";
+import { namedReference } from "../adapter-flags.ts";
 import { defineCommand } from "../command.ts";
 import { DRAFTS, MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
@@ -30,6 +31,15 @@ const MODELS = {
       "who starts beside others: whom memory suffices for at their peak (default), to the last token of all, or for now",
     ),
     "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
+    adapter: listFlag(
+      "[MODEL:]NAME=REF",
+      "a LoRA adapter, which requests name as the model MODEL:NAME; may be repeated; MODEL may be left out where there is one",
+    ),
+    "adapter-mib": wholeFlag(
+      1,
+      "memory for the adapters of each model, in MiB; default 1024",
+      LIMITS.adapterBytes.high / 2 ** 20,
+    ),
     ...DRAFTS.flags,
   },
 };
@@ -60,23 +70,30 @@ export const serve = defineCommand({
   examples: [
     "millrace serve",
     "millrace serve --model small=hf:HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q8_0 --port 8000",
+    "millrace serve --model base=model.gguf --adapter support=lora/support --adapter sql=hf:owner/sql-lora",
     "millrace serve --host 0.0.0.0 --api-keys keys.txt --cors https://chat.example",
   ],
   async run({ values, terminal }) {
     const apiKeys = readKeys(values["api-key"], values["api-keys"]);
-    const kvMib = values["kv-mib"];
     const engine = {
       maxSequences: values["max-sequences"],
       stepTokens: values["step-tokens"],
       speculation: speculationOf(values),
       chunkTokens: values["chunk-tokens"],
       admission: values.admission,
-      kvBytes: kvMib === undefined ? undefined : kvMib * 2 ** 20,
+      kvBytes: bytesOf(values["kv-mib"]),
     };
     const models = new Map<string, Llm>();
     try {
-      for (const [name, model] of namedModels(values.model)) {
-        models.set(name, await loadModel({ ...values, model }, terminal, engine));
+      const named = namedModels(values.model);
+      const adapters = adaptersByModel(
+        values.adapter,
+        named.map(([name]) => name),
+      );
+      for (const [name, model] of named) {
+        const own = adapters.get(name);
+        const room = own === undefined ? {} : { adapters: own, adapterBytes: bytesOf(values["adapter-mib"]) };
+        models.set(name, await loadModel({ ...values, model }, terminal, { ...engine, ...room }));
       }
       const maxBodyMib = values["max-body-mib"];
       const maxQueue = values["max-queue"];
@@ -94,7 +111,8 @@ export const serve = defineCommand({
       const host = values.host ?? "127.0.0.1";
       const port = await server.listen(values.port ?? 8080, host);
       const shown = host.includes(":") ? `[${host}]` : host;
-      terminal.note(`millrace: serving ${[...models.keys()].join(", ")} at http://${shown}:${port}`);
+      const names = [...models].flatMap(([name, llm]) => [name, ...llm.adapters().map((one) => `${name}:${one.name}`)]);
+      terminal.note(`millrace: serving ${names.join(", ")} at http://${shown}:${port}`);
       if (apiKeys.length === 0 && !/^(127\.|localhost$|::1$)/.test(host)) {
         terminal.note("millrace: anybody who reaches this address may use it; --api-keys names who may");
       }
@@ -127,8 +145,8 @@ async function untilStopped(server: Server, terminal: Terminal): Promise<void> {
 function namedModels(given: readonly string[]): [string, string | undefined][] {
   if (given.length === 0) return [["brook", undefined]];
   const named = given.map((text): [string, string] => {
-    const [, name, reference = text] = /^([\w.-]+)=(.+)$/.exec(text) ?? [];
-    return [name ?? nameOf(reference), reference];
+    const { name, reference } = namedReference(text);
+    return [name, reference];
   });
   const names = new Set(named.map(([name]) => name));
   if (names.size < named.length)
@@ -136,14 +154,25 @@ function namedModels(given: readonly string[]): [string, string | undefined][] {
   return named;
 }
 
-/** "models/qwen3-0.6b-q8_0.gguf" → "qwen3-0.6b-q8_0", "hf:owner/repo:Q8_0" → "repo". */
-function nameOf(reference: string): string {
-  const last =
-    reference
-      .replace(/^(hf:[^:]+):.*$/, "$1")
-      .split(/[\\/]/)
-      .findLast((part) => part !== "") ?? reference;
-  return last.replace(/\.gguf$/, "");
+/** Each model's adapters by their names. */
+function adaptersByModel(given: readonly string[], models: readonly string[]): Map<string, Record<string, string>> {
+  const found = new Map<string, Record<string, string>>();
+  for (const text of given) {
+    const [, prefix, rest = text] = /^([\w.-]+):([\w.-]+=.+)$/.exec(text) ?? [];
+    const [model, ...others] = prefix === undefined ? models : models.filter((name) => name === prefix);
+    if (model === undefined) throw new UsageError(`--adapter ${text}: there is no model "${prefix}"`);
+    if (others.length > 0) throw new UsageError(`--adapter ${text}: say of which model it is: MODEL:NAME=REF`);
+    const { name, reference } = namedReference(rest);
+    const own = found.get(model) ?? {};
+    if (Object.hasOwn(own, name)) throw new UsageError(`two adapters of ${model} are called "${name}"`);
+    own[name] = reference;
+    found.set(model, own);
+  }
+  return found;
+}
+
+function bytesOf(mib: number | undefined): number | undefined {
+  return mib === undefined ? undefined : mib * 2 ** 20;
 }
 
 function readKeys(given: readonly string[], file: string | undefined): ApiKey[] {

@@ -58,7 +58,7 @@ export class CacheAware {
 
 /** Tokens that two prompts begin with alike, where they share memory. */
 function common({ work: a }: Readonly<EngineRequest>, { work: b }: Readonly<EngineRequest>): number {
-  if ((a.cacheSalt ?? "") !== (b.cacheSalt ?? "")) return 0;
+  if ((a.cacheSalt ?? "") !== (b.cacheSalt ?? "") || a.adapter !== b.adapter) return 0;
   let count = 0;
   while (count < a.prompt.length && a.prompt[count] === b.prompt[count]) count += 1;
   return count;

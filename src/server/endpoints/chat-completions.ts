@@ -34,6 +34,7 @@ export const chatCompletions = withBody({
     const options = {
       ...samplingOptions(body, call.key),
       ...given({
+        adapter: model.adapter,
         maxTokens: body.max_completion_tokens ?? body.max_tokens,
         logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : undefined,
         grammar: answerGrammar(body),

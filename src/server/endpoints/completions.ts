@@ -51,6 +51,7 @@ export const completions = withBody({
     const options = {
       ...samplingOptions(body, call.key),
       ...given({
+        adapter: model.adapter,
         logprobs: body.logprobs,
         promptLogprobs: body.prompt_logprobs ?? (echo === true ? body.logprobs : undefined),
         addSpecial: body.add_special_tokens,

@@ -29,6 +29,7 @@ export const messages = withBody({
     const options = {
       maxTokens: body.max_tokens,
       ...given({
+        adapter: model.adapter,
         temperature: body.temperature,
         topK: body.top_k,
         topP: body.top_p,

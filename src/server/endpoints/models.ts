@@ -10,7 +10,7 @@ export const models: Endpoint = {
   summary: "The models that are served",
   answer: z.strictObject({ object: z.literal("list"), data: z.array(ModelCard) }).meta({ id: "ModelList" }),
   handle(_call, service) {
-    const data = [...service.models.values()].map((model) => modelCard(model, service.startedAt));
+    const data = service.served.map((model) => modelCard(model, service.startedAt));
     return Response.json({ object: "list", data });
   },
 };
