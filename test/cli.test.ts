@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { openPeftCase } from "./support/peft.ts";
+
 const MAIN = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
 const MODEL = fileURLToPath(new URL("../../shared/models/smollm2-135m-instruct-q4_1.gguf", import.meta.url));
 const options = { skip: existsSync(MODEL) ? false : `${MODEL} isn't here`, concurrency: 2, timeout: 120_000 };
@@ -207,6 +209,26 @@ test("run: an answer is held to a choice, an expression or a schema", { timeout:
     const { code, stderr } = await ask("--schema", file, "x");
     assert.equal(code, 2);
     assert.match(stderr, /schema\.json is not JSON/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("inspect tells an adapter from a model", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-cli-adapter-"));
+  try {
+    const { config, weights } = openPeftCase("dora");
+    await writeFile(join(folder, "adapter_config.json"), config);
+    await writeFile(join(folder, "adapter_model.safetensors"), weights);
+    const { code, stdout, stderr } = await outcome(startMillrace("inspect", folder));
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /adapter +DoRA \(peft\)\nmade for +llama\nrank +4\nlayers +10: /);
+    const loaded = await outcome(startMillrace("run", "Hello", "--model", folder));
+    assert.notEqual(loaded.code, 0);
+    assert.match(loaded.stderr, /is an adapter: load the model that it was made for/);
+    const wrong = await outcome(startMillrace("run", "Hello", "--model", BUILTIN, "--adapter", folder));
+    assert.notEqual(wrong.code, 0);
+    assert.match(wrong.stderr, /made for another model/);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -73,6 +73,8 @@ export interface AssembleOptions extends EngineOptions {
   readonly maxDraft?: number | undefined;
   /** Steps in flight. Default 2; 1 with `drafter`, whose drafts depend on what the step before gave. */
   readonly depth?: 1 | 2 | undefined;
+  /** Opens what references of adapters name; without it none can be loaded. */
+  readonly openAdapter?: OpenAdapter | undefined;
 }
 
 const DEFAULT_CONTEXT = 8192;
@@ -91,7 +93,6 @@ export async function assemble(
   options: AssembleOptions & {
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
-    readonly openAdapter?: OpenAdapter | undefined;
   } = {},
 ): Promise<Llm> {
   const { drafter, drafting = [] } = options;

@@ -117,9 +117,14 @@ async function lowRank(
   base: ModelArtifact,
 ): Promise<LowRank> {
   if (magnitude === undefined) return { a, b, scale };
+  if (base.config.architecture === "gpt2") throw new UnsupportedError(`${name}: DoRA isn't supported on GPT-2`);
   const [n, k] = tensor.shape;
-  if (base.config.architecture === "gpt2" || n !== b.shape[0] || k !== a.shape[1])
-    throw new UnsupportedError(`${name}: DoRA on ${tensor.name} [${tensor.shape.join(", ")}] isn't supported`);
+  if (n !== b.shape[0] || k !== a.shape[1]) {
+    throw new ArtifactError(
+      `${name}: A [${a.shape.join(", ")}] and B [${b.shape.join(", ")}] don't fit the base's ${tensor.name} ` +
+        `[${tensor.shape.join(", ")}]; was the adapter made for another model?`,
+    );
+  }
   const [valuesA, valuesB, lengths] = [await tensorValues(a), await tensorValues(b), await tensorValues(magnitude)];
   return { a, b, scale, gain: await doraGains(tensor, valuesA, valuesB, scale, lengths) };
 }

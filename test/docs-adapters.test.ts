@@ -1,0 +1,74 @@
+/** docs/adapters.md says what there is: its program runs, on the built-in model with adapters of random values. */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { builtinModelPath } from "../src/artifact/node-builtin.ts";
+import { writeGguf } from "../src/artifact/node-gguf.ts";
+import { openArtifact } from "../src/artifact/node-open.ts";
+import { load, type LoadOptions } from "../src/index.ts";
+import { matricesOf, randomAdapter } from "./support/adapters.ts";
+
+async function writeAdapter(file: string, seed: number): Promise<void> {
+  const base = await openArtifact(builtinModelPath());
+  const changes = matricesOf(base, /embd|output\.weight|norm/).filter(([name]) => name.includes("attn_q"));
+  await base.close();
+  await writeGguf(file, {
+    metadata: { "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16 },
+    types: new Map([
+      ["general.type", "string"],
+      ["adapter.type", "string"],
+      ["adapter.lora.alpha", "f32"],
+    ]),
+    tensors: [...randomAdapter(seed, changes).pairs].flatMap(([name, { a, b }]) => [
+      { ...a, name: `${name}.lora_a` },
+      { ...b, name: `${name}.lora_b` },
+    ]),
+  });
+}
+
+test("the program runs, and its answer is the adapter's", async () => {
+  const guide = await readFile(new URL("../docs/adapters.md", import.meta.url), "utf8");
+  const [, program = ""] = /```ts\n([\s\S]*?)```/.exec(guide) ?? [];
+  const folder = await mkdtemp(path.join(tmpdir(), "millrace-docs-adapters-"));
+  try {
+    await writeAdapter(path.join(folder, "support"), 1);
+    await writeAdapter(path.join(folder, "sql"), 2);
+    const seen: unknown[] = [];
+    const place = (reference: string): string => path.join(folder, path.basename(reference));
+    const opened = async (_model: string, options: LoadOptions) => {
+      const adapters = Object.entries(options.adapters ?? {}).map(([name, reference]) => [name, place(reference)]);
+      const llm = await load(undefined, {
+        ...options,
+        adapters: Object.fromEntries(adapters) as Record<string, string>,
+      });
+      seen.push((await llm.generate("Hello", { maxTokens: 16, seed: 1 })).tokens);
+      seen.push((await llm.generate("Hello", { maxTokens: 16, seed: 1, adapter: "support" })).tokens);
+      return new Proxy(llm, {
+        get(target, name) {
+          if (name === "loadAdapter") return (own: string, reference: string) => llm.loadAdapter(own, place(reference));
+          const value: unknown = Reflect.get(target, name, target);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+    };
+    // oxlint-disable-next-line typescript/no-implied-eval -- the guide's own lines
+    const run = new Function("load", "console", `return (async () => { ${program}; await llm.close(); })()`) as (
+      load: typeof opened,
+      console: { log(value: unknown): void },
+    ) => Promise<void>;
+    await run(opened, { log: (value) => seen.push(value) });
+    const [base, adapted, list] = seen;
+    assert.notDeepEqual(base, adapted);
+    assert.deepEqual(
+      (list as { name: string; rank: number }[]).map(({ name, rank }) => [name, rank]),
+      [
+        ["support", 4],
+        ["sql", 4],
+      ],
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
