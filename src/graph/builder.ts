@@ -11,18 +11,27 @@
  * const logits = g.linear(hidden, table);
  * const graph = g.finish(logits, { contextLength: 256 });
  */
-import type { Activation, ColumnFactor, GateKind, Graph, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type {
+  Activation,
+  ColumnFactor,
+  GateKind,
+  Graph,
+  GraphNode,
+  NodeOf,
+  StateSpec,
+  Value,
+  WeightRef,
+} from "./graph.ts";
 import { GraphError, inferWidth, rowOutputs } from "./shapes.ts";
 
-type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
-type Options<O extends Node["op"]> = Omit<NodeOf<O>, "op" | "inputs">;
+type Options<O extends GraphNode["op"]> = Omit<NodeOf<O>, "op" | "inputs">;
 
 /** How a family turns queries and keys; see the op `rope`. */
 export type RopeOptions = Options<"rope">;
 
 export class GraphBuilder {
   readonly name: string;
-  readonly #nodes: Node[] = [];
+  readonly #nodes: GraphNode[] = [];
   readonly #widths: number[] = [];
   readonly #states: StateSpec[] = [];
   readonly #outputs = new Map<string, Value>();
@@ -32,7 +41,7 @@ export class GraphBuilder {
   }
 
   /** Appends any node. */
-  push(node: Node): Value {
+  push(node: GraphNode): Value {
     this.#widths.push(inferWidth(node, this.#widths, this.#states));
     return this.#nodes.push(node) - 1;
   }

@@ -94,7 +94,7 @@ export interface AttendOptions {
   readonly ahead?: number;
 }
 
-export type Node =
+export type GraphNode =
   /** The rows of `weight` `[V, d]` that the step's token ids name, times `scale`. */
   | { readonly op: "embed"; readonly inputs: readonly []; readonly weight: WeightRef; readonly scale?: number }
   /** The rows of `weight` `[P, d]` that the tokens' positions name (learned positions). */
@@ -286,7 +286,9 @@ export type Node =
    */
   | ({ readonly op: "attendState"; readonly inputs: readonly [Value] } & AttendOptions);
 
-export type Op = Node["op"];
+export type Op = GraphNode["op"];
+/** The node of an op. */
+export type NodeOf<O extends Op> = Extract<GraphNode, { readonly op: O }>;
 
 export interface Graph {
   /** For messages: the family and its size ("llama, 30 layers, 576 wide"). */
@@ -295,7 +297,7 @@ export interface Graph {
   readonly vocabSize: number;
   /** Positions that the model was made for. */
   readonly contextLength: number;
-  readonly nodes: readonly Node[];
+  readonly nodes: readonly GraphNode[];
   /** Columns of each node's output, by node index (shape inference). */
   readonly widths: readonly number[];
   readonly states: readonly StateSpec[];

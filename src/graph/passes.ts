@@ -6,14 +6,14 @@
  */
 import type { DType } from "../artifact/dtype.ts";
 import { GraphBuilder } from "./builder.ts";
-import type { Graph, Node, Value, WeightRef } from "./graph.ts";
+import type { Graph, GraphNode, NodeOf, Value, WeightRef } from "./graph.ts";
 import { GraphError } from "./shapes.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** The storage format of a tensor of the file. */
 export type DTypeOf = (tensor: string) => DType;
 
-type Linear = Extract<Node, { readonly op: "linear" }>;
+type Linear = NodeOf<"linear">;
 
 /** All neutral passes in their order. */
 export function optimize(graph: Graph, dtypeOf: DTypeOf): Graph {
@@ -21,13 +21,16 @@ export function optimize(graph: Graph, dtypeOf: DTypeOf): Graph {
 }
 
 /** `node` with other inputs. */
-export function withInputs(node: Node, rename: (value: Value) => Value): Node {
+export function withInputs(node: GraphNode, rename: (value: Value) => Value): GraphNode {
   // The number of inputs stays, so each member of the union keeps its tuple.
-  return { ...node, inputs: node.inputs.map(rename) } as unknown as Node;
+  return { ...node, inputs: node.inputs.map(rename) } as unknown as GraphNode;
 }
 
 /** Copies a graph through `visit`, which emits what stands for a node (given its inputs by their new names). */
-function rewrite(graph: Graph, visit: (node: Node, value: Value, g: GraphBuilder, renamed: Value[]) => Value): Graph {
+function rewrite(
+  graph: Graph,
+  visit: (node: GraphNode, value: Value, g: GraphBuilder, renamed: Value[]) => Value,
+): Graph {
   const g = new GraphBuilder(graph.name);
   for (const state of graph.states) g.state(state);
   const renamed: Value[] = [];
@@ -99,9 +102,9 @@ export function fuseLinears(graph: Graph, dtypeOf: DTypeOf): Graph {
  * a linear may read rounded rows, what is added never does.
  */
 export function withAdapters(graph: Graph): Graph {
-  const built: Node[] = [];
+  const built: GraphNode[] = [];
   return rewrite(graph, (node, _value, g) => {
-    const push = (one: Node): Value => {
+    const push = (one: GraphNode): Value => {
       built.push(one);
       return g.push(one);
     };
@@ -169,9 +172,9 @@ function reachable(graph: Graph, from: Value, end: ReadonlySet<Value>): Set<Valu
 /** scale(scale(x)) is one scale, scale(embed) is an embed with a scale, and a factor of 1 is nothing. */
 export function foldScales(graph: Graph): Graph {
   const uses = useCounts(graph);
-  const built: Node[] = [];
+  const built: GraphNode[] = [];
   return rewrite(graph, (node, value, g) => {
-    const emit = (out: Node): Value => {
+    const emit = (out: GraphNode): Value => {
       const index = g.push(out);
       built[index] = out;
       return index;

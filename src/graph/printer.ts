@@ -3,7 +3,7 @@
  * `%7  [T, 960]   linear %6  blk.0.attn_q + blk.0.attn_k + blk.0.attn_v`. T is the number of a step's tokens,
  * R the number of those that are wanted of an output.
  */
-import type { Graph, Node, StateSpec, WeightRef } from "./graph.ts";
+import type { Graph, GraphNode, StateSpec, WeightRef } from "./graph.ts";
 import { rowOutputs } from "./shapes.ts";
 
 function weightText(weight: WeightRef): string {
@@ -41,7 +41,7 @@ function stateLines(states: readonly StateSpec[]): string[] {
 }
 
 /** What a node has beside its op and inputs. */
-function details(node: Node): string[] {
+function details(node: GraphNode): string[] {
   switch (node.op) {
     case "embed":
       return [weightText(node.weight), ...(node.scale === undefined ? [] : [`scale=${number(node.scale)}`])];

@@ -4,7 +4,7 @@
  * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
 import { MillraceError } from "../errors.ts";
-import type { AttendOptions, Graph, KvSpec, Node, StateSpec, Value, WeightRef } from "./graph.ts";
+import type { AttendOptions, Graph, GraphNode, KvSpec, NodeOf, StateSpec, Value, WeightRef } from "./graph.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
@@ -14,17 +14,17 @@ export class GraphError extends MillraceError {
   }
 }
 
-function check(condition: boolean, node: Node, message: string): asserts condition {
+function check(condition: boolean, node: GraphNode, message: string): asserts condition {
   if (!condition) throw new GraphError(`${node.op}: ${message}`);
 }
 
 /** The shape of `weight`, which must have `rank` positive dimensions. */
 function dimensions<Rank extends 1 | 2 | 3>(
-  node: Node,
+  node: GraphNode,
   weight: WeightRef,
   rank: Rank,
 ): Rank extends 1 ? [number] : Rank extends 2 ? [number, number] : [number, number, number];
-function dimensions(node: Node, weight: WeightRef, rank: number): readonly number[] {
+function dimensions(node: GraphNode, weight: WeightRef, rank: number): readonly number[] {
   const fine = weight.shape.length === rank && weight.shape.every((n) => Number.isInteger(n) && n > 0);
   check(fine, node, `weight "${weight.name}" has the shape [${weight.shape.join(", ")}], wanted ${rank} dimensions`);
   return weight.shape;
@@ -36,13 +36,13 @@ function isOf<K extends StateSpec["kind"]>(state: StateSpec, kind: K): state is 
   return state.kind === kind;
 }
 
-function checkVector(node: Node, weight: WeightRef, length: number): void {
+function checkVector(node: GraphNode, weight: WeightRef, length: number): void {
   const [n] = dimensions(node, weight, 1);
   check(n === length, node, `"${weight.name}" has ${n} values, wanted ${length}`);
 }
 
 /** Columns of `node`'s output, given those of all values before it. Throws GraphError where it doesn't fit. */
-export function inferWidth(node: Node, widths: readonly number[], states: readonly StateSpec[]): number {
+export function inferWidth(node: GraphNode, widths: readonly number[], states: readonly StateSpec[]): number {
   const width = (value: Value): number => {
     const found = widths[value];
     check(found !== undefined, node, `input %${value} is not computed yet`);
@@ -243,7 +243,7 @@ export function inferWidth(node: Node, widths: readonly number[], states: readon
 }
 
 function scanWidth(
-  node: Extract<Node, { readonly op: "scan" }>,
+  node: NodeOf<"scan">,
   [q = 0, k = 0, v = 0, g = 0, beta = 0]: readonly number[],
   state: number,
   history: number,
@@ -262,7 +262,7 @@ function scanWidth(
  * For each value: the output whose wanted rows it holds (from a `rows` node on), or undefined: all the step's tokens.
  * Throws GraphError where a node mixes rows, or needs all and doesn't get them.
  */
-export function rowOutputs(nodes: readonly Node[]): (string | undefined)[] {
+export function rowOutputs(nodes: readonly GraphNode[]): (string | undefined)[] {
   const result: (string | undefined)[] = [];
   for (const node of nodes) {
     const inputs: readonly Value[] = node.inputs;
@@ -293,7 +293,7 @@ function present(...weights: readonly (WeightRef | undefined)[]): WeightRef[] {
 }
 
 /** The weights that a node reads, in a fixed order. */
-export function weightsOf(node: Node): WeightRef[] {
+export function weightsOf(node: GraphNode): WeightRef[] {
   switch (node.op) {
     case "embed":
     case "positionEmbed":

@@ -5,7 +5,7 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { GraphBuilder, RopeOptions } from "../graph/builder.ts";
-import type { Activation, Node, Value } from "../graph/graph.ts";
+import type { Activation, NodeOf, Value } from "../graph/graph.ts";
 import type { ConfigReader } from "./config.ts";
 import type { Dimensions, DimensionKeys, WindowDefaults } from "./dimensions.ts";
 import { kvState, layerWindows, readActivation, readDimensions } from "./dimensions.ts";
@@ -45,7 +45,7 @@ export interface Decoder<N extends TensorNames> extends Dimensions {
   attend(index: number, q: Value, k: Value, v: Value, options?: AttendOptions): Value;
 }
 
-type Attention = Extract<Node, { readonly op: "attention" }>;
+type Attention = NodeOf<"attention">;
 
 export interface AttendOptions extends Partial<Pick<Attention, "scale" | "sinks" | "slopes" | "chunk">> {
   readonly softcap?: number | undefined;

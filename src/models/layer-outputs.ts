@@ -3,7 +3,7 @@
  * Nth. Which layer a node belongs to is read off the names of its tensors ("blk.3.…", "model.layers.3.…"), so that no
  * family has to say it.
  */
-import type { Graph, Node, Value } from "../graph/graph.ts";
+import type { Graph, GraphNode, Value } from "../graph/graph.ts";
 import { weightsOf } from "../graph/shapes.ts";
 
 /** The graph with these outputs beside its own. */
@@ -23,7 +23,7 @@ export function withLayerOutputs(graph: Graph): Graph {
   return { ...graph, outputs };
 }
 
-function layerOf(node: Node): number | undefined {
+function layerOf(node: GraphNode): number | undefined {
   const [weight] = weightsOf(node);
   const found = /(?:^|\.)\w+\.(\d+)\./.exec(weight?.parts[0]?.tensor ?? "")?.[1];
   return found === undefined ? undefined : Number(found);

@@ -3,7 +3,7 @@
  * shapes checked; a missing one is an ArtifactError. Where a file keeps parts in one matrix, they are taken apart here.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
-import type { Activation, GateKind, Node, Value, WeightPart, WeightRef } from "../graph/graph.ts";
+import type { Activation, GateKind, NodeOf, Value, WeightPart, WeightRef } from "../graph/graph.ts";
 import type { Dimensions } from "./dimensions.ts";
 import { expertWeights } from "./experts.ts";
 import type { TensorNames } from "./names.ts";
@@ -38,7 +38,7 @@ export interface MoeOptions {
   readonly transposed?: boolean;
 }
 
-type RouteOptions = Extract<Node, { readonly op: "route" }>;
+type RouteOptions = NodeOf<"route">;
 
 /** One value for each width. */
 type Split<W extends readonly number[]> = { readonly [I in keyof W]: Value };

@@ -3,7 +3,7 @@ import test from "node:test";
 import { TensorMaker } from "../../test/support/memory-artifact.ts";
 import type { MetaObject, ModelArtifact } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
-import type { Graph, KvSpec, Node } from "../graph/graph.ts";
+import type { Graph, GraphNode, KvSpec, NodeOf } from "../graph/graph.ts";
 import { ConfigReader } from "./config.ts";
 import { modelContext, modelGraph } from "./models.ts";
 import { readRope, ropeVariant } from "./rope.ts";
@@ -51,8 +51,8 @@ function graphOf(artifact: ModelArtifact, context = 256): ReturnType<typeof mode
   return modelGraph(artifact, { context });
 }
 
-function nodesOf<O extends Node["op"]>(nodes: readonly Node[], op: O): Extract<Node, { readonly op: O }>[] {
-  return nodes.filter((node): node is Extract<Node, { readonly op: O }> => node.op === op);
+function nodesOf<O extends GraphNode["op"]>(nodes: readonly GraphNode[], op: O): NodeOf<O>[] {
+  return nodes.filter((node): node is NodeOf<O> => node.op === op);
 }
 
 function statesOf(graph: Graph): KvSpec[] {

@@ -3,12 +3,10 @@
  * two halves of one linear, the rounding that follows.
  */
 import { invariant } from "../../errors.ts";
-import type { Node, Value, WeightRef } from "../../graph/graph.ts";
+import type { NodeOf, Value, WeightRef } from "../../graph/graph.ts";
 import type { MatrixPart, Place, Place8, RowDraft, VectorId } from "./instructions.ts";
 import type { Places } from "./places.ts";
 import type { Step } from "./stages.ts";
-
-type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
 
 export interface EmitContext {
   readonly places: Places;

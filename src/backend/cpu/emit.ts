@@ -5,7 +5,7 @@
  * becomes routing, grouping by expert and two grouped linears (emit-products.ts).
  */
 import { invariant } from "../../errors.ts";
-import type { Node, Value } from "../../graph/graph.ts";
+import type { GraphNode, NodeOf, Value } from "../../graph/graph.ts";
 import { withAdapters } from "../../graph/passes.ts";
 import { graphInputs, GraphError } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
@@ -21,8 +21,6 @@ import type { CpuWeights } from "./weights.ts";
 /** Bytes of an output's rows that the arena holds; more rows than that are done in several passes. */
 const OUTPUT_BYTES = 16 << 20;
 const LOGITS = "logits";
-
-type NodeOf<O extends Node["op"]> = Extract<Node, { readonly op: O }>;
 
 /** `groups`: those of the pool that the program runs on. */
 export function emit(
@@ -153,7 +151,7 @@ class Emitter implements EmitContext {
     this.push({ kind: "rows", draft, perRow: 1 });
   }
 
-  #emit(value: Value, node: Node): void {
+  #emit(value: Value, node: GraphNode): void {
     const { places } = this;
     switch (node.op) {
       case "embed": {

@@ -3,7 +3,7 @@
  * write over what it reads. It knows who reads a value and when, not what the ops compute.
  */
 import { UnsupportedError, invariant } from "../../errors.ts";
-import type { Graph, Node, Value } from "../../graph/graph.ts";
+import type { Graph, GraphNode, Value } from "../../graph/graph.ts";
 import { rowOutputs } from "../../graph/shapes.ts";
 import { Arena, type Buffer } from "./arena.ts";
 import type { Place, Place8, PlaceLists } from "./instructions.ts";
@@ -39,7 +39,7 @@ export class Places {
     this.#results = new Set(graph.outputs.values());
   }
 
-  node(value: Value): Node {
+  node(value: Value): GraphNode {
     const node = this.#graph.nodes[value];
     invariant(node, `no node %${value}`);
     return node;

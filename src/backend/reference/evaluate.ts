@@ -4,7 +4,7 @@
  * f32 rows.
  */
 import { invariant } from "../../errors.ts";
-import type { Graph, Node, Value, WeightRef } from "../../graph/graph.ts";
+import type { Graph, GraphNode, NodeOf, Value, WeightRef } from "../../graph/graph.ts";
 import { rowOutputs } from "../../graph/shapes.ts";
 import type { StepPlan } from "../contract.ts";
 import { attend, kvWrite } from "./attention.ts";
@@ -80,7 +80,7 @@ export function evaluate(context: EvaluateContext): Map<string, Float32Array> {
 
 function evaluateNode(
   context: EvaluateContext,
-  node: Exclude<Node, { readonly op: "lora" }>,
+  node: Exclude<GraphNode, { readonly op: "lora" }>,
   width: number,
   values: ReadonlyMap<Value, Rows>,
   ropes: Map<string, RopeTable>,
@@ -267,7 +267,7 @@ function evaluateNode(
 /** The linear's rows, and on those of sequences with an adapter what that adds. `output`: whose wanted rows they are. */
 function lora(
   { graph, weights, plan, adapters, wanted }: EvaluateContext,
-  node: Extract<Node, { readonly op: "lora" }>,
+  node: NodeOf<"lora">,
   index: Value,
   output: string | undefined,
   values: ReadonlyMap<Value, Rows>,

@@ -2,13 +2,13 @@
  * Mixtures of experts, in two ops: `route` chooses experts for each row, `experts` runs expert by expert over the rows
  * that chose it, and adds what they give in the order of the experts' ids.
  */
-import type { Node } from "../../graph/graph.ts";
+import type { NodeOf } from "../../graph/graph.ts";
 import { gated, linear, sigmoid, type Rows } from "./ops.ts";
 import { quantizeRows } from "./quantize.ts";
 import type { SourceWeights } from "./weights.ts";
 
-type Route = Extract<Node, { readonly op: "route" }>;
-type Experts = Extract<Node, { readonly op: "experts" }>;
+type Route = NodeOf<"route">;
+type Experts = NodeOf<"experts">;
 
 /** Router logits `[T, E]` → `[T, 2·topK]`. */
 export function route(logits: Float32Array, experts: number, node: Route, weights: SourceWeights): Float32Array {
