@@ -6,12 +6,14 @@ import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchIdle } from "./idle.ts";
 import { benchPolicies } from "./policies.ts";
+import { benchSpeculation } from "./speculation.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   decode: benchDecode,
   grammar: benchGrammar,
   idle: benchIdle,
   policies: benchPolicies,
+  speculation: benchSpeculation,
 };
 
 const [name = "", ...args] = process.argv.slice(2);
