@@ -54,17 +54,21 @@ export async function benchSpeculation(args: readonly string[]): Promise<void> {
     ...(values.draft !== undefined && { model: values.draft }),
     ...(values.datastore !== undefined && { datastore: values.datastore }),
   };
-  await using llm = await load(model, { speculation, context: 2048, maxSequences: 16 });
-  console.log(`${cpus()[0]?.model ?? "?"}; ${llm.info.description}, ${llm.info.profile}; load ${loadavg()[0]?.toFixed(1)}`);
+  const llm = await load(model, { speculation, context: 2048, maxSequences: 16 });
+  console.log(
+    `${cpus()[0]?.model ?? "?"}; ${llm.info.description}, ${llm.info.profile}; load ${loadavg()[0]?.toFixed(1)}`,
+  );
   const rows: object[] = [];
   for (const set of values.sets.split(",")) {
     const jobs: Job[] = [];
-    for (const prompt of promptSet(set, Number(values.prompts))) jobs.push({ prompt, tokens: await lengthOf(llm, prompt) });
+    for (const prompt of promptSet(set, Number(values.prompts)))
+      jobs.push({ prompt, tokens: await lengthOf(llm, prompt) });
     const tokens = jobs.reduce((sum, job) => sum + job.tokens, 0);
     console.log(`\n${set}: ${jobs.length} prompts, ${tokens} tokens before they end or loop`);
     for (const sequences of values.sequences.split(",").map(Number))
       rows.push(...(await measure(llm, set, jobs, sequences, methods)));
   }
+  await llm.close();
   mkdirSync(path.join(import.meta.dirname, "build"), { recursive: true });
   writeFileSync(path.join(import.meta.dirname, "build/speculation.json"), JSON.stringify(rows, null, 1));
 }

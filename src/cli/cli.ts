@@ -4,6 +4,7 @@ import process from "node:process";
 
 import { type Command, commandHelp, overview } from "./command.ts";
 import { chat } from "./commands/chat.ts";
+import { datastore } from "./commands/datastore.ts";
 import { detokenize } from "./commands/detokenize.ts";
 import { grammar } from "./commands/grammar.ts";
 import { inspect } from "./commands/inspect.ts";
@@ -18,7 +19,19 @@ import { parseFlags } from "./flags.ts";
 import { nearest } from "../nearest.ts";
 import { Terminal } from "./terminal.ts";
 
-const COMMANDS: readonly Command[] = [chat, run, serve, tokenize, detokenize, perplexity, grammar, pull, list, inspect];
+const COMMANDS: readonly Command[] = [
+  chat,
+  run,
+  serve,
+  tokenize,
+  detokenize,
+  perplexity,
+  grammar,
+  datastore,
+  pull,
+  list,
+  inspect,
+];
 
 /** Runs a command line and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {

@@ -31,6 +31,10 @@ export const DRAFTS = {
       "NAME",
       `guess tokens ahead, the answer stays the same: auto (default), off, ${METHOD_NAMES.join(", ")}, or several joined by +`,
     ),
+    datastore: textFlag(
+      "FILE",
+      "texts that are searched for what comes next: --speculation rest; datastore build makes one",
+    ),
     draft: textFlag("MODEL", "a small model with the same tokens that guesses ahead: --speculation draft"),
   },
 } as const;

@@ -24,8 +24,11 @@ export type ModelFlags = Values<(typeof MODEL)["flags"]>;
 export type ReferenceFlags = Pick<ModelFlags, "model" | "offline">;
 
 /** What --speculation and --draft ask for. */
-export function speculationOf({ speculation, draft }: Values<(typeof DRAFTS)["flags"]>): EngineOptions["speculation"] {
-  return draft === undefined ? speculation : { drafter: speculation ?? "draft", model: draft };
+export function speculationOf(flags: Values<(typeof DRAFTS)["flags"]>): EngineOptions["speculation"] {
+  const { speculation, draft, datastore } = flags;
+  if (draft === undefined && datastore === undefined) return speculation;
+  const named = [...(draft === undefined ? [] : ["draft"]), ...(datastore === undefined ? [] : ["rest"])];
+  return { drafter: speculation ?? named.join("+"), model: draft, datastore };
 }
 
 export async function loadModel(flags: ModelFlags, terminal: Terminal, engine: EngineOptions = {}): Promise<Llm> {

@@ -10,8 +10,8 @@ import { modelContext, modelGraph } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
-import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
-import { METHOD_NAMES, type MethodName, METHODS } from "../decode/speculative/methods.ts";
+import type { WordReader } from "../decode/speculative/datastore.ts";
+import type { Drafter } from "../decode/speculative/drafter.ts";
 import {
   DEFAULT_NODES,
   parseSpeculation,
@@ -20,6 +20,7 @@ import {
 } from "../decode/speculative/option.ts";
 import { createChatTemplate } from "../chat/chat-template.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import { draftMethods } from "./draft-methods.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
 import { adapterOpener, type AdapterOptions, adapterRoom, type OpenAdapter } from "./adapter-files.ts";
 import { Adapters } from "./adapters.ts";
@@ -69,6 +70,8 @@ export interface AssembleOptions extends EngineOptions {
   readonly drafter?: Drafter | undefined;
   /** Models that draft: one's chain, or the tree of several. */
   readonly drafting?: readonly DraftingOptions[] | undefined;
+  /** What the method "rest" searches; closed with the model. */
+  readonly datastore?: WordReader | undefined;
   /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 with a drafter or a drafting model, else 32 or more. */
   readonly maxDraft?: number | undefined;
   /** Steps in flight. Default 2; 1 with `drafter`, whose drafts depend on what the step before gave. */
@@ -97,6 +100,7 @@ export async function assemble(
 ): Promise<Llm> {
   const { drafter, drafting = [] } = options;
   const closers: (() => Promise<void> | void)[] = [
+    () => options.datastore?.close(),
     ...[artifact, ...drafting.map((one) => one.artifact)].map((file) => () => file.close()),
     () => backend.close(),
   ];
@@ -117,10 +121,9 @@ export async function assemble(
     const insisting: SpeculationPlan = { methods: ["draft"], depth: MOST_DRAFTED, nodes: MOST_DRAFTED };
     const given = options.speculation ?? (drafting.length > 0 ? undefined : "auto");
     const plan = given === undefined ? insisting : parseSpeculation(given);
-    if (plan.methods.includes("draft") && drafting.length === 0)
-      throw new RequestError(
-        'speculation "draft" needs a model that drafts: { drafter: "draft", model }, or --draft MODEL',
-      );
+    const { datastore } = options;
+    const needs = { tokenizer, vocabSize: graph.vocabSize, datastore, hasModel: drafting.length > 0 };
+    const methods = draftMethods(plan, needs);
     const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
     const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
       options;
@@ -204,7 +207,7 @@ export async function assemble(
         defaults: artifact.generation,
         vocabSize: graph.vocabSize,
         context,
-        methods: nodes === 0 ? [] : METHOD_NAMES.filter((name) => name !== "draft" || drafting.length > 0),
+        methods: nodes === 0 ? [] : [...methods.keys()],
       }),
       client: new Engine({
         program,
@@ -214,7 +217,7 @@ export async function assemble(
         speculation:
           drafter === undefined
             ? nodes > 0
-              ? new Speculation({ methods: draftMethods(graph.vocabSize), plan, nodes, limits })
+              ? new Speculation({ methods, plan, nodes, limits })
               : undefined
             : always(drafter),
         drafting: draftPrograms,
@@ -238,15 +241,6 @@ function outputShapes({ outputs, widths }: Graph): OutputShape[] {
 async function checkUnchanged({ tensors }: ModelArtifact): Promise<void> {
   const sources = new Set([...tensors.values()].map(({ source }) => source));
   for (const source of sources) await source.checkUnchanged?.();
-}
-
-function draftMethods(vocabSize: number): ReadonlyMap<MethodName, DraftMethod> {
-  return new Map(
-    METHOD_NAMES.flatMap((name) => {
-      const method = METHODS[name]?.({ vocabSize });
-      return method === undefined ? [] : [[name, method]];
-    }),
-  );
 }
 
 /** Positions that a model learned one by one (GPT-2) have an end; rotated ones don't. */

@@ -6,6 +6,7 @@ import type { AdapterArtifact } from "../artifact/adapter-artifact.ts";
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
+import type { WordReader } from "../decode/speculative/datastore.ts";
 import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { assemble, type EngineOptions } from "./assemble.ts";
@@ -63,8 +64,11 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
   }
   const name = artifact.name;
   const drafting: DraftingOptions[] = [];
+  let datastore: WordReader | undefined;
   try {
     const draft = await openDraft(reference, options);
+    const file = typeof options.speculation === "object" ? options.speculation.datastore : undefined;
+    if (file !== undefined) datastore = (await import("../artifact/node-words.ts")).openWords(file);
     if (draft !== undefined) drafting.push({ artifact: draft, depth: MOST_DRAFTED });
   } catch (error) {
     await artifact.close();
@@ -74,6 +78,7 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
   return assemble(artifact, backend, {
     ...options,
     drafting,
+    datastore,
     signal,
     openAdapter: (adapter) => openAdapterReference(adapter, options),
     onProgress:

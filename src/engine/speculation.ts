@@ -12,6 +12,7 @@ import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
 import type { MethodName } from "../decode/speculative/methods.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 import { PredictionDrafter } from "../decode/speculative/prediction.ts";
+import { invariant } from "../errors.ts";
 import type { StepLimits } from "./limits.ts";
 import { ModelDrafts } from "./model-drafts.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
@@ -27,7 +28,7 @@ interface Drafted {
 }
 
 export interface SpeculationParts {
-  readonly methods: ReadonlyMap<MethodName, DraftMethod>;
+  readonly methods: ReadonlyMap<MethodName, DraftMethod | "model">;
   /** For requests that say nothing. */
   readonly plan: SpeculationPlan;
   /** The most nodes of a draft, whatever a request says. */
@@ -37,7 +38,7 @@ export interface SpeculationParts {
 
 export class Speculation implements Speculator {
   readonly depths: DepthCount[] = [];
-  readonly #methods: ReadonlyMap<MethodName, DraftMethod>;
+  readonly #methods: ReadonlyMap<MethodName, DraftMethod | "model">;
   readonly #plan: SpeculationPlan;
   readonly #nodes: number;
   readonly #limits: StepLimits;
@@ -166,7 +167,9 @@ export class Speculation implements Speculator {
     const { prompt, cacheSalt = "", generate } = sequence.request.work;
     const plan = generate?.speculation ?? this.#plan;
     const drafters = plan.methods.map((name): Drafted["drafters"][number] => {
-      const drafter = this.#methods.get(name)?.follow({ prompt, tenant: cacheSalt }) ?? this.#modelDrafter(sequence);
+      const method = this.#methods.get(name);
+      invariant(method !== undefined, `the method ${name} was let through and isn't there`);
+      const drafter = method === "model" ? this.#modelDrafter(sequence) : method.follow({ prompt, tenant: cacheSalt });
       return { drafter, acceptance: new Acceptance(this.#measuredOf(name)) };
     });
     if (generate?.prediction !== undefined && plan.methods.length > 0) {

@@ -18,6 +18,8 @@ export interface SpeculationOptions {
   readonly drafter: string;
   /** The model of the method "draft": a reference, as load() takes. Its tokens must be the model's. Only in load(). */
   readonly model?: string | undefined;
+  /** What the method "rest" searches: a file that `millrace datastore build` has made. Only in load(). */
+  readonly datastore?: string | undefined;
   /** Draft always, so many tokens ahead, whether it pays or not. Default: as far as it pays, by what was measured. */
   readonly depth?: number | undefined;
   /** The most nodes of a draft. Default 16. */
@@ -42,11 +44,12 @@ export function parseSpeculation(option: unknown): SpeculationPlan {
   if (typeof option === "string") return { methods: methodsOf(option), nodes: DEFAULT_NODES };
   if (typeof option !== "object" || option === null || Array.isArray(option))
     throw new RequestError(`speculation must be a name or an object, not ${shown(option)}; ${there()}`);
-  const { drafter, model, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
+  const { drafter, model, datastore, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new RequestError(`speculation has no ${shown(unknown)}; it has drafter, model, depth and tree`);
+    throw new RequestError(`speculation has no ${shown(unknown)}; it has drafter, model, datastore, depth and tree`);
   checkType("speculation.model", model, "string");
+  checkType("speculation.datastore", datastore, "string");
   if (typeof drafter !== "string")
     throw new RequestError(`speculation's drafter must be a name, not ${shown(drafter)}; ${there()}`);
   const nodes = tree === undefined ? undefined : checkNumber("speculation.tree", tree);

@@ -5,6 +5,8 @@
  * LINKS links, which is exact but for text that repeats itself very deeply.
  */
 
+import type { Follower } from "./likely-tree.ts";
+
 /** The state of the empty text. */
 export const ROOT = 0;
 const NONE = -1;
@@ -59,10 +61,14 @@ export class SuffixAutomaton {
   }
 
   /** The newest edges of a state, at most `most`. */
-  *followers(state: number, most: number): Generator<{ readonly token: number; readonly to: number }> {
+  *followers(state: number, most: number): Generator<Follower<number>> {
     let edge = this.#edges[state] ?? NONE;
-    for (let i = 0; edge >= 0 && i < most; i++, edge = this.#older[edge] ?? NONE)
-      yield { token: this.#tokens[edge] ?? NONE, to: this.#to[edge] ?? ROOT };
+    for (let i = 0; edge >= 0 && i < most; i++, edge = this.#older[edge] ?? NONE) yield this.#follower(edge);
+  }
+
+  #follower(edge: number): Follower<number> {
+    const to = this.#to[edge] ?? ROOT;
+    return { token: this.#tokens[edge] ?? NONE, to, count: this.count(to) };
   }
 
   append(token: number): void {

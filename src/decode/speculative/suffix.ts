@@ -6,7 +6,7 @@
  */
 import { likeliest, type DraftTree, merge } from "./draft-tree.ts";
 import type { DraftedText, Drafter, DraftMethod } from "./drafter.ts";
-import { chanceAfter } from "./ngram.ts";
+import { likelyTree } from "./likely-tree.ts";
 import { ROOT, SuffixAutomaton } from "./suffix-automaton.ts";
 
 /** Tokens of a generation of answers; tenants that are remembered: at most 64 MiB together. */
@@ -14,9 +14,8 @@ const GENERATION = 32_768;
 const TENANTS = 8;
 /** Of a prompt's end, so many tokens stand before an answer that is remembered. */
 const BEFORE = 8;
-/** Followers of a text that are looked at, and that are proposed. */
+/** Followers of a text that are looked at. */
 const LOOKED_AT = 64;
-const BRANCHES = 3;
 /** Between two answers; no sequence has it. */
 const BORDER = -1;
 
@@ -96,49 +95,7 @@ class SuffixDrafter implements Drafter {
 
 /** The likeliest continuations behind a text of `matched` tokens that is a state's. */
 function grow(automaton: SuffixAutomaton, state: number, matched: number, room: number): DraftTree | undefined {
-  if (matched === 0) return undefined;
-  const tokens: number[] = [];
-  const parents: number[] = [];
-  const chances: number[] = [];
-  const open = [{ state, parent: -1, token: BORDER, depth: 0, chance: 1, all: 1 }];
-  while (tokens.length < room) {
-    let best = open[0];
-    for (const one of open) if (best === undefined || one.all > best.all) best = one;
-    if (best === undefined) break;
-    open.splice(open.indexOf(best), 1);
-    let node = -1;
-    if (best.depth > 0) {
-      node = tokens.push(best.token) - 1;
-      parents.push(best.parent);
-      chances.push(best.chance);
-    }
-    for (const { token, to, share } of likelyFollowers(automaton, best.state)) {
-      const chance = share * chanceAfter(matched + best.depth);
-      open.push({ state: to, parent: node, token, depth: best.depth + 1, chance, all: best.all * chance });
-    }
-  }
-  return tokens.length === 0 ? undefined : { tokens, parents, chances };
-}
-
-interface Follower {
-  readonly token: number;
-  readonly to: number;
-  readonly share: number;
-}
-
-function likelyFollowers(automaton: SuffixAutomaton, state: number): readonly Follower[] {
-  let total = 0;
-  const best: Follower[] = [];
-  for (const { token, to } of automaton.followers(state, LOOKED_AT)) {
-    const count = automaton.count(to);
-    total += count;
-    if (token === BORDER) continue;
-    best.push({ token, to, share: count });
-    if (best.length <= BRANCHES) continue;
-    best.sort((a, b) => b.share - a.share);
-    best.pop();
-  }
-  return best.map((one) => ({ ...one, share: one.share / total }));
+  return matched === 0 ? undefined : likelyTree(state, matched, room, (at) => automaton.followers(at, LOOKED_AT));
 }
 
 /** Answers are remembered by tenant, those of the tenants that came last. */
