@@ -7,7 +7,7 @@ import { ArtifactError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import { idsByText, numbers, PREFIX, readFamily, readFlag } from "./gguf-families.ts";
 import { isList, shown } from "./json-fields.ts";
-import { type ModelSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
+import { type ModelSpec, stopTexts, type TokenizerSpec } from "./spec.ts";
 
 const NORMAL = 1;
 const UNKNOWN = 2;
@@ -57,7 +57,7 @@ export function ggufSpec(metadata: MetaObject): TokenizerSpec {
     const id = named.get(key);
     if (id !== undefined) stopIds.add(id);
   }
-  for (const text of STOP_TEXTS) {
+  for (const text of stopTexts((text) => ids.has(text))) {
     const id = ids.get(text);
     if (id !== undefined && (types[id] === CONTROL || types[id] === USER_DEFINED)) {
       stopIds.add(id);

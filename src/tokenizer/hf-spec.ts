@@ -9,7 +9,7 @@ import { checkComponent } from "./component-limits.ts";
 import { flag, isObject, listField, objectField, shown, stringField, wrong } from "./json-fields.ts";
 import { readId, readModel } from "./hf-model.ts";
 import { prependScheme } from "./pre-tokenizer.ts";
-import { type DecoderSpec, STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
+import { type DecoderSpec, stopTexts, type TokenizerSpec } from "./spec.ts";
 
 const FILE = "tokenizer.json";
 const CONFIG = "tokenizer_config.json";
@@ -35,7 +35,8 @@ export function hfSpec(tokenizer: MetaObject, config: MetaObject): TokenizerSpec
 
   const stopIds = new Set<number>();
   if (eosId !== undefined) stopIds.add(eosId);
-  for (const token of added) if (STOP_TEXTS.has(token.content)) stopIds.add(token.id);
+  const stops = stopTexts((text) => byContent.has(text));
+  for (const token of added) if (stops.has(token.content)) stopIds.add(token.id);
 
   let { prefix, suffix } = readPostProcessor(tokenizer["post_processor"], texts.length);
   // Llama's tokenizer class in transformers puts these two flags above the file's own template.

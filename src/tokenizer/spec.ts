@@ -79,8 +79,16 @@ export interface DecoderSpec {
   readonly wordPiece?: { readonly prefix: string; readonly cleanup: boolean };
 }
 
-/** The control tokens by which published models end a turn or a text, beside the one that the metadata names. */
-export const STOP_TEXTS: ReadonlySet<string> = new Set([
+/**
+ * The control tokens by which published models end a turn or a text, beside the one that the metadata names. `has`: what the
+ * vocabulary holds. In gpt-oss's "<|end|>" ends one of several messages, and others end the answer.
+ */
+export function stopTexts(has: (text: string) => boolean): ReadonlySet<string> {
+  if (!has("<|return|>") || !has("<|call|>")) return STOP_TEXTS;
+  return new Set([...STOP_TEXTS].filter((text) => text !== "<|end|>"));
+}
+
+const STOP_TEXTS: ReadonlySet<string> = new Set([
   "<|eot_id|>",
   "<|eom_id|>",
   "<|im_end|>",

@@ -7,7 +7,7 @@ import { ArtifactError } from "../errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import { byteAlphabet } from "./byte-alphabet.ts";
 import { isObject, listField, objectField, shown, stringField } from "./json-fields.ts";
-import { STOP_TEXTS, type TokenizerSpec } from "./spec.ts";
+import { stopTexts, type TokenizerSpec } from "./spec.ts";
 
 const FILE = "tekken.json";
 const MAX_TOKENS = 1 << 22;
@@ -38,7 +38,8 @@ export function tekkenSpec(document: MetaObject): TokenizerSpec {
   };
   const bosId = idOf("<s>");
   const eosId = idOf("</s>");
-  const stopIds = new Set(specials.flatMap((text, id) => (STOP_TEXTS.has(text) ? [id] : [])));
+  const stops = stopTexts((text) => specials.includes(text));
+  const stopIds = new Set(specials.flatMap((text, id) => (stops.has(text) ? [id] : [])));
   return {
     texts,
     added,

@@ -112,6 +112,22 @@ function pieces(tokenizer: Tokenizer, text: string, parseSpecial = false): strin
   return Array.from(tokenizer.encode(text, { addSpecial: false, parseSpecial }), (id) => tokenizer.tokenText(id));
 }
 
+test("where other tokens end an answer, <|end|> ends one of its messages only", () => {
+  const harmony = ["<|end|>", "<|return|>", "<|call|>"];
+  for (const specials of [harmony, harmony.slice(0, 1)]) {
+    const tokens = ["a", "b", ...specials];
+    const tokenizer = gguf({
+      "tokenizer.ggml.model": "gpt2",
+      "tokenizer.ggml.pre": "gpt-2",
+      "tokenizer.ggml.tokens": tokens,
+      "tokenizer.ggml.merges": [],
+      "tokenizer.ggml.token_type": Int32Array.from(tokens, (_, id) => (id < 2 ? NORMAL : CONTROL)),
+    });
+    const stops = [...tokenizer.stopIds].map((id) => tokenizer.tokenText(id));
+    assert.deepEqual(stops, specials.length === 3 ? ["<|return|>", "<|call|>"] : ["<|end|>"]);
+  }
+});
+
 test("byte-level: merges, control tokens, BOS", () => {
   const tokenizer = gguf(byteLevel("gpt-2", { "tokenizer.ggml.add_bos_token": true }));
   assert.deepEqual(pieces(tokenizer, "hello world"), ["hello", " world"]);

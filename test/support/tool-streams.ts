@@ -45,6 +45,7 @@ export function formatOf(template: string): AnswerWish {
 
 interface Read {
   text: string;
+  reasoning: string;
   readonly calls: Pick<ToolCall, "name" | "arguments">[];
   /** Names of calls that began. */
   readonly begun: string[];
@@ -52,12 +53,13 @@ interface Read {
 
 /** Reads a text in pieces of these sizes. */
 export function readCalls(parser: AnswerParser, text: string, size: () => number): Read {
-  const read: Read = { text: "", calls: [], begun: [] };
+  const read: Read = { text: "", reasoning: "", calls: [], begun: [] };
   let name = "";
   let args = "";
   const take = (events: ReturnType<AnswerParser["push"]>): void => {
     for (const event of events) {
       if (event.type === "text") read.text += event.text;
+      else if (event.type === "reasoning") read.reasoning += event.text;
       else if (event.type === "call") {
         ({ name } = event);
         read.begun.push(name);

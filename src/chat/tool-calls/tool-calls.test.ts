@@ -8,6 +8,7 @@ import { missing } from "../../../test/support/shared.ts";
 import { Random } from "../../../test/support/random.ts";
 import { formatOf, readCalls, roundTrips, TOOL_CASES, TOOLS } from "../../../test/support/tool-streams.ts";
 import { compileGrammar } from "../../decode/grammar/compile.ts";
+import type { GrammarSpec } from "../../decode/grammar/spec.ts";
 import { answerFormat } from "../answer-format.ts";
 import { toolFormat } from "./formats.ts";
 import { toolGrammar } from "./grammar.ts";
@@ -48,6 +49,32 @@ test("arguments that a schema forbids are forbidden in every notation", () => {
     assert.ok(!grammar.accepts(wrong), `${format.name}: ${wrong}`);
     assert.ok(!grammar.accepts(text.replaceAll("get_weather", "get_money")), format.name);
   }
+});
+
+test("Harmony's messages are told apart, and its grammar takes what gpt-oss writes", () => {
+  const source = "<|channel|> <|message|>";
+  const { parser, grammar, budget } = answerFormat(formatOf(source));
+  assert.ok(grammar !== undefined);
+  const mark = (text: string): string => text.replaceAll(/<\|[a-z]+\|>/g, (name) => `\xff${name}\xfe`);
+  const accepts = (spec: GrammarSpec, text: string): boolean => {
+    const compiled = compileGrammar(spec);
+    return compiled.advance(compiled.start, mark(text))?.accepting === true;
+  };
+  const thoughts = "<|channel|>analysis<|message|>Let me < think.<|end|><|start|>assistant";
+  const final = "<|channel|>final<|message|>It is <b>clear</b>.";
+  const call = '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "K", "days": 3}';
+  for (const size of [1, 3, 7, 1000]) {
+    const read = readCalls(parser(), thoughts + final, () => size);
+    assert.deepEqual([read.text, read.reasoning, read.calls], ["It is <b>clear</b>.", "Let me < think.", []]);
+    const called = readCalls(parser(), thoughts + call, () => size);
+    assert.deepEqual(called.calls, [{ name: "get_weather", arguments: { city: "K", days: 3 } }]);
+    assert.deepEqual([called.text, called.reasoning], ["", "Let me < think."]);
+  }
+  for (const text of [final, thoughts + final, thoughts + call]) assert.ok(accepts(grammar, text), text);
+  assert.ok(!accepts(grammar, call.replace("3}", "99}")));
+  const cut = budget(5);
+  assert.ok(cut !== undefined && accepts(cut.thoughts, "<|channel|>analysis<|message|>Let me"));
+  assert.ok(accepts(cut.rest, `<|end|><|start|>assistant${final}`));
 });
 
 test("what isn't a call is text", () => {
