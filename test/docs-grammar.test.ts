@@ -1,4 +1,4 @@
-/** The examples of docs/structured-output.md: each is run, and prints what its comments say. */
+/** The examples of docs/structured-output.md: they compile, each is run, and it prints what its comments say. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,18 +12,39 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const GUIDE = readFileSync(path.join(import.meta.dirname, "../docs/structured-output.md"), "utf8");
 const INDEX = pathToFileURL(path.join(import.meta.dirname, "../src/index.ts")).href;
+const ZOD = import.meta.resolve("zod");
 const MAIN = path.join(import.meta.dirname, "../src/cli/main.ts");
 
 const examples = [...GUIDE.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
 
 test("there are examples", () => assert.ok(examples.length >= 3));
 
+test("they compile by the strictest rules", async () => {
+  const folder = mkdtempSync(path.join(import.meta.dirname, "../build/docs-"));
+  try {
+    examples.forEach((example, i) => writeFileSync(path.join(folder, `example-${i}.ts`), example));
+    const compilerOptions = { paths: { millrace: ["../../src/index.ts"] }, noEmit: true };
+    writeFileSync(
+      path.join(folder, "tsconfig.json"),
+      JSON.stringify({ extends: "../../tsconfig.json", compilerOptions, include: ["*.ts"] }),
+    );
+    const tsc = path.join(import.meta.dirname, "../node_modules/typescript/bin/tsc");
+    const { stdout } = await run(process.execPath, [tsc, "-p", folder]).catch((error: { stdout: string }) => error);
+    assert.equal(stdout, "");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 for (const [i, example] of examples.entries()) {
   test(`example ${i + 1} of structured-output.md`, async () => {
     const folder = mkdtempSync(path.join(tmpdir(), "millrace-docs-"));
     try {
       const file = path.join(folder, "example.ts");
-      writeFileSync(file, example.replaceAll('from "millrace"', `from "${INDEX}"`));
+      writeFileSync(
+        file,
+        example.replaceAll('from "millrace"', `from "${INDEX}"`).replaceAll('from "zod"', `from "${ZOD}"`),
+      );
       const { stdout } = await run(process.execPath, [file]);
       const expected = [...example.matchAll(/\/\/ → (.*)/g)].map((match) => match[1]);
       assert.ok(expected.length > 0);

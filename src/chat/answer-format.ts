@@ -28,7 +28,7 @@ export interface AnswerFormat {
   /** What the answer may be; undefined: anything. */
   readonly grammar: GrammarSpec | undefined;
   /** What reasoning that still goes on is, and what must follow when `tokens` of it have come. */
-  budget(tokens: number): ReasoningBudget | undefined;
+  readonly budget: (tokens: number) => ReasoningBudget | undefined;
 }
 
 /** After `tokens` tokens an answer whose text is still within `thoughts` must go on as `rest` says. */
