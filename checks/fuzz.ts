@@ -7,9 +7,9 @@
  * file, the request or memory, within two seconds of processor time, and a model beside them answers as before.
  *
  * Then mutated chat templates and tokenizer.json (fuzz-texts.ts), and the API's options with random values of random
- * types (fuzz-options.ts).
+ * types (fuzz-options.ts), and the server with requests by its own schemas (fuzz-requests.ts).
  *
- * Options: --headers N, --tables N, --large N, --templates N, --tokenizers N, --calls N, --models N, --model I (only that one), --seed S (printed, so that a run
+ * Options: --headers N, --tables N, --large N, --templates N, --tokenizers N, --calls N, --requests N, --models N, --model I (only that one), --seed S (printed, so that a run
  * can be repeated), --any-time (being slow is no fault).
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -30,6 +30,7 @@ import {
 } from "./fuzz-artifacts.ts";
 import { fuzzModels } from "./fuzz-models.ts";
 import { fuzzOptions } from "./fuzz-options.ts";
+import { fuzzRequests } from "./fuzz-requests.ts";
 import { fuzzTemplates, fuzzTokenizers } from "./fuzz-texts.ts";
 
 const { values } = parseArgs({
@@ -43,6 +44,7 @@ const { values } = parseArgs({
     templates: { type: "string", default: "20000" },
     tokenizers: { type: "string", default: "5000" },
     calls: { type: "string", default: "20000" },
+    requests: { type: "string", default: "20000" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
   },
 });
@@ -119,6 +121,10 @@ tell(
   `options: ${calls.calls} calls (${calls.answered} answered, ${calls.refused} refused), slowest ${calls.slowestMs.toFixed(0)} ms`,
   calls.faults,
 );
+
+const requests = await fuzzRequests(Number(values.requests), { seed });
+const answered = [...requests.paths].map(([path, count]) => `${path} ${count}`).join(", ");
+tell(`requests: ${requests.answered} answered (${answered}), ${requests.refused} refused`, requests.faults);
 
 const models = Number(values.models);
 if (models > 0) {

@@ -12,6 +12,8 @@ import { model } from "./endpoints/model.ts";
 import { models } from "./endpoints/models.ts";
 import { openapi } from "./endpoints/openapi.ts";
 import { page, pagePart } from "./endpoints/page.ts";
+import { responses } from "./endpoints/responses.ts";
+import { deleteResponse, storedResponse } from "./endpoints/stored-responses.ts";
 import { tokenize } from "./endpoints/tokenize.ts";
 
 const API: readonly Endpoint[] = [
@@ -21,6 +23,9 @@ const API: readonly Endpoint[] = [
   model,
   chatCompletions,
   completions,
+  responses,
+  storedResponse,
+  deleteResponse,
   messages,
   countTokens,
   tokenize,

@@ -10,6 +10,7 @@ import { Gate } from "./gate.ts";
 import type { Log } from "./log.ts";
 import { ModelMetrics } from "./model-metrics.ts";
 import { Counter } from "./prometheus.ts";
+import { ResponseStore } from "./response-store.ts";
 
 export interface ServedModel {
   readonly name: string;
@@ -42,6 +43,7 @@ export class Service {
   readonly log: Log;
   /** By `path` and `status`. */
   readonly httpRequests = new Counter();
+  readonly responses = new ResponseStore();
   readonly startedAt = Math.floor(Date.now() / 1000);
   readonly #closing = new AbortController();
   #draining = false;
