@@ -23,7 +23,8 @@ import { sharedFile } from "../test/support/shared.ts";
 import { TINY_FAMILIES, TINY_VOCAB, tinyModel } from "../test/support/tiny-models.ts";
 import { noCounts } from "../test/support/step-walk.ts";
 import { randomJobs, runJobs, type WorkloadShape } from "../test/support/workload.ts";
-import { Guesser, Whimsical } from "../test/support/whimsical.ts";
+import { Whimsical } from "../test/support/whimsical.ts";
+import { noDraftCounts, randomDrafts } from "./exact-drafts.ts";
 import { type NativeFault, type OpenBackend, runStepCase, sabotageNative, sabotageSteps } from "./exact-steps.ts";
 
 interface Case {
@@ -67,7 +68,8 @@ let compared = 0;
 let workloads = 0;
 const rows: Record<string, number> = {};
 /** What the engine did to workloads. */
-const engineMechanisms = { "tokens found by prefix": 0, preemptions: 0, "drafted tokens": 0 };
+const engineMechanisms = { "tokens found by prefix": 0, preemptions: 0 };
+const drafted = noDraftCounts();
 const mechanisms = noCounts();
 // Every case runs at least once; one mismatch shows that a planted fault is found.
 const enough = (): boolean => steps >= wanted || (values.sabotage && mismatches > 0);
@@ -82,13 +84,15 @@ for (let round = 0; !enough(); round++) {
   }
 }
 progress("");
-for (const [name, count] of Object.entries(engineMechanisms))
+for (const [name, count] of Object.entries({ ...engineMechanisms, ...drafted }))
   console.log(`${name.padEnd(30)} ${String(count).padStart(10)}`);
 for (const [kernel, count] of Object.entries(rows))
   console.log(`${kernel.padEnd(30)} ${String(count).padStart(10)} rows`);
 for (const [mechanism, count] of Object.entries(mechanisms))
   console.log(`${mechanism.padEnd(30)} ${String(count).padStart(10)}`);
-const idle = Object.entries({ ...rows, ...engineMechanisms, ...mechanisms }).filter(([, count]) => count === 0);
+const idle = Object.entries({ ...rows, ...engineMechanisms, ...drafted, ...mechanisms }).filter(
+  ([, count]) => count === 0,
+);
 const complete = values.only === undefined && !values.sabotage;
 if (idle.length > 0 && complete) console.log(`never ran: ${idle.map(([kernel]) => kernel).join(", ")}`);
 console.log(`${workloads} workloads, ${steps} steps (and ${aloneSteps} alone), ${compared} answers compared`);
@@ -117,7 +121,15 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
       artifact,
       backend,
       jobs.filter(({ abortAfter }) => abortAfter === undefined),
-      { kv: one.kv, stepTokens: 1, context: one.context, maxSequences: 3, prefixCache: false, depth: 1 },
+      {
+        kv: one.kv,
+        stepTokens: 1,
+        context: one.context,
+        maxSequences: 3,
+        prefixCache: false,
+        depth: 1,
+        speculation: "off",
+      },
     ),
   );
   const chunk = random.pick([1, 2, 3, 5, 16, 17, 64, 128, 200, 512]);
@@ -127,13 +139,14 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   // The largest request must fit by itself.
   const answers = Math.max(...jobs.map(({ options }) => options.n ?? 1));
   const share = Math.max(0.45, answers / 4 + 0.2) + random.below(10) / 100;
-  const known = alone.outcomes.flatMap(({ tokens }) => tokens);
-  const drafter = random.below(2) === 0 ? new Guesser(random, known, one.shape.vocab) : undefined;
+  const outcomes = alone.outcomes.values();
+  const known = jobs.map(({ abortAfter }) => (abortAfter === undefined ? (outcomes.next().value?.tokens ?? []) : []));
+  const drafts = random.below(5) > 0 ? randomDrafts(random, artifact, jobs, known, one.shape.vocab) : undefined;
   const together = await withBackend(isa, threads, values.sabotage ? "linear" : "", (backend) =>
     runJobs(
       artifact,
       backend,
-      jobs,
+      drafts?.jobs ?? jobs,
       {
         kv: one.kv,
         stepTokens: chunk,
@@ -141,8 +154,8 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
         maxSequences,
         prefixCache: random.below(4) > 0,
         // By itself four sequences of full length: with less, whoever is admitted on trust is preempted.
-        ...(policy && { policy, kvBytes: alone.kvBytes * share }),
-        ...(drafter && { drafter }),
+        ...(policy && { policy, kvBytes: alone.kvBytes * share * (drafts?.memory ?? 1) }),
+        ...(drafts?.engine ?? { speculation: "off" }),
         depth: random.pick([1, 2] as const),
       },
       random,
@@ -150,7 +163,7 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   );
   engineMechanisms["tokens found by prefix"] += together.cachedTokens;
   engineMechanisms.preemptions += policy?.preempted ?? 0;
-  engineMechanisms["drafted tokens"] += drafter?.nodes ?? 0;
+  drafts?.count(together.outcomes, drafted);
   steps += together.steps;
   aloneSteps += alone.steps;
   let i = 0;

@@ -21,6 +21,8 @@ import type { DepthCount, Speculator, VerifiedDraft } from "./speculator.ts";
 
 interface Drafted {
   readonly plan: SpeculationPlan;
+  /** Its drafts are verified whole, down to this depth; undefined: as far as they pay. */
+  readonly depth: number | undefined;
   readonly drafters: readonly { readonly drafter: Drafter; readonly acceptance: Acceptance }[];
   /** The latest proposal, and the length that it is for. */
   proposal: DraftTree | undefined;
@@ -120,13 +122,13 @@ export class Speculation implements Speculator {
     const weighed: { readonly sequence: Sequence; readonly draft: DraftTree | undefined }[] = [];
     for (const sequence of sequences) {
       if (!isReady(sequence)) continue;
-      const { plan, drafters } = this.#of(sequence);
-      if (drafters.length === 0 || (plan.depth === undefined && !pays)) continue;
+      const { depth, drafters } = this.#of(sequence);
+      if (drafters.length === 0 || (depth === undefined && !pays)) continue;
       const proposal = this.#propose(sequence);
       const draft = proposal && shape(proposal);
       if (draft === undefined) continue;
-      if (plan.depth === undefined) weighed.push({ sequence, draft });
-      else chosen.set(sequence, upTo(draft, plan.depth));
+      if (depth === undefined) weighed.push({ sequence, draft });
+      else chosen.set(sequence, upTo(draft, depth));
     }
     const { drafts } = choose(
       weighed.map(({ draft }) => draft),
@@ -176,7 +178,9 @@ export class Speculation implements Speculator {
       const drafter = new PredictionDrafter(generate.prediction, prompt.length);
       drafters.push({ drafter, acceptance: new Acceptance(this.#measuredOf("prediction")) });
     }
-    const drafted = { plan, drafters, proposal: undefined, length: -1 };
+    const invests = plan.methods.some((name) => this.#invests(name));
+    const depth = plan.depth ?? (invests ? Infinity : undefined);
+    const drafted = { plan, depth, drafters, proposal: undefined, length: -1 };
     this.#drafted.set(sequence, drafted);
     return drafted;
   }
@@ -190,6 +194,11 @@ export class Speculation implements Speculator {
         return proposalOf(drafts, tokens.length);
       },
     };
+  }
+
+  #invests(name: MethodName): boolean {
+    const method = this.#methods.get(name);
+    return method !== undefined && method !== "model" && method.invests === true;
   }
 
   #measuredOf(method: string): Acceptance {

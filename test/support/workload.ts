@@ -4,7 +4,10 @@
  */
 import type { ModelArtifact } from "../../src/artifact/artifact.ts";
 import type { Backend, KvType } from "../../src/backend/contract.ts";
+import type { WordReader } from "../../src/decode/speculative/datastore.ts";
 import type { Drafter } from "../../src/decode/speculative/drafter.ts";
+import type { SpeculationOption } from "../../src/decode/speculative/option.ts";
+import type { DraftingOptions } from "../../src/engine/drafting-models.ts";
 import { assemble } from "../../src/engine/assemble.ts";
 import type { GenerateOptions } from "../../src/engine/input.ts";
 import type { Llm } from "../../src/engine/llm.ts";
@@ -26,6 +29,8 @@ export interface Outcome {
   readonly answers: readonly string[];
   /** Prompt and answer, for each answer of a generation. */
   readonly tokens: readonly (readonly number[])[];
+  /** Tokens that were guessed and verified. */
+  readonly drafted: number;
 }
 
 export interface WorkloadShape {
@@ -66,6 +71,7 @@ export function randomJobs(random: Random, shape: WorkloadShape): Job[] {
       n: random.pick([1, 1, 1, 2, 3]),
       logprobs: 20,
       minTokens: random.pick([0, 5]),
+      ...(random.below(8) === 0 && { grammar: { regex: "[a-zA-Z ,.]*" } }),
     };
     const job = { kind: "generate", prompt, options } as const;
     return random.below(6) === 0 ? { ...job, abortAfter: random.between(1, 8) } : job;
@@ -81,6 +87,9 @@ export interface EngineShape {
   readonly prefixCache: boolean;
   readonly policy?: Policy;
   readonly drafter?: Drafter;
+  readonly speculation?: SpeculationOption;
+  readonly drafting?: readonly DraftingOptions[];
+  readonly datastore?: WordReader;
   readonly depth?: 1 | 2;
 }
 
@@ -103,6 +112,7 @@ export async function runJobs(
   const changes = matricesOf(artifact, NOT_ADAPTED).filter(([name]) => name.startsWith("blk."));
   const llm = await assemble({ ...artifact, close: async () => undefined }, borrowed(backend), {
     ...engine,
+    ...(engine.drafting && { drafting: engine.drafting.map(unclosed) }),
     adapters: { one: "8", two: "3" },
     openAdapter: async (rank) =>
       adapterFile(randomAdapter(Number(rank), changes, { rank: Number(rank), dtype: "F16", scale: 0.1 })),
@@ -126,10 +136,15 @@ export async function runJobs(
   }
 }
 
+/** The artifact is the caller's. */
+function unclosed(drafting: DraftingOptions): DraftingOptions {
+  return { ...drafting, artifact: { ...drafting.artifact, close: async () => undefined } };
+}
+
 async function runJob(llm: Llm, job: Job): Promise<Outcome> {
   if (job.kind === "logits") {
     const rows = await llm.logits(job.prompt, { adapter: job.options.adapter });
-    return { answers: [`${rows.length} rows ${hash(rows)}`], tokens: [] };
+    return { answers: [`${rows.length} rows ${hash(rows)}`], tokens: [], drafted: 0 };
   }
   const abort = new AbortController();
   const answer = llm.generate(job.prompt, { ...job.options, signal: abort.signal });
@@ -140,9 +155,9 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
     } catch {
       // What it said before it was aborted is not compared: where that was depends on the moment.
     }
-    return { answers: [], tokens: [] };
+    return { answers: [], tokens: [], drafted: 0 };
   }
-  const { choices } = await answer;
+  const { choices, timings } = await answer;
   const bits = new Uint32Array(1);
   const float = new Float32Array(bits.buffer);
   const hex = (value: number): string => {
@@ -150,6 +165,7 @@ async function runJob(llm: Llm, job: Job): Promise<Outcome> {
     return (bits[0] ?? 0).toString(16);
   };
   return {
+    drafted: timings.drafted,
     tokens: choices.map(({ tokens }) => [...job.prompt, ...tokens]),
     answers: choices.map(({ tokens, logprobs, finishReason }) => {
       const details = (logprobs ?? []).map(({ logprob, top }) =>

@@ -23,5 +23,7 @@ export interface Drafter {
 }
 
 export interface DraftMethod {
+  /** Some of its nodes are there for what is sampled behind them: they are computed whether they pay or not. */
+  readonly invests?: true;
   follow(text: DraftedText): Drafter;
 }

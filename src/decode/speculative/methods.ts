@@ -1,6 +1,7 @@
 /** The methods of drafting by name: one line each. To add one, write its file and enter it here. */
 import type { Datastore } from "./datastore.ts";
 import type { DraftMethod } from "./drafter.ts";
+import { lookahead } from "./lookahead.ts";
 import { ngram } from "./ngram.ts";
 import { rest } from "./rest.ts";
 import { suffix } from "./suffix.ts";
@@ -12,13 +13,14 @@ export interface DraftResources {
   readonly datastore: Datastore | undefined;
 }
 
-export type MethodName = "ngram" | "suffix" | "rest" | "draft";
+export type MethodName = "ngram" | "suffix" | "rest" | "lookahead" | "draft";
 
 /** Undefined where what a method needs is missing; a model of its own drafts in steps of its own (engine/drafting.ts). */
 export const METHODS: Readonly<Record<MethodName, (resources: DraftResources) => DraftMethod | undefined>> = {
   ngram: () => ngram,
   suffix,
   rest: ({ datastore }) => datastore && rest(datastore),
+  lookahead: () => lookahead,
   draft: () => undefined,
 };
 
