@@ -20,6 +20,8 @@ const VARIANTS: readonly ToyOptions[] = [
   { kvHeads: 1, window: 140 },
   { recurrent: "plain" },
   { recurrent: "delta", dtype: "Q8_0" },
+  { recurrent: "selective" },
+  { recurrent: "wkv" },
 ];
 /** A fault that isn't found in so many workloads isn't found. */
 const PATIENCE = 60;

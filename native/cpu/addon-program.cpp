@@ -290,6 +290,43 @@ class Reader {
     in.weight = vector(o, "weight", in.cols * in.taps);
     if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
   }
+  void read(napi_value o, int64_t rows, op::Bias& in) {
+    in.cols = int32(o, "cols");
+    in.x = span(o, "x", rows, in.cols);
+    in.y = span(o, "y", rows, in.cols);
+    in.weight = vector(o, "weight", in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::Pick& in) {
+    in.cols = int32(o, "cols");
+    int32_t width = int32(o, "width");
+    auto columns = call_.ints(call_.property(o, "columns"));
+    if (call_.failed) return;
+    require(columns.size == static_cast<size_t>(in.cols), "columns that are picked");
+    for (size_t i = 0; i < columns.size; i++) {
+      require(columns.data[i] >= 0 && columns.data[i] < width, "a column that is picked");
+      in.columns.push_back(columns.data[i]);
+    }
+    in.x = span(o, "x", rows, width);
+    in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::Recur& in) {
+    in.isSelective = flag(o, "isSelective");
+    in.cols = int32(o, "cols", 1, 1 << 24);
+    in.stateDim = int32(o, "stateDim", in.isSelective ? 1 : 3, in.isSelective ? kMaxStateDim : 3);
+    in.factor = columnFactor(o);
+    if (call_.failed) return;
+    int32_t width = 2 * in.cols + (in.isSelective ? in.stateDim : 0);
+    in.places = pagedRows(call_.property(o, "history"), in.history, width, rows, kHistoryTokens);
+    in.granules = layer(call_.property(o, "state"), in.states);
+    if (call_.failed) return;
+    require(pool_.groups[in.states]->isGranules, "the state of a recurrence");
+    int64_t values = in.isSelective ? int64_t{in.cols} * in.stateDim : static_cast<int64_t>(in.runs() * in.runValues());
+    require(int64_t{kBlockTokens} * in.granules.keyDim >= values, "the size of a recurrence's state");
+    in.decay = vector(o, "decay", in.isSelective ? in.cols * in.stateDim : in.cols);
+    if (in.isSelective) in.read = span(o, "read", rows, in.stateDim);
+    else in.bonus = vector(o, "bonus", in.cols);
+    in.y = span(o, "y", rows, in.cols);
+  }
   void read(napi_value o, int64_t rows, op::ColumnScale& in) {
     in.cols = int32(o, "cols");
     in.weights = int32(o, "weights", 1, in.cols);

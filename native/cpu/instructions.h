@@ -143,6 +143,20 @@ struct Conv {
   const float* weight = nullptr;
   const float* bias = nullptr;  // may be null
 };
+// y = x + weight
+struct Bias {
+  static constexpr const char* name = "bias";
+  Span x, y;
+  int32_t cols = 0;
+  const float* weight = nullptr;
+};
+// y[i] = x[columns[i]]
+struct Pick {
+  static constexpr const char* name = "pick";
+  Span x, y;
+  int32_t cols = 0;
+  std::vector<int32_t> columns;
+};
 struct ColumnScale {
   static constexpr const char* name = "columnScale";
   Span x, y;
@@ -313,6 +327,25 @@ struct Scan {
   KvState places{}, granules{};
 };
 
+// A recurrence through places, 16 columns at a time; what comes in lies in the history already. `read`: C of a
+// selective scan. `decay`: A, or wkv's decays.
+struct Recur {
+  static constexpr const char* name = "recur";
+  static constexpr int kRun = 16;
+  bool isSelective = false;
+  Span read, y;
+  int32_t cols = 0, stateDim = 0;
+  const float* decay = nullptr;
+  const float* bonus = nullptr;
+  ColumnFactor factor{};
+  int32_t history = 0, states = 0;  // groups
+  KvState places{}, granules{};
+
+  int runs() const { return (cols + kRun - 1) / kRun; }
+  // Values of a run's state.
+  size_t runValues() const { return static_cast<size_t>(kRun) * static_cast<size_t>(stateDim); }
+};
+
 // --- serial ---------------------------------------------------------------------------------------------------------
 
 // Sorts the (row, expert) assignments by expert, rows in ascending order.
@@ -326,11 +359,11 @@ struct GroupExperts {
 }  // namespace op
 
 using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op::RmsNorm, op::LayerNorm, op::RopeTable,
-                           op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Conv, op::ColumnScale, op::Gate,
-                           op::Activate, op::Add, op::Scale, op::Clamp, op::Concat, op::Softcap, op::PositionScale,
-                           op::Weigh, op::Quantize, op::Route, op::Combine>;
+                           op::Rope, op::KvWrite, op::WriteRows, op::ReadRows, op::Conv, op::Bias, op::Pick,
+                           op::ColumnScale, op::Gate, op::Activate, op::Add, op::Scale, op::Clamp, op::Concat,
+                           op::Softcap, op::PositionScale, op::Weigh, op::Quantize, op::Route, op::Combine>;
 using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::HeadLinear, op::Attend,
-                            op::Scan, op::LoraDown>;
+                            op::Scan, op::Recur, op::LoraDown>;
 
 struct Stage {
   WideOp wide;

@@ -88,7 +88,17 @@ struct ScanRow {
   float* own;
   float* y;  // [valueDim]
 };
-constexpr int kMaxTaps = 16, kMaxKeyDim = 1024;
+constexpr int kMaxTaps = 16, kMaxKeyDim = 1024, kMaxStateDim = 256;
+
+// Recurrences that go through places one by one, for up to 16 columns. A place of a history is a row of floats:
+// `first`, `second` and `third` say where it has the columns' dt, x and all of B (selective), or k and v (wkv).
+// Constants: A [columns, stateDim] (selective), or decays and bonuses [16] each (wkv). States: [columns, stateDim]; or
+// numerators, denominators and exponents [16] each.
+struct RecurArgs {
+  int32_t columns, stateDim;
+  const float *constants, *bonuses;
+  size_t first, second, third;
+};
 
 // How a token is chosen from a row of logits; see SamplerParams in src/backend/contract.ts.
 struct SamplerParams {
@@ -221,6 +231,17 @@ struct Kernels {
   void (*scanRow)(const ScanArgs&, const ScanRow&);
   // The state behind the places, [keyDim, valueDim]; may be where the old one is.
   void (*scanAdvance)(const ScanArgs&, float* next);
+
+  // --- isa/recur.cpp --------------------------------------------------------------------------------------------
+  // What ColumnFactor makes of `count` weights.
+  void (*columnFactors)(const float* weight, int count, ColumnFactor factor, float* out);
+  void (*selectiveAdvance)(const RecurArgs&, const float* const* places, int count, float* state);
+  // y [columns] = Σ state · c.
+  void (*selectiveRead)(const RecurArgs&, const float* state, const float* c, float* y);
+  void (*wkvBegin)(float* state);
+  void (*wkvAdvance)(const RecurArgs&, const float* const* places, int count, float* state);
+  // Of a row whose k and v lie in `own`, behind the state.
+  void (*wkvRead)(const RecurArgs&, const float* state, const float* own, float* y);
 
   // --- isa/sample.cpp -------------------------------------------------------------------------------------------
   void (*sample)(SampleArgs&);

@@ -105,6 +105,10 @@ void Program::prepare(Stage& stage) {
     size_t matrix = static_cast<size_t>(scan->keyDim) * static_cast<size_t>(scan->valueDim);
     scratchBytes_ = std::max(scratchBytes_, 2 * matrix * sizeof(float));
     if (std::find(scans.begin(), scans.end(), scan->states) == scans.end()) scans.push_back(scan->states);
+  } else if (auto* recur = std::get_if<op::Recur>(&stage.wide)) {
+    // A run's constants, its state, and that of a drafted path.
+    scratchBytes_ = std::max(scratchBytes_, 4 * recur->runValues() * sizeof(float));
+    if (std::find(scans.begin(), scans.end(), recur->states) == scans.end()) scans.push_back(recur->states);
   }
   if (auto* down = std::get_if<op::LoraDown>(&stage.wide)) {
     // A is as wide as the input, B as A x: plain floats need the most room.

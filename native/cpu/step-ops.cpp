@@ -134,6 +134,20 @@ void Step::run(const op::Conv& in, int begin, int end) {
   });
 }
 
+void Step::run(const op::Bias& in, int begin, int end) {
+  // The same row again and again.
+  program_.kernels->add(program_.at(in.x), in.x.stride, in.weight, 0, program_.at(in.y), in.y.stride, in.cols, begin,
+                        end);
+}
+
+void Step::run(const op::Pick& in, int begin, int end) {
+  for (int row = begin; row < end; row++) {
+    const float* x = program_.at(in.x, row);
+    float* y = program_.at(in.y, row);
+    for (size_t i = 0; i < in.columns.size(); i++) y[i] = x[in.columns[i]];
+  }
+}
+
 void Step::run(const op::ColumnScale& in, int begin, int end) {
   program_.kernels->columnScale(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.weight,
                                 in.weights, in.factor, begin, end);
@@ -239,6 +253,7 @@ int Step::openWide(const WideOp& wide) {
     return static_cast<int>(groups_[in->group].items.size()) * in->kv.kvHeads;
   }
   if (auto* in = std::get_if<op::Scan>(&wide)) return static_cast<int>(sequences_.size()) * in->heads;
+  if (auto* in = std::get_if<op::Recur>(&wide)) return static_cast<int>(sequences_.size()) * in->runs();
   if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LoraDown>(&wide)) return openLora(*in);
@@ -274,6 +289,7 @@ void Step::wide(const WideOp& wide, int item, int thread) {
   if (auto* in = std::get_if<op::HeadLinear>(&wide)) return headLinear(*in, item, scratch);
   if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
   if (auto* in = std::get_if<op::Scan>(&wide)) return scan(*in, item, scratch);
+  if (auto* in = std::get_if<op::Recur>(&wide)) return recur(*in, item, scratch);
   expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
 }
 

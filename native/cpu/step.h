@@ -236,6 +236,8 @@ class Step {
   void run(const op::WriteRows&, int begin, int end);
   void run(const op::ReadRows&, int begin, int end);
   void run(const op::Conv&, int begin, int end);
+  void run(const op::Bias&, int begin, int end);
+  void run(const op::Pick&, int begin, int end);
   void run(const op::ColumnScale&, int begin, int end);
   void run(const op::Gate&, int begin, int end);
   void run(const op::Activate&, int begin, int end);
@@ -265,6 +267,7 @@ class Step {
 
   // step-scan.cpp
   void scan(const op::Scan& in, int item, uint8_t* scratch);
+  void recur(const op::Recur& in, int item, uint8_t* scratch);
 
   // step-lora.cpp
   void planLora();

@@ -6,7 +6,7 @@
  */
 import type { Adapter } from "../artifact/adapter.ts";
 import type { ModelArtifact } from "../artifact/artifact.ts";
-import type { Graph } from "../graph/graph.ts";
+import { type Graph, HISTORY_PLACES } from "../graph/graph.ts";
 
 export type KvType = "f16" | "f32" | "q8";
 
@@ -20,7 +20,7 @@ export const BORDER_TOKENS = 64;
  * Places of which a scan's history is kept: those since the border before the last one. A tree's accepted nodes may have
  * passed a border that no row of a step has computed yet; a draft is no deeper than a border is wide.
  */
-export const HISTORY_TOKENS = 2 * BORDER_TOKENS;
+export const HISTORY_TOKENS = HISTORY_PLACES;
 /** The most alternatives that a sample or a log-probability reports. */
 export const MAX_TOP_LOGPROBS = 20;
 /** Steps of a pool whose samples can still be named by a reference. */

@@ -16,7 +16,7 @@ import { StepPlanBuffer } from "./step-plan.ts";
 
 const CONTEXT = 320;
 const LENGTH = 3 * BORDER_TOKENS + 9;
-const RULES = ["plain", "delta"] as const;
+const RULES = ["plain", "delta", "selective", "wkv"] as const;
 const backends = [createReferenceBackend(), ...(await openIsas(2))];
 after(async () => {
   await Promise.all(backends.map((backend) => backend.close()));
@@ -25,7 +25,7 @@ after(async () => {
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const randomTokens = (random: Random, count: number): number[] => upTo(count).map(() => random.below(TOY_VOCAB));
 
-async function open(backend: Backend, recurrent: "plain" | "delta"): Promise<ProgramRunner> {
+async function open(backend: Backend, recurrent: (typeof RULES)[number]): Promise<ProgramRunner> {
   const toy = new ToyModel(new TensorMaker(3), { recurrent });
   const options = { kv: "f16", context: CONTEXT, sequences: 2 } as const;
   return ProgramRunner.create(backend, toy.tensors.artifact(), toy.graph([0, 1, 3]), options);

@@ -133,6 +133,22 @@ export class GraphBuilder {
     return this.push({ op: "scan", inputs, ...options });
   }
 
+  selectiveScan(inputs: NodeOf<"selectiveScan">["inputs"], options: Options<"selectiveScan">): Value {
+    return this.push({ op: "selectiveScan", inputs, ...options });
+  }
+
+  wkv(k: Value, v: Value, options: Options<"wkv">): Value {
+    return this.push({ op: "wkv", inputs: [k, v], ...options });
+  }
+
+  pick(x: Value, columns: Int32Array): Value {
+    return this.push({ op: "pick", inputs: [x], columns });
+  }
+
+  bias(x: Value, weight: WeightRef): Value {
+    return this.push({ op: "bias", inputs: [x], weight });
+  }
+
   columnScale(x: Value, weight: WeightRef, factor: ColumnFactor = "weight"): Value {
     return this.push({ op: "columnScale", inputs: [x], weight, factor });
   }

@@ -69,6 +69,9 @@ export interface RowsSpec {
   readonly window?: number;
 }
 
+/** Rows of its history that a scan may look back at: those since the border before the last one. */
+export const HISTORY_PLACES = 128;
+
 /** What a scan has come to at borders (every 64 positions), f32; what came in since is a state of kind `rows`. */
 export interface RecurrentSpec {
   readonly name: string;
@@ -193,6 +196,41 @@ export type GraphNode =
       readonly state: number;
       readonly history: number;
     }
+  /**
+   * Selective state spaces (Mamba, Gu & Dao 2023): for each of d columns a state h of N values. With dt and x `[T, d]`, B and
+   * C `[T, N]`, and A (what `factor` makes of `weight` `[d · N]`, a column's N side by side),
+   *   h(p) = e^(dt A) h(p − 1) + dt x B,  y(p) = Σ h(p) C  `[T, d]`.
+   * A row goes through the places since its border one by one. `history` holds dt, x and B of these, `state` `[d, N]` at
+   * borders.
+   */
+  | {
+      readonly op: "selectiveScan";
+      readonly inputs: readonly [dt: Value, x: Value, b: Value, c: Value];
+      readonly weight: WeightRef;
+      readonly factor: ColumnFactor;
+      readonly state: number;
+      readonly history: number;
+    }
+  /**
+   * RWKV-4's weighted average over all places before, decaying, and the row's own with a bonus u (Peng et al. 2023), for
+   * each of d columns of k and v; w is what `factor` makes of `decay`, u `bonus`, both `[d]`:
+   *   y(p) = (Σₛ e^((p − s − 1) w + k(s)) v(s) + e^(u + k(p)) v(p)) / the same without v.
+   * `history` holds k and v of the places since the border, `state` at borders, for each 16 columns, numerators,
+   * denominators and the exponents that both are scaled by.
+   */
+  | {
+      readonly op: "wkv";
+      readonly inputs: readonly [k: Value, v: Value];
+      readonly decay: WeightRef;
+      readonly factor: ColumnFactor;
+      readonly bonus: WeightRef;
+      readonly state: number;
+      readonly history: number;
+    }
+  /** x + weight, a value for each column. */
+  | { readonly op: "bias"; readonly inputs: readonly [Value]; readonly weight: WeightRef }
+  /** Columns in another order: y[i] = x[columns[i]]. */
+  | { readonly op: "pick"; readonly inputs: readonly [Value]; readonly columns: Int32Array }
   /** Column i · factor(weight[⌊i · n / columns⌋]), n weights for equal runs of columns: w, −eʷ or 1 − w. */
   | {
       readonly op: "columnScale";

@@ -128,6 +128,14 @@ function details(node: GraphNode): string[] {
         `history=${node.history}`,
       ];
     }
+    case "selectiveScan":
+      return [weightText(node.weight), node.factor, `state=${node.state}`, `history=${node.history}`];
+    case "wkv":
+      return [weightText(node.decay), weightText(node.bonus), `state=${node.state}`, `history=${node.history}`];
+    case "bias":
+      return [weightText(node.weight)];
+    case "pick":
+      return [`${node.columns.length} columns`];
     case "columnScale":
       return [weightText(node.weight), ...(node.factor === "weight" ? [] : [node.factor])];
     case "writeRows":

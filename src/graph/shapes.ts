@@ -177,6 +177,33 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
     }
     case "scan":
       return scanWidth(node, node.inputs.map(width), widthAt(node.state, "recurrent"), widthAt(node.history, "rows"));
+    case "selectiveScan": {
+      const [dt, x, b, c] = node.inputs.map(width) as [number, number, number, number];
+      check(dt === x && b === c, node, `dt and x are ${dt} and ${x} wide, B and C ${b} and ${c}`);
+      checkVector(node, node.weight, x * b);
+      equal(x * b, widthAt(node.state, "recurrent"), "the columns' states and their state");
+      equal(2 * x + b, widthAt(node.history, "rows"), "dt, x, B and their history");
+      return x;
+    }
+    case "wkv": {
+      const [k, v] = node.inputs.map(width) as [number, number];
+      equal(k, v, "k and v");
+      for (const weight of [node.decay, node.bonus]) checkVector(node, weight, k);
+      equal(wkvStateWidth(k), widthAt(node.state, "recurrent"), "the columns' states and their state");
+      equal(2 * k, widthAt(node.history, "rows"), "k, v and their history");
+      return k;
+    }
+    case "bias": {
+      const x = width(node.inputs[0]);
+      checkVector(node, node.weight, x);
+      return x;
+    }
+    case "pick": {
+      const x = width(node.inputs[0]);
+      const fits = node.columns.length > 0 && node.columns.every((column) => column >= 0 && column < x);
+      check(fits, node, `columns that ${x} columns don't have`);
+      return node.columns.length;
+    }
     case "columnScale": {
       const x = width(node.inputs[0]);
       const [n] = dimensions(node, node.weight, 1);
@@ -242,6 +269,11 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
   }
 }
 
+/** Columns of `wkv`'s state over `columns` columns: three values each, in whole runs of 16. */
+export function wkvStateWidth(columns: number): number {
+  return 48 * Math.ceil(columns / 16);
+}
+
 function scanWidth(
   node: NodeOf<"scan">,
   [q = 0, k = 0, v = 0, g = 0, beta = 0]: readonly number[],
@@ -299,7 +331,11 @@ export function weightsOf(node: GraphNode): WeightRef[] {
     case "positionEmbed":
     case "headLinear":
     case "columnScale":
+    case "bias":
+    case "selectiveScan":
       return [node.weight];
+    case "wkv":
+      return [node.decay, node.bonus];
     case "attention":
     case "latentAttention":
     case "attendState":
@@ -323,6 +359,7 @@ export function weightsOf(node: GraphNode): WeightRef[] {
     case "writeRows":
     case "readRows":
     case "scan":
+    case "pick":
     case "gate":
     case "activation":
     case "add":

@@ -43,7 +43,8 @@ type RouteOptions = NodeOf<"route">;
 /** One value for each width. */
 type Split<W extends readonly number[]> = { readonly [I in keyof W]: Value };
 
-type Rows = Pick<Required<WeightPart>, "rowStart" | "rowCount">;
+/** A run of a stored matrix's rows. */
+export type Rows = Pick<Required<WeightPart>, "rowStart" | "rowCount">;
 
 export class Layer<N extends TensorNames> {
   readonly #g: GraphBuilder;
@@ -143,6 +144,29 @@ export class Layer<N extends TensorNames> {
       ...(transpose && { transpose }),
     }));
     return this.#g.headLinear(x, { name: `${name} (${part})`, shape, parts });
+  }
+
+  /** A linear of some rows of a stored matrix of `total` rows, with a bias of another name; `label` tells it from others. */
+  rows(
+    x: Value,
+    part: keyof N["layer"] & string,
+    total: number,
+    rows: readonly Rows[],
+    label: string,
+    bias?: WeightRef,
+  ): Value {
+    return this.#linearRows(x, part, total, rows, label, bias);
+  }
+
+  /** A part's values in their order, whatever their shape in the file. */
+  values(part: string, suffix: ".weight" | ".bias" | "", count: number): WeightRef {
+    const { name } = this.#tensors.values(this.#names(part, suffix), count);
+    return { name, shape: [count], parts: [{ tensor: name }] };
+  }
+
+  /** The same, or undefined where the file has none. */
+  optionalValues(part: string, suffix: ".weight" | ".bias" | "", count: number): WeightRef | undefined {
+    return this.#tensors.find(this.#names(part, suffix)) && this.values(part, suffix, count);
   }
 
   /** down(activation(up x)), `hidden` wide inside. */
@@ -251,7 +275,7 @@ export class Layer<N extends TensorNames> {
   }
 
   /** A linear of some rows of a stored matrix of `total` rows; `label` makes its name unique. */
-  #linearRows(x: Value, part: string, total: number, rows: readonly Rows[], label: string): Value {
+  #linearRows(x: Value, part: string, total: number, rows: readonly Rows[], label: string, ownBias?: WeightRef): Value {
     const inputs = this.#g.width(x);
     const { name } = this.#tensors.get(this.#names(part, ".weight"), [total, inputs]);
     const bias = this.#bias(part, total, {});
@@ -261,7 +285,7 @@ export class Layer<N extends TensorNames> {
       shape,
       parts: rows.map((range) => ({ tensor, ...range })),
     });
-    return this.#g.linear(x, pick(name, [outputs, inputs]), bias && pick(bias.name, [outputs]));
+    return this.#g.linear(x, pick(name, [outputs, inputs]), ownBias ?? (bias && pick(bias.name, [outputs])));
   }
 
   #bias(part: string, length: number, { bias }: Pick<LinearOptions, "bias">): WeightRef | undefined {

@@ -92,7 +92,7 @@ test("an output matrix of its own is used, and a window where one is set", async
 });
 
 test("an unknown architecture names those that are supported", async () => {
-  for (const architecture of ["mamba", "constructor", "__proto__"]) {
+  for (const architecture of ["perceiver", "constructor", "__proto__"]) {
     const artifact = { ...llamaFile(), config: { format: "gguf", architecture, values: {} } as const };
     await assert.rejects(graphOf(artifact), (error) => {
       assert.ok(error instanceof UnsupportedError);

@@ -34,8 +34,11 @@ import { gptoss } from "./gptoss.ts";
 import { granite } from "./granite.ts";
 import { hunyuan } from "./hunyuan.ts";
 import { internlm2 } from "./internlm2.ts";
+import { lfm2 } from "./lfm2.ts";
 import { ernie45, helium, llama, seedOss } from "./llama.ts";
 import { llama4 } from "./llama4.ts";
+import { mamba } from "./mamba.ts";
+import { mamba2 } from "./mamba2.ts";
 import { mixtral } from "./mixtral.ts";
 import { mobilellm } from "./mobilellm.ts";
 import { mpt } from "./mpt.ts";
@@ -49,6 +52,8 @@ import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
+import { qwen3next } from "./qwen3next.ts";
+import { rwkv4 } from "./rwkv4.ts";
 import { smollm3 } from "./smollm3.ts";
 import { stablelm } from "./stablelm.ts";
 import { starcoder } from "./starcoder.ts";
@@ -92,12 +97,15 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   granite,
   granitemoe: granite,
   granitemoeshared: granite,
+  granitemoehybrid: granite,
+  granitehybrid: granite,
   minicpm: granite,
   hunyuan_v1_dense: hunyuan,
   hunyuan_v1_moe: hunyuan,
   "hunyuan-dense": hunyuan,
   "hunyuan-moe": hunyuan,
   internlm2,
+  lfm2,
   llama,
   mistral: llama,
   ministral: llama,
@@ -109,6 +117,9 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   helium,
   llama4,
   llama4_text: llama4,
+  mamba,
+  falcon_mamba: mamba,
+  mamba2,
   mixtral,
   mobilellm,
   mpt,
@@ -128,6 +139,9 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   qwen3,
   qwen3moe,
   qwen3_moe: qwen3moe,
+  qwen3next,
+  qwen3_next: qwen3next,
+  rwkv: rwkv4,
   smollm3,
   stablelm,
   starcoder2,
@@ -204,5 +218,7 @@ function dtypeOfTensor(artifact: ModelArtifact, name: string): ReturnType<DTypeO
 }
 
 function describe(name: string, graph: Graph): string {
-  return `${name}, ${graph.states.length} layers, ${graph.widths[0] ?? 0} wide`;
+  // A recurrent layer has several states: "layer 3", "layer 3 history".
+  const layers = new Set(graph.states.map((state) => /^layer \d+/.exec(state.name)?.[0] ?? state.name));
+  return `${name}, ${layers.size} layers, ${graph.widths[0] ?? 0} wide`;
 }

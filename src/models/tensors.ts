@@ -19,6 +19,13 @@ export class TensorFinder {
     return undefined;
   }
 
+  /** The tensor of one of `names`, of any shape with `count` values. */
+  values(names: readonly string[], count: number): Tensor {
+    const { shape = [count] } = this.find(names) ?? {};
+    const product = shape.reduce((total, n) => total * n, 1);
+    return this.get(names, product === count ? shape : [count]);
+  }
+
   /** The tensor of one of `names`, of the given shape. */
   get(names: readonly string[], shape: readonly number[]): Tensor {
     const tensor = this.find(names);

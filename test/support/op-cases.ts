@@ -6,6 +6,7 @@ import { DTYPES, type DType } from "../../src/artifact/dtype.ts";
 import type { KvType } from "../../src/backend/contract.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import type { Activation, Graph, Value, WeightRef } from "../../src/graph/graph.ts";
+import { wkvStateWidth } from "../../src/graph/shapes.ts";
 import type { TensorMaker } from "./memory-artifact.ts";
 
 export interface OpCase {
@@ -176,6 +177,8 @@ function elementwiseCases(): OpCase[] {
     rowsCase("columnScale", 100, (g, x, t) => g.columnScale(x, vector(t, "w", 100))),
     rowsCase("columnScale of runs, 1 − w", 96, (g, x, t) => g.columnScale(x, vector(t, "w", 4), "oneMinus")),
     rowsCase("columnScale by −eʷ", 100, (g, x, t) => g.columnScale(x, vector(t, "w", 50, "F16"), "negativeExp")),
+    rowsCase("bias", 100, (g, x, t) => g.bias(x, vector(t, "b", 100, "F16"))),
+    rowsCase("pick", 96, (g, x) => g.pick(g.slice(x, 30, 40), Int32Array.of(39, 3, 3, 0, 17))),
     rowsCase("softcap of the logits", 96, (g, x, t) => g.softcap(g.linear(x, t.tensor("w", "F32", [70, 96])), 15)),
     rowsCase("a value added to itself", 96, (g, x) => g.add(x, x)),
     {
@@ -507,6 +510,42 @@ function transposedExpertsCase(): OpCase {
   });
 }
 
+function recurrenceCases(): OpCase[] {
+  const widths = [
+    { columns: 48, size: 16 },
+    { columns: 21, size: 5 },
+  ] as const;
+  const selective = widths.map(({ columns, size }): OpCase => {
+    const graph = (t: TensorMaker): Graph =>
+      around(2 * columns + 2 * size, (g, x) => {
+        const dt = g.scale(g.activation(g.slice(x, 0, columns), "softplus"), 0.3);
+        const [b, c] = [g.slice(x, 2 * columns, size), g.slice(x, 2 * columns + size, size)];
+        return g.selectiveScan([dt, g.slice(x, columns, columns), b, c], {
+          weight: t.tensor("A", "F32", [columns * size]),
+          factor: "negativeExp",
+          state: g.state({ name: "state", kind: "recurrent", width: columns * size }),
+          history: g.state({ name: "history", kind: "rows", width: 2 * columns + size, window: 128 }),
+        });
+      })(t);
+    const name = `selective scan of ${columns} columns, ${size} values each`;
+    return { name, kv: "f16", steps: ATTENTION_STEPS, graph };
+  });
+  const averages = widths.map(({ columns }): OpCase => {
+    const graph = (t: TensorMaker): Graph =>
+      around(2 * columns, (g, x) =>
+        g.wkv(g.scale(g.slice(x, 0, columns), 4), g.slice(x, columns, columns), {
+          decay: t.tensor("w", "F16", [columns], 1, -1),
+          factor: "negativeExp",
+          bonus: t.tensor("u", "F32", [columns]),
+          state: g.state({ name: "state", kind: "recurrent", width: wkvStateWidth(columns) }),
+          history: g.state({ name: "history", kind: "rows", width: 2 * columns, window: 128 }),
+        }),
+      )(t);
+    return { name: `wkv of ${columns} columns`, kv: "f16", steps: ATTENTION_STEPS, graph };
+  });
+  return [...selective, ...averages];
+}
+
 export function opCases(): OpCase[] {
   return [
     ...linearCases(),
@@ -518,6 +557,7 @@ export function opCases(): OpCase[] {
     pagedRowsCase(),
     ...convCases(),
     ...scanCases(),
+    ...recurrenceCases(),
     ...routeCases(),
     ...expertsCases(),
     transposedExpertsCase(),

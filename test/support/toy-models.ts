@@ -4,6 +4,7 @@
  */
 import { GraphBuilder, type RopeOptions } from "../../src/graph/builder.ts";
 import type { Graph, Value, WeightRef } from "../../src/graph/graph.ts";
+import { wkvStateWidth } from "../../src/graph/shapes.ts";
 import type { TensorMaker } from "./memory-artifact.ts";
 
 export interface ToyOptions {
@@ -17,8 +18,11 @@ export interface ToyOptions {
   readonly dtype?: "F32" | "Q8_0";
   /** Plans may give rows in place of the tokens' embeddings (the input "embeddings"). */
   readonly soft?: boolean;
-  /** In place of attention, layers with an odd number have a convolution and a scan: plain, or by the delta rule. */
-  readonly recurrent?: "plain" | "delta";
+  /**
+   * In place of attention, layers with an odd number have a convolution and a scan, plain or by the delta rule; or a
+   * recurrence.
+   */
+  readonly recurrent?: "plain" | "delta" | "selective" | "wkv";
   /** Layer 1's output is kept in the state "features". */
   readonly features?: boolean;
 }
@@ -71,10 +75,46 @@ export class ToyModel {
     const { experts = false, recurrent } = this.#options;
     const name = (part: string): string => `${layer}.${part}`;
     const h = g.rmsNorm(x, this.#norm(name("norm1")), { eps: 1e-5 });
-    const mixed = recurrent === undefined || layer % 2 === 0 ? this.#attend(g, h, layer) : this.#scan(g, h, layer);
+    const mixed = this.#mix(g, h, layer % 2 === 0 ? undefined : recurrent, layer);
     const y = g.add(x, mixed);
     const m = g.rmsNorm(y, this.#norm(name("norm2")), { eps: 1e-5 });
     return g.add(y, experts ? this.#experts(g, m, name) : this.#mlp(g, m, name));
+  }
+
+  #mix(g: GraphBuilder, h: Value, recurrent: ToyOptions["recurrent"], layer: number): Value {
+    if (recurrent === undefined) return this.#attend(g, h, layer);
+    return recurrent === "plain" || recurrent === "delta" ? this.#scan(g, h, layer) : this.#recur(g, h, layer);
+  }
+
+  /** A layer as in Mamba (Gu & Dao 2023) or RWKV-4 (Peng et al. 2023), reduced likewise. */
+  #recur(g: GraphBuilder, h: Value, layer: number): Value {
+    const name = (part: string): string => `${layer}.${part}`;
+    const [columns, size] = [40, 12];
+    const linear = (part: string, outputs: number): Value => g.linear(h, this.#matrix(name(part), outputs, WIDTH));
+    const weight = (part: string, count: number): WeightRef => this.#weight(name(part), "F32", [count], 0.5, -1);
+    const recurrent = (width: number): number => g.state({ name: name("state"), kind: "recurrent", width });
+    const history = (width: number): number => g.state({ name: name("history"), kind: "rows", width, window: 128 });
+    const out = (y: Value): Value => g.linear(y, this.#weight(name("out"), "F32", [WIDTH, columns], 0.2));
+    if (this.#options.recurrent === "wkv") {
+      return out(
+        g.wkv(linear("k", columns), linear("v", columns), {
+          decay: weight("decay", columns),
+          factor: "negativeExp",
+          bonus: weight("bonus", columns),
+          state: recurrent(wkvStateWidth(columns)),
+          history: history(2 * columns),
+        }),
+      );
+    }
+    const dt = g.activation(linear("dt", columns), "softplus");
+    return out(
+      g.selectiveScan([dt, linear("x", columns), linear("b", size), linear("c", size)], {
+        weight: weight("A", columns * size),
+        factor: "negativeExp",
+        state: recurrent(columns * size),
+        history: history(2 * columns + size),
+      }),
+    );
   }
 
   /** A layer as in Mamba-2 (Dao & Gu 2024) or a gated delta net (Yang et al. 2024), reduced to what a state sees. */

@@ -3,6 +3,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "linear.h"
+#include "recur.h"
 #include "route.h"
 #include "sample.h"
 #include "scan.h"
@@ -42,6 +43,12 @@ const Kernels kernels = {
     .conv = conv,
     .scanRow = scanRow,
     .scanAdvance = scanAdvance,
+    .columnFactors = columnFactors,
+    .selectiveAdvance = selectiveAdvance,
+    .selectiveRead = selectiveRead,
+    .wkvBegin = wkvBegin,
+    .wkvAdvance = wkvAdvance,
+    .wkvRead = wkvRead,
     .sample = sample,
     .logprob = logprob,
 };

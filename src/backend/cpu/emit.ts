@@ -12,7 +12,7 @@ import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
 import { experts, headLinear, linear, type EmitContext } from "./emit-products.ts";
-import type { Place, RowDraft, StateId } from "./instructions.ts";
+import type { Place, RowDraft, StateId, WideDraft } from "./instructions.ts";
 import type { ProgramSpec } from "./native.ts";
 import { Places } from "./places.ts";
 import { finish, spanOf, stagesOf, touchBuffers, type Step } from "./stages.ts";
@@ -257,6 +257,32 @@ class Emitter implements EmitContext {
       case "scan":
         this.#scan(value, node);
         return;
+      case "selectiveScan": {
+        const [dt, x, b, read] = node.inputs.map((input) => places.rows(input));
+        invariant(dt && x && b && read, "a selective scan without its inputs");
+        const decay = this.vector(node.weight);
+        this.#recur(value, node, [dt, x, b], { isSelective: true, read, decay, stateDim: b.width });
+        return;
+      }
+      case "wkv": {
+        const [k, v] = node.inputs.map((input) => places.rows(input));
+        invariant(k && v, "an average without its inputs");
+        const weights = { decay: this.vector(node.decay), bonus: this.vector(node.bonus) };
+        this.#recur(value, node, [k, v], { isSelective: false, ...weights, stateDim: 3 });
+        return;
+      }
+      case "bias": {
+        const x = places.rows(node.inputs[0]);
+        const y = places.inPlace(value, node.inputs);
+        this.#row({ op: "bias", x, y, cols: x.width, weight: this.vector(node.weight) });
+        return;
+      }
+      case "pick": {
+        const x = places.rows(node.inputs[0]);
+        const y = places.newValue(value);
+        this.#row({ op: "pick", x, y, columns: node.columns, width: x.width, cols: y.width });
+        return;
+      }
       case "columnScale": {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);
@@ -374,6 +400,28 @@ class Emitter implements EmitContext {
     const dims = { heads, keyHeads, keyDim: k.width / keyHeads, valueDim: v.width / heads };
     const y = this.places.newValue(value);
     this.push({ kind: "wide", draft: { op: "scan", q, v, g, beta, y, ...dims, delta, history, state } });
+  }
+
+  /** What comes in, side by side in the history, is written before any of it is read. */
+  #recur(
+    value: Value,
+    node: NodeOf<"selectiveScan"> | NodeOf<"wkv">,
+    inputs: readonly Place[],
+    options: Pick<
+      Extract<WideDraft, { readonly op: "recur" }>,
+      "isSelective" | "read" | "decay" | "bonus" | "stateDim"
+    >,
+  ): void {
+    const [history, state] = [this.#state(node.history), this.#state(node.state)];
+    const width = inputs.reduce((sum, input) => sum + input.width, 0);
+    let column = 0;
+    for (const x of inputs) {
+      this.#row({ op: "writeRows", x, cols: x.width, column, width, ...history });
+      column += x.width;
+    }
+    const y = this.places.newValue(value);
+    const draft = { op: "recur", ...options, y, cols: y.width, factor: node.factor, history, state } as const;
+    this.push({ kind: "wide", draft });
   }
 
   #state(state: number): StateId {

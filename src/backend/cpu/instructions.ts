@@ -76,6 +76,21 @@ interface Scan<R> {
   readonly state: StateId;
 }
 
+interface Recur<R> {
+  readonly isSelective: boolean;
+  /** C of a selective scan. */
+  readonly read?: R;
+  readonly y: R;
+  readonly cols: number;
+  /** Values of a column's state. */
+  readonly stateDim: number;
+  readonly decay: VectorId;
+  readonly bonus?: VectorId;
+  readonly factor: ColumnFactor;
+  readonly history: StateId;
+  readonly state: StateId;
+}
+
 /** Where a state lies in the pool. */
 export interface StateId {
   readonly group: number;
@@ -173,6 +188,16 @@ type RowOp<R, R8, L> =
       readonly bias?: VectorId;
       readonly group: number;
       readonly layer: number;
+    }
+  | { readonly op: "bias"; readonly x: R; readonly y: R; readonly cols: number; readonly weight: VectorId }
+  | {
+      readonly op: "pick";
+      readonly x: R;
+      readonly y: R;
+      readonly columns: Int32Array;
+      /** Columns of x, and how many are picked. */
+      readonly width: number;
+      readonly cols: number;
     }
   | {
       readonly op: "columnScale";
@@ -305,7 +330,8 @@ type WideOp<R, R8, L> =
       readonly y: R;
     } & Input<R, R8>)
   | ({ readonly op: "attend" } & Attention<R>)
-  | ({ readonly op: "scan" } & Scan<R>);
+  | ({ readonly op: "scan" } & Scan<R>)
+  | ({ readonly op: "recur" } & Recur<R>);
 
 interface SerialOp<R, L> {
   readonly op: "groupExperts";

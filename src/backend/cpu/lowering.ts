@@ -63,6 +63,10 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "readRows":
       case "conv":
       case "scan":
+      case "selectiveScan":
+      case "wkv":
+      case "pick":
+      case "bias":
       case "columnScale":
       case "gate":
       case "activation":

@@ -12,6 +12,7 @@ import { addLora, type ReferenceAdapter } from "./lora.ts";
 import { experts, route } from "./moe.ts";
 import {
   activate,
+  columnFactors,
   columnScale,
   gated,
   headLinear,
@@ -26,6 +27,7 @@ import {
 import { conv, readRows, writeRows } from "./paged-rows.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
+import { selectiveScan, wkv } from "./recurrences.ts";
 import { scan } from "./scan.ts";
 import { sequencesOf } from "./sight.ts";
 import type { SourceWeights } from "./weights.ts";
@@ -208,6 +210,37 @@ function evaluateNode(
         out,
       );
       return out;
+    }
+    case "selectiveScan": {
+      const [dt, x, b, c] = node.inputs.map(f32) as [Float32Array, Float32Array, Float32Array, Float32Array];
+      const out = like(node.inputs[1]);
+      const a = columnFactors(weights.get(node.weight), node.factor);
+      selectiveScan(
+        plan,
+        pool.granules(stateName(node.state)),
+        pool.store(stateName(node.history)),
+        { dt, x, b, c, a },
+        out,
+      );
+      return out;
+    }
+    case "wkv": {
+      const [k, v] = node.inputs.map(f32) as [Float32Array, Float32Array];
+      const out = like(node.inputs[0]);
+      const decay = columnFactors(weights.get(node.decay), node.factor);
+      const given = { k, v, decay, bonus: weights.get(node.bonus) };
+      wkv(plan, pool.granules(stateName(node.state)), pool.store(stateName(node.history)), given, out);
+      return out;
+    }
+    case "bias": {
+      const weight = weights.get(node.weight);
+      return f32(node.inputs[0]).map((x, i) => x + (weight[i % width] ?? 0));
+    }
+    case "pick": {
+      const [input] = node.inputs;
+      const source = value(input);
+      const step = widthOf(input);
+      return like(input).map((_, i) => source[Math.floor(i / width) * step + (node.columns[i % width] ?? 0)] ?? 0);
     }
     case "columnScale": {
       const out = like(node.inputs[0]);

@@ -143,6 +143,14 @@ export function layerNorm(
   }
 }
 
+/** w, −eʷ or 1 − w of each weight. */
+export function columnFactors(weight: Float32Array, factor: ColumnFactor): Float64Array {
+  return Float64Array.from(weight, (w) => {
+    if (factor === "weight") return w;
+    return factor === "oneMinus" ? 1 - w : -Math.exp(w);
+  });
+}
+
 /** Each column times what `factor` makes of its weight. */
 export function columnScale(
   x: Rows,
@@ -152,10 +160,7 @@ export function columnScale(
   out: Float32Array,
 ): void {
   const run = columns / weight.length;
-  const factors = Float64Array.from(weight, (w) => {
-    if (factor === "weight") return w;
-    return factor === "oneMinus" ? 1 - w : -Math.exp(w);
-  });
+  const factors = columnFactors(weight, factor);
   for (let i = 0; i < x.length; i++) out[i] = (x[i] ?? 0) * (factors[Math.floor((i % columns) / run)] ?? 0);
 }
 
