@@ -90,7 +90,7 @@ function collect(
       tensors.set(tensor.name, tensor);
       left.delete(tensor.name);
     }
-    for (const skipped of file.skipped) left.delete(skipped);
+    for (const { name: raw } of file.raw) left.delete(raw);
   }
   const [missing] = left;
   if (missing === undefined) return tensors;

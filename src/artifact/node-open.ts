@@ -10,6 +10,7 @@ import { splitNames } from "./gguf-writer.ts";
 import { hfArtifact, parseShardIndex, type HfTexts } from "./hf-artifact.ts";
 import { fileSource, readSmallFile, reason } from "./node-file.ts";
 import { openGguf } from "./node-gguf.ts";
+import { withQuantizedWeights } from "./quantized/checkpoint.ts";
 import { readSafetensors } from "./safetensors.ts";
 
 /** In bytes; real tokenizer.json files have up to 35 MB. */
@@ -98,7 +99,7 @@ async function openHf(folder: string, names: readonly string[]): Promise<ModelAr
     for (const file of files) sources.push(await fileSource(join(folder, file)));
     const parsed = [];
     for (const source of sources) parsed.push(await readSafetensors(source));
-    return hfArtifact(folder, texts, parsed, weightMap);
+    return await withQuantizedWeights(hfArtifact(folder, texts, parsed, weightMap), parsed);
   } catch (error) {
     await Promise.all(sources.map((source) => source.close()));
     throw error;

@@ -16,15 +16,25 @@ const MAX_METADATA_KEYS = 16_384;
 export interface SafetensorsFile {
   readonly source: ByteSource;
   readonly tensors: readonly Tensor[];
-  /** Tensors of types that hold no weights (masks and positions as integers or booleans): checked, then left out. */
-  readonly skipped: readonly string[];
+  /** Tensors of types that hold no weights by themselves (integers, booleans, 8-bit floats): quantized/ reads some. */
+  readonly raw: readonly RawTensor[];
   /** The free-form strings under `__metadata__`. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly headerBytes: number;
 }
 
-/** Bytes of a value of the types that are left out. */
-const integers: Readonly<Record<string, number>> = {
+export interface RawTensor {
+  readonly name: string;
+  /** As the file calls it: "I32", "U8", "F8_E4M3". */
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly source: ByteSource;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** Bytes of a value of these types. */
+const rawTypes: Readonly<Record<string, number>> = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -34,6 +44,9 @@ const integers: Readonly<Record<string, number>> = {
   I32: 4,
   U64: 8,
   I64: 8,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
 };
 
 interface Entry {
@@ -68,7 +81,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsFi
   checkLayout(name, entries, size - headerBytes);
 
   const tensors: Tensor[] = [];
-  const skipped: string[] = [];
+  const raw: RawTensor[] = [];
   for (const entry of entries) {
     const elementBytes = bytesOfType(name, entry);
     const elements = entry.shape.reduce((product, n) => product * n, 1);
@@ -77,15 +90,15 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsFi
         `${name}: tensor "${entry.name}" is ${entry.type}[${entry.shape.join(", ")}] but has ${entry.end - entry.begin} bytes`,
       );
     }
-    if (Object.hasOwn(integers, entry.type)) {
-      skipped.push(entry.name);
+    const place = { source, offset: headerBytes + entry.begin, byteLength: entry.end - entry.begin };
+    if (Object.hasOwn(rawTypes, entry.type)) {
+      raw.push({ name: entry.name, type: entry.type, shape: entry.shape, ...place });
       continue;
     }
     const dtype = entry.type as DType;
-    const place = { source, offset: headerBytes + entry.begin, byteLength: entry.end - entry.begin };
     tensors.push({ name: entry.name, dtype, shape: entry.shape, ...place });
   }
-  return { source, tensors, skipped, metadata, headerBytes };
+  return { source, tensors, raw, metadata, headerBytes };
 }
 
 function readHeader(file: string, header: Uint8Array): { entries: Entry[]; metadata: Record<string, string> } {
@@ -138,7 +151,7 @@ function readEntry(file: string, json: JsonScanner, name: string): Entry {
 
 function bytesOfType(file: string, { name, type }: Entry): number {
   if (type === "F32" || type === "F16" || type === "BF16") return DTYPES[type].blockBytes;
-  const bytes = Object.hasOwn(integers, type) ? integers[type] : undefined;
+  const bytes = Object.hasOwn(rawTypes, type) ? rawTypes[type] : undefined;
   if (bytes === undefined) {
     throw new ArtifactError(`${file}: tensor "${name}" has type ${type.slice(0, 20)}, which Millrace doesn't read`);
   }
