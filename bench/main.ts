@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
+import { benchAdapters } from "./adapters.ts";
 import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchIdle } from "./idle.ts";
@@ -9,6 +10,7 @@ import { benchPolicies } from "./policies.ts";
 import { benchSpeculation } from "./speculation.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  adapters: benchAdapters,
   decode: benchDecode,
   grammar: benchGrammar,
   idle: benchIdle,
