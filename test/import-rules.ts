@@ -6,13 +6,14 @@
 export interface SourceTree {
   /** Path below `src/`, with `/` → text. */
   readonly files: ReadonlyMap<string, string>;
-  /** Names in package.json's `dependencies`. */
+  /** Names in package.json's `dependencies` and `peerDependencies`. */
   readonly packages: ReadonlySet<string>;
 }
 
 /** Top to bottom, as in the design; what a room may import stands at its own height (itself) or below. */
 const ROOMS = [
   "index.ts",
+  "ai-sdk",
   "cli",
   "server",
   "cluster",

@@ -53,7 +53,9 @@ async function main(): Promise<void> {
   console.log(`packed ${names.length} files, ${(report.size / 1024).toFixed(0)} KiB`);
   if (report.size > MAX_BYTES)
     throw new Error(`the package has ${report.size} bytes; at most ${MAX_BYTES} are allowed`);
-  for (const name of ["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "README.md", "LICENSE"]) {
+  const page = ["index.html", "main.js", "base.css"].map((name) => `dist/server/page/${name}`);
+  const entries = ["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "dist/ai-sdk/ai-sdk.js"];
+  for (const name of [...entries, ...page, "README.md", "LICENSE"]) {
     if (!names.includes(name)) throw new Error(`${name} isn't in the package`);
   }
   const strangers = names.filter((name) => /\.test\.|^src\/|fixtures|\.node$/.test(name));
@@ -112,7 +114,9 @@ async function main(): Promise<void> {
 
 function closeProgram(model: string | undefined | null): string {
   return `import { load } from "millrace";
+import { createMillrace } from "millrace/ai-sdk";
 const llm = await load(${model ? JSON.stringify(model) : ""});
+if (createMillrace({ m: llm })("m").specificationVersion !== "v4") throw new Error("no model for the AI SDK");
 const { text } = await llm.generate("Once upon a time", { maxTokens: 8, temperature: 0 });
 await llm.close();
 console.log(JSON.stringify(text));
