@@ -44,9 +44,11 @@ function fused(
   { experts, hidden, width, transposed = false }: ExpertShape,
 ): ExpertWeights {
   const stack = (part: string, n: number, k: number): WeightRef => {
-    const { name } = tensors.get(fusedNames(part), transposed ? [experts, k, n] : [experts, n, k]);
+    // Blocks lie along K: what is quantised in them (gpt-oss' own checkpoint) is [N, K] whatever the family does.
+    const isTurned = transposed && tensors.find(fusedNames(part))?.dtype !== "MXFP4";
+    const { name } = tensors.get(fusedNames(part), isTurned ? [experts, k, n] : [experts, n, k]);
     const slices = Array.from({ length: experts }, (_, slice) => ({ tensor: name, slice, transpose: true }));
-    return { name, shape: [experts, n, k], parts: transposed ? slices : [{ tensor: name }] };
+    return { name, shape: [experts, n, k], parts: isTurned ? slices : [{ tensor: name }] };
   };
   const bias = (part: string, columns: number): WeightRef | undefined => {
     const found = tensors.find(names(part, "_bias"));

@@ -10,10 +10,13 @@ import { bnb4Matrix } from "./bitsandbytes.ts";
 import { type Matrix, matrixTensor } from "./matrix.ts";
 import { Kept, Modules, type Stored } from "./modules.ts";
 import { awqMatrix, gptqMatrix } from "./packed-int32.ts";
-import { bnbInt8Matrix, float4Matrix, float8Matrix, int8Matrix, packedMatrix } from "./scaled.ts";
+import { bnbInt8Matrix, float4Matrix, float8Matrix, int8Matrix, mxfp4Experts, packedMatrix } from "./scaled.ts";
 
-/** Gives the matrix of each module that the method has quantised. */
-type Method = (modules: Modules, config: MetaObject) => AsyncGenerator<readonly [module: string, matrix: Matrix]>;
+/** Gives the matrix of each module that the method has quantised; its shape, where it is a stack of several. */
+type Method = (
+  modules: Modules,
+  config: MetaObject,
+) => AsyncGenerator<readonly [module: string, matrix: Matrix, shape?: readonly number[]]>;
 
 const METHODS: Readonly<Record<string, Method>> = {
   async *gptq(modules, config) {
@@ -46,6 +49,15 @@ const METHODS: Readonly<Record<string, Method>> = {
           ? int8Matrix(modules, module, "weight_scale")
           : float8Matrix(modules, module, "weight_scale", block)),
       ];
+    }
+  },
+  /** gpt-oss: stacks of experts, whose weights have no ".weight" in their names. */
+  async *mxfp4(modules) {
+    for (const name of modules.ending("_blocks")) {
+      const [blocks, scales] = ["_blocks", "_scales"].map((end) => modules.rawOf(`${name}${end}`));
+      if (blocks === undefined || scales === undefined) continue;
+      const matrix = mxfp4Experts(modules, name, blocks, scales);
+      yield [name, matrix, [...blocks.shape.slice(0, 2), matrix.columns]];
     }
   },
   async *fp8(modules, config) {
@@ -111,9 +123,9 @@ export async function withQuantizedWeights(
   const stored = new Map<string, Stored>([...artifact.tensors, ...raw.map((tensor) => [tensor.name, tensor] as const)]);
   const modules = new Modules(name, stored);
   const made = new Map<string, Tensor>();
-  for await (const [module, matrix] of method(modules, settings)) {
-    const weight = `${module}.weight`;
-    made.set(weight, matrixTensor(weight, name, matrix));
+  for await (const [module, matrix, shape] of method(modules, settings)) {
+    const weight = shape === undefined ? `${module}.weight` : module;
+    made.set(weight, matrixTensor(weight, name, matrix, shape));
   }
   const left = raw.find((tensor) => WEIGHT.test(tensor.name) && !made.has(tensor.name.replace(WEIGHT, ".weight")));
   if (left !== undefined) {

@@ -58,8 +58,8 @@ export function formatOf(matrix: Matrix): DType {
   return found?.[0] ?? "F32";
 }
 
-/** A tensor `[rows, columns]`, whose bytes are made when somebody reads them. */
-export function matrixTensor(name: string, file: string, matrix: Matrix): Tensor {
+/** A tensor `[rows, columns]` (or another `shape` of as many), whose bytes are made when somebody reads them. */
+export function matrixTensor(name: string, file: string, matrix: Matrix, shape?: readonly number[]): Tensor {
   const dtype = formatOf(matrix);
   const { blockSize, blockBytes } = DTYPES[dtype];
   const rowBytes = (matrix.columns / blockSize) * blockBytes;
@@ -67,7 +67,7 @@ export function matrixTensor(name: string, file: string, matrix: Matrix): Tensor
   return {
     name,
     dtype,
-    shape: [matrix.rows, matrix.columns],
+    shape: shape ?? [matrix.rows, matrix.columns],
     offset: 0,
     byteLength,
     source: {

@@ -17,8 +17,18 @@ export class Modules {
 
   /** The modules that store something called so: "model.layers.0.mlp.up_proj" for "qweight". */
   having(part: string): string[] {
-    const end = `.${part}`;
+    return this.ending(`.${part}`);
+  }
+
+  /** The names that end so, without that end. */
+  ending(end: string): string[] {
     return [...this.#stored.keys()].filter((name) => name.endsWith(end)).map((name) => name.slice(0, -end.length));
+  }
+
+  /** By its full name, where it is of a type that holds no weights by itself. */
+  rawOf(name: string): RawTensor | undefined {
+    const found = this.#stored.get(name);
+    return found !== undefined && "type" in found ? found : undefined;
   }
 
   find(module: string, part: string): Stored | undefined {

@@ -195,7 +195,10 @@ export async function float4Matrix(modules: Modules, module: string): Promise<Ma
   const read = (first: number, count: number): Promise<Uint8Array> =>
     packed.source.read(packed.offset + first * bytesPerRow, count * bytesPerRow);
   const stored = modules.get(module, "weight_scale");
-  if ("type" in stored && stored.type === "U8") return mxfp4(modules, module, stored, [rows, columns], read);
+  if ("type" in stored && stored.type === "U8") {
+    modules.checkShape(module, "weight_scale", stored, [rows, columns / 32]);
+    return mxfp4(packed, stored, rows, columns);
+  }
   modules.checkShape(module, "weight_scale", stored, [rows, columns / 16]);
   const scales = await floatsOf(stored);
   const [all = 1] = await floatsOf(modules.get(module, "weight_global_scale"));
@@ -216,16 +219,22 @@ export async function float4Matrix(modules: Modules, module: string): Promise<Ma
   };
 }
 
+/** gpt-oss' experts: `NAME_blocks` `[E, N, K / 32, 16]` and `NAME_scales` `[E, N, K / 32]`. */
+export function mxfp4Experts(modules: Modules, name: string, blocks: RawTensor, scales: RawTensor): Blocks {
+  const [experts = 0, rows = 0, perRow = 0, bytes] = blocks.shape;
+  const fits = bytes === 16 && scales.shape.join() === [experts, rows, perRow].join();
+  if (!fits || blocks.type !== "U8" || scales.type !== "U8") {
+    const [codes, exponents] = [blocks, scales].map(({ shape }) => `[${shape.join(", ")}]`);
+    throw new ArtifactError(`${modules.name}: "${name}" has blocks ${codes} and scales ${exponents}, which don't fit`);
+  }
+  return mxfp4(blocks, scales, experts * rows, perRow * 32);
+}
+
 /** The same blocks as GGUF's, whose bytes hold columns i and i + 16, not 2i and 2i + 1. */
-function mxfp4(
-  modules: Modules,
-  module: string,
-  stored: RawTensor,
-  [rows, columns]: readonly [number, number],
-  read: (first: number, count: number) => Promise<Uint8Array>,
-): Blocks {
+function mxfp4(packed: RawTensor, stored: RawTensor, rows: number, columns: number): Blocks {
   const perRow = columns / 32;
-  modules.checkShape(module, "weight_scale", stored, [rows, perRow]);
+  const read = (first: number, count: number): Promise<Uint8Array> =>
+    packed.source.read(packed.offset + (first * columns) / 2, (count * columns) / 2);
   return {
     kind: "blocks",
     dtype: "MXFP4",
