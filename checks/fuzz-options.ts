@@ -41,6 +41,10 @@ const ANSWER_OPTIONS = [
   "templateVariables",
   "grammar",
   "schema",
+  "tools",
+  "toolChoice",
+  "parallelToolCalls",
+  "reasoningBudget",
 ] as const;
 const LOAD_OPTIONS = ["context", "kv", "kvBytes", "maxSequences", "stepTokens", "backend", "threads", "offline"];
 
@@ -124,13 +128,26 @@ function randomCall(llm: Llm, random: Random): { readonly name: string; readonly
   const given = random.below(20) === 0 ? odd() : randomOptions(random, ANSWER_OPTIONS);
   const text = or("some text");
   const ids = or([97, 98, 99]);
-  const message = { role: or("user"), content: or("Hi"), name: odd(), reasoning: odd() };
+  const message = {
+    role: or("user"),
+    content: or("Hi"),
+    name: odd(),
+    reasoning: odd(),
+    ...(random.below(3) === 0 && {
+      role: or("assistant"),
+      toolCalls: or([or({ id: or("a"), name: or("f"), arguments: odd() })]),
+    }),
+    ...(random.below(5) === 0 && { role: "tool", toolCallId: odd() }),
+  };
+  const tools = or({ f: or({ parameters: or({ type: "object" }), run: odd(), description: odd() }) });
   // What stands in a type's place is no value of it: the compiler must not see.
   const call = llm as unknown as Record<string, (...args: unknown[]) => unknown>;
   const calls: Readonly<Record<string, () => unknown>> = {
     generate: () => call["generate"]?.(or(text), given),
     "generate ids": () => call["generate"]?.(ids, given),
     chat: () => call["chat"]?.(or([or(message)]), given),
+    "chat with tools": () => call["chat"]?.([message], { maxTokens: 4, tools, toolChoice: or("auto") }),
+    agent: () => call["agent"]?.({ messages: or([message]), tools, maxSteps: or(2), maxTokens: 4 }),
     tokenize: () => call["tokenize"]?.(text, random.below(3) === 0 ? odd() : { addSpecial: true }),
     detokenize: () => call["detokenize"]?.(ids, or({})),
     logits: () => call["logits"]?.(ids, or({})),

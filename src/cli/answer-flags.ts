@@ -1,15 +1,16 @@
 /** From the flags of an answer to the engine's options, and the line of numbers after it. */
-import type { Generation } from "../engine/llm.ts";
-import type { GenerateOptions } from "../engine/llm.ts";
+import type { ChatOptions, Generation } from "../engine/llm.ts";
 import type { SAMPLING } from "./common-flags.ts";
 import type { Values } from "./flags.ts";
 import { formatSeconds } from "./progress.ts";
 
-export function generateOptions(flags: Values<(typeof SAMPLING)["flags"]>): GenerateOptions {
+export function generateOptions(flags: Values<(typeof SAMPLING)["flags"]>): ChatOptions {
   const { temperature, seed, stop } = flags;
+  const { "reasoning-budget": reasoningBudget } = flags;
   const { "max-tokens": maxTokens, "top-k": topK, "top-p": topP, "min-p": minP } = flags;
   return {
     ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(reasoningBudget === undefined ? {} : { reasoningBudget }),
     ...(temperature === undefined ? {} : { temperature }),
     ...(topK === undefined ? {} : { topK }),
     ...(topP === undefined ? {} : { topP }),

@@ -44,6 +44,7 @@ export const SAMPLING = {
   flags: {
     system: textFlag("TEXT", "the system line of the chat"),
     "max-tokens": limitFlag("maxTokens", "the most tokens of an answer; default 1024"),
+    "reasoning-budget": limitFlag("reasoningBudget", "the most tokens that a model may think before it answers"),
     temperature: limitFlag("temperature", "0 picks the most likely token; default: the model's own, else 0.7"),
     "top-k": limitFlag("topK", "only the k most likely tokens; 0: all"),
     "top-p": limitFlag("topP", "only the most likely tokens whose probabilities add up to X"),

@@ -162,13 +162,18 @@ export function roundTrips(
       const said = NO_TEXT.test(name) || random.below(2) === 0 ? "" : "Let me see.";
       const user = { role: "user", content: "QUESTION?" } as const;
       const turn = { role: "assistant", content: said, toolCalls: calls } as const;
-      const results = calls.map(({ id, name }) => ({ role: "tool", toolCallId: id, name, content: "RESULT" }) as const);
+      const results = calls.map(
+        ({ id, name }) => ({ role: "tool", toolCallId: id, name, content: "OUTCOME" }) as const,
+      );
       try {
         const prompt = render([user], true);
         const full = render([user, turn], false);
+        const made = template.render([user, turn, ...results], { tools: TOOLS }).segments();
+        if (made.some(({ text, origin }) => origin === "template" && /OUTCOME|QUESTION|Köln|two\nlines/.test(text)))
+          failures.push(`${seed}: what a message says counts as the template's`);
         // The whole loop renders too: the results of calls, and the next question.
         const whole = render([user, turn, ...results, { role: "assistant", content: "ANSWER" }, user], true);
-        if (!whole.includes("RESULT") && !/rwkv|Phi-3\.5/.test(name))
+        if (!whole.includes("OUTCOME") && !/rwkv|Phi-3\.5/.test(name))
           failures.push(`${seed}: no result in ${whole.slice(-300)}`);
         if (NO_CALLS.has(name)) continue;
         const answer = full.startsWith(prompt) ? full.slice(prompt.length) : full.slice(full.indexOf("QUESTION?") + 9);

@@ -29,6 +29,8 @@ export const run = defineCommand({
   async run({ values, words, terminal }) {
     if (values.raw && values.system !== undefined)
       throw new UsageError("--raw uses no chat template, so it has no --system");
+    if (values.raw && values["reasoning-budget"] !== undefined)
+      throw new UsageError("--raw tells no reasoning from the answer, so it has no --reasoning-budget");
     const given = await inputText(words, "prompt", terminal);
     // A line's own end is no part of what is asked; --raw takes the prompt to the letter.
     const prompt = values.raw ? given : given.replace(/\r?\n$/, "");
