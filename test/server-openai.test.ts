@@ -320,6 +320,8 @@ test("50 at once, each gets what it gets alone; /metrics counts what the client 
     sum((usage) => usage.prompt_tokens_details?.cached_tokens ?? 0),
   );
   assert.equal(value("vllm:time_to_first_token_seconds_count"), 53);
+  const accepted = value("vllm:spec_decode_num_accepted_tokens_total");
+  assert.ok(accepted >= 0 && accepted <= value("vllm:spec_decode_num_draft_tokens_total"));
 });
 
 test("the models, and one of them", async () => {

@@ -27,6 +27,7 @@ export class ModelMetrics {
   /** Of all steps; `generationTokens` counts a request's when it ends. */
   sampledTokens = 0;
   #lastStep = -Infinity;
+  #draftMs = 0;
   readonly #unwatch: () => void;
 
   constructor(llm: Llm) {
@@ -54,15 +55,21 @@ export class ModelMetrics {
     this.#unwatch();
   }
 
-  #step({ tokens, samples, preempted, ms }: StepRecord): void {
+  #step({ program, tokens, samples, drafted, accepted, preempted, ms }: StepRecord): void {
+    // The steps of a model that drafts belong to the step that verifies.
+    this.#draftMs += program === 0 ? 0 : ms;
+    if (program !== 0) return;
     const now = performance.now();
     // Steps overlap while there is work; after a pause a step is as long as it took.
-    const interval = Math.min(ms, now - this.#lastStep);
+    const interval = Math.min(ms + this.#draftMs, now - this.#lastStep);
     this.#lastStep = now;
+    this.#draftMs = 0;
+    // Of what was drawn behind drafts, only what came true is a token.
+    const given = samples - drafted + accepted;
     this.stepTokens.observe(tokens);
     this.stepSeconds.observe(interval / 1000);
-    if (samples > 0) this.interToken.observe(interval / 1000, samples);
-    this.sampledTokens += samples;
+    if (given > 0) this.interToken.observe(interval / 1000, given);
+    this.sampledTokens += given;
     this.preemptions += preempted;
   }
 }

@@ -63,6 +63,12 @@ function render(service: Service): string {
       (m) => m.metrics.promptTokens,
     ),
     counter("vllm:generation_tokens_total", "Tokens of all answers.", (m) => m.metrics.generationTokens),
+    counter("vllm:spec_decode_num_draft_tokens_total", "Tokens that were guessed and verified.", ({ llm }) =>
+      drafts(llm, "drafted"),
+    ),
+    counter("vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that were right.", ({ llm }) =>
+      drafts(llm, "accepted"),
+    ),
     metric(
       "vllm:request_success_total",
       "counter",
@@ -89,6 +95,10 @@ function render(service: Service): string {
       sample("process_resident_memory_bytes", {}, process.memoryUsage.rss()),
     ]),
   ].join("");
+}
+
+function drafts(llm: ServedModel["llm"], what: "drafted" | "accepted"): number {
+  return llm.stats().drafts.reduce((sum, depth) => sum + depth[what], 0);
 }
 
 function usedShare({ llm }: ServedModel): number {
