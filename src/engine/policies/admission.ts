@@ -27,7 +27,9 @@ export const peak: Admission = (view) => {
   return (request) => {
     const all = [...growing, ...growthOf(request)];
     const most = peakOf(all);
-    const fits = memory.every(({ size, grows, slack }) => !grows || most + all.length * slack <= size);
+    // Whoever is alone fits: that was seen to when it came.
+    const isAlone = growing.length === 0;
+    const fits = memory.every(({ size, grows, slack }) => !grows || isAlone || most + all.length * slack <= size);
     if (!fits || !fitsRest(request)) return false;
     growing.push(...growthOf(request));
     return true;

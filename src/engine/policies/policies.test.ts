@@ -107,3 +107,14 @@ test("a prompt is computed in chunks beside answers, and whole where nobody wait
   simulation.submit({ prompt: textOf(random, 100), answer: 2 });
   for (let i = 0; i < 5; i++) assert.equal(simulation.step().rows, 1 + 8);
 });
+
+test("whoever fits alone starts, to the last block", () => {
+  for (const admission of [reserve, peak, optimistic]) {
+    const simulation = new Simulation({ policy: new Balanced({ admission }), sequences: 4, blocks: 4 });
+    const random = new Random(7);
+    // 17 tokens and 47 more: four blocks, though the prompt fills two of them and the rest as many as three by itself.
+    for (let i = 0; i < 3; i++) simulation.submit({ prompt: textOf(random, 17), answer: 47 });
+    simulation.run();
+    assert.equal(simulation.ended.length, 3);
+  }
+});
