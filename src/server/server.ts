@@ -10,11 +10,18 @@ import { type ApiKey, ApiKeys } from "./api-keys.ts";
 import { type App, createApp } from "./app.ts";
 import { ENDPOINTS } from "./endpoints.ts";
 import { type Log, NO_LOG } from "./log.ts";
+import { ModelRooms } from "./model-rooms.ts";
 import { Service } from "./service.ts";
 
 export interface ServerOptions {
   /** Under the names that requests use. */
   readonly models: ReadonlyMap<string, Llm>;
+  /** Models that are loaded when they are first asked for, and closed by the server. */
+  readonly lazyModels?: ReadonlyMap<string, () => Promise<Llm>>;
+  /** A lazy model that nobody has asked for so long is closed. Default: never. */
+  readonly idleMs?: number | undefined;
+  /** Weights and KV memory of the lazy models that are loaded at once. Default: no limit. */
+  readonly memoryBytes?: number | undefined;
   /** Who may use it. Default: everybody who reaches it. */
   readonly apiKeys?: readonly ApiKey[];
   /** Origins of pages that may call it; "*": all. Default: its own page alone. */
@@ -60,7 +67,9 @@ export function createServer(options: ServerOptions): Server {
   };
   const keys = new ApiKeys(options.apiKeys ?? []);
   const origins = { cors, allowedHosts: allowedHosts.map((host) => host.toLowerCase()), checkHost: keys.isOpen };
-  const service = new Service({ models, maxQueue, stallMs, log });
+  const { lazyModels: loaders = new Map(), idleMs, memoryBytes } = options;
+  const rooms = new ModelRooms({ loaders, idleMs, memoryBytes, log });
+  const service = new Service({ models, rooms, maxQueue, stallMs, log });
   const fetch = createApp({ service, endpoints: ENDPOINTS, keys, origins, maxBodyBytes });
   let http: HttpServer | undefined;
 
@@ -94,13 +103,13 @@ export function createServer(options: ServerOptions): Server {
     },
     async drain() {
       await service.drain();
-      service.close();
+      await service.close();
       await closeHttp();
     },
     async close() {
-      service.close();
       const closed = closeHttp();
       http?.closeAllConnections();
+      await service.close();
       await closed;
     },
   };

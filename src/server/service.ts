@@ -9,6 +9,7 @@ import { GoneError, HttpError } from "./failure.ts";
 import { Gate } from "./gate.ts";
 import type { Log } from "./log.ts";
 import { ModelMetrics } from "./model-metrics.ts";
+import type { ModelRooms } from "./model-rooms.ts";
 import { Counter } from "./prometheus.ts";
 import { ResponseStore } from "./response-store.ts";
 
@@ -23,6 +24,8 @@ export interface ServedModel {
 
 export interface ServiceOptions {
   readonly models: ReadonlyMap<string, Llm>;
+  /** Models that are loaded when they are asked for. */
+  readonly rooms: ModelRooms;
   /** Answers that may wait, for each model, behind those that are computed. */
   readonly maxQueue: number;
   /** A reader of a stream that takes nothing for so long is cut off. */
@@ -38,7 +41,9 @@ export interface Asked {
 }
 
 export class Service {
-  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly #models = new Map<string, ServedModel>();
+  readonly #rooms: ModelRooms;
+  readonly #maxQueue: number;
   readonly stallMs: number;
   readonly log: Log;
   /** By `path` and `status`. */
@@ -48,15 +53,22 @@ export class Service {
   readonly #closing = new AbortController();
   #draining = false;
 
-  constructor({ models, maxQueue, stallMs, log }: ServiceOptions) {
+  constructor({ models, rooms, maxQueue, stallMs, log }: ServiceOptions) {
+    this.#rooms = rooms;
+    this.#maxQueue = maxQueue;
     this.stallMs = stallMs;
     this.log = log;
-    this.models = new Map(
-      [...models].map(([name, llm]) => {
-        const gate = new Gate(llm.info.maxSequences, maxQueue);
-        return [name, { name, llm, gate, metrics: new ModelMetrics(llm) }];
-      }),
-    );
+    for (const [name, llm] of models) this.#enter(name, llm);
+  }
+
+  /** Those that are loaded. */
+  get models(): ReadonlyMap<string, ServedModel> {
+    return this.#models;
+  }
+
+  /** Names of models that will be loaded when they are asked for. */
+  get unloaded(): string[] {
+    return this.#rooms.names.filter((name) => !this.#models.has(name));
   }
 
   get isDraining(): boolean {
@@ -68,7 +80,7 @@ export class Service {
     return this.#closing.signal;
   }
 
-  /** The models, each followed by itself with each of its adapters: "MODEL:ADAPTER". */
+  /** The models that are loaded, each followed by itself with each of its adapters: "MODEL:ADAPTER". */
   get served(): ServedModel[] {
     return [...this.models.values()].flatMap((model) => [
       model,
@@ -76,21 +88,47 @@ export class Service {
     ]);
   }
 
-  /** Throws 404 with the names that there are. */
-  model(name: string): ServedModel {
-    const model = this.models.get(name) ?? this.#adapted(name);
+  /** A model that is loaded. Throws 404 with the names that there are. */
+  loaded(name: string): ServedModel {
+    const model = this.#models.get(name) ?? this.#adapted(name);
     if (model !== undefined) return model;
-    const names = this.served.map((known) => `"${known.name}"`).join(", ");
+    const names = [...this.served.map((known) => known.name), ...this.unloaded].map((known) => `"${known}"`).join(", ");
     throw new HttpError(404, `the model ${shown(name)} isn't served here; there is ${names}`, {
       code: "model_not_found",
       param: "model",
     });
   }
 
+  /** The same; where it can be loaded it is. */
+  async model(name: string): Promise<ServedModel> {
+    const colon = name.lastIndexOf(":");
+    const room = [name, name.slice(0, Math.max(0, colon))].find((known) => this.#rooms.has(known));
+    if (room !== undefined) {
+      if (this.#draining) throw new HttpError(503, "the server is going down", { headers: { "retry-after": "5" } });
+      await this.#rooms.get(room, (llm) => {
+        const { gate } = this.#enter(room, llm);
+        return { llm, inside: () => gate.inside, leave: () => this.#leave(room) };
+      });
+    }
+    return this.loaded(name);
+  }
+
+  #enter(name: string, llm: Llm): ServedModel {
+    const gate = new Gate(llm.info.maxSequences, this.#maxQueue);
+    const model = { name, llm, gate, metrics: new ModelMetrics(llm) };
+    this.#models.set(name, model);
+    return model;
+  }
+
+  #leave(name: string): void {
+    this.#models.get(name)?.metrics.close();
+    this.#models.delete(name);
+  }
+
   /** "MODEL:ADAPTER", where the model has such an adapter. */
   #adapted(name: string): ServedModel | undefined {
     const colon = name.lastIndexOf(":");
-    const model = this.models.get(name.slice(0, Math.max(0, colon)));
+    const model = this.#models.get(name.slice(0, Math.max(0, colon)));
     const adapter = name.slice(colon + 1);
     const isLoaded = model?.llm.adapters().some((one) => one.name === adapter) === true;
     return model !== undefined && isLoaded ? { ...model, name, adapter } : undefined;
@@ -128,8 +166,10 @@ export class Service {
     for (const { gate } of this.models.values()) await gate.empty();
   }
 
-  close(): void {
+  /** Ends what has no end of its own, and closes the models that were loaded on the way. */
+  async close(): Promise<void> {
     this.#closing.abort();
+    await this.#rooms.close();
     for (const { metrics } of this.models.values()) metrics.close();
   }
 }

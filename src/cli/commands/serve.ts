@@ -11,7 +11,7 @@ import { namedReference } from "../adapter-flags.ts";
 import { defineCommand } from "../command.ts";
 import { DRAFTS, MODEL } from "../common-flags.ts";
 import { EXIT, UsageError } from "../exit.ts";
-import { choiceFlag, limitFlag, listFlag, textFlag, wholeFlag } from "../flags.ts";
+import { choiceFlag, limitFlag, listFlag, switchFlag, textFlag, wholeFlag } from "../flags.ts";
 import { loadModel, speculationOf } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -24,6 +24,13 @@ const MODELS = {
       "a model and the name that requests use; may be repeated; default: the built-in model",
     ),
     "max-sequences": limitFlag("maxSequences", "answers that are computed at once; default 32"),
+    lazy: switchFlag("load each model when it is first asked for"),
+    "idle-minutes": wholeFlag(1, "with --lazy: close a model that nobody has asked for so long", 100_000),
+    "memory-mib": wholeFlag(
+      1,
+      "with --lazy: weights and KV memory of all loaded models, in MiB",
+      LIMITS.kvBytes.high / 2 ** 20,
+    ),
     "step-tokens": limitFlag("stepTokens", "tokens that one step computes at most; default 512"),
     "chunk-tokens": limitFlag("chunkTokens", "tokens of prompts in a step in which answers go on; default 64"),
     admission: choiceFlag(
@@ -84,6 +91,7 @@ export const serve = defineCommand({
       kvBytes: bytesOf(values["kv-mib"]),
     };
     const models = new Map<string, Llm>();
+    const lazyModels = new Map<string, () => Promise<Llm>>();
     try {
       const named = namedModels(values.model);
       const adapters = adaptersByModel(
@@ -93,7 +101,9 @@ export const serve = defineCommand({
       for (const [name, model] of named) {
         const own = adapters.get(name);
         const room = own === undefined ? {} : { adapters: own, adapterBytes: bytesOf(values["adapter-mib"]) };
-        models.set(name, await loadModel({ ...values, model }, terminal, { ...engine, ...room }));
+        const open = (): Promise<Llm> => loadModel({ ...values, model }, terminal, { ...engine, ...room });
+        if (values.lazy) lazyModels.set(name, open);
+        else models.set(name, await open());
       }
       const maxBodyMib = values["max-body-mib"];
       const maxQueue = values["max-queue"];
@@ -101,6 +111,9 @@ export const serve = defineCommand({
       const { createServer } = await import("../../server/server.ts");
       const server = createServer({
         models,
+        lazyModels,
+        idleMs: values["idle-minutes"] === undefined ? undefined : values["idle-minutes"] * 60_000,
+        memoryBytes: bytesOf(values["memory-mib"]),
         apiKeys,
         cors: values.cors,
         allowedHosts: values["allowed-host"],

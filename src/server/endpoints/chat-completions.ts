@@ -27,7 +27,7 @@ export const chatCompletions = withBody({
   answer: ChatCompletion,
   events: ChatChunk,
   async handle(call, service, body) {
-    const model = service.model(body.model);
+    const model = await service.model(body.model);
     if (body.top_logprobs !== undefined && body.top_logprobs !== null && body.logprobs !== true) {
       throw new HttpError(400, "top_logprobs needs logprobs: true", { param: "top_logprobs" });
     }

@@ -39,7 +39,7 @@ export const completions = withBody({
   answer: Completion,
   events: CompletionChunk,
   async handle(call, service, body) {
-    const model = service.model(body.model);
+    const model = await service.model(body.model);
     const { llm } = model;
     const { echo, stream } = body;
     if (body.max_tokens === 0 && (echo !== true || stream === true)) {

@@ -10,8 +10,8 @@ export const countTokens = withBody({
   errors: "anthropic",
   body: CountTokensRequest,
   answer: TokenCount,
-  handle(_call, service, body) {
-    const { llm } = service.model(body.model);
+  async handle(_call, service, body) {
+    const { llm } = await service.model(body.model);
     return Response.json({
       input_tokens: llm.tokenizeChat(
         messagesOf(body),

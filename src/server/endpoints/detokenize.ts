@@ -8,7 +8,8 @@ export const detokenize = withBody({
   summary: "The text of token ids",
   body: DetokenizeRequest,
   answer: Detokenized,
-  handle(_call, service, { model, tokens }) {
-    return Response.json({ prompt: service.model(model).llm.detokenize(tokens) });
+  async handle(_call, service, { model, tokens }) {
+    const { llm } = await service.model(model);
+    return Response.json({ prompt: llm.detokenize(tokens) });
   },
 });

@@ -35,21 +35,25 @@ export const live: Endpoint = {
 
 async function* frames(call: Call, service: Service): AsyncGenerator<string> {
   const ended = AbortSignal.any([call.signal, service.closing]);
-  const watched = [...service.models.values()].map((model) => {
+  const watched = new Map<ServedModel, { readonly steps: StepRecord[]; readonly unwatch: () => void }>();
+  const stepsOf = (model: ServedModel): StepRecord[] => {
+    const known = watched.get(model);
+    if (known !== undefined) return known.steps.splice(0);
     const steps: StepRecord[] = [];
     const unwatch = model.llm.watch((record) => {
       if (steps.push(record) > MAX_STEPS) steps.shift();
     });
-    return { model, steps, unwatch };
-  });
+    watched.set(model, { steps, unwatch });
+    return [];
+  };
   try {
     while (!ended.aborted) {
-      const models = watched.map(({ model, steps }) => liveModel(model, steps.splice(0)));
+      const models = [...service.models.values()].map((model) => liveModel(model, stepsOf(model)));
       yield frame({ time: Date.now(), models } satisfies LiveFrame);
       await pause(FRAME_MS, ended);
     }
   } finally {
-    for (const { unwatch } of watched) unwatch();
+    for (const { unwatch } of watched.values()) unwatch();
   }
 }
 

@@ -25,7 +25,7 @@ export const messages = withBody({
   answer: Message,
   events: z.looseObject({ type: z.string() }),
   async handle(call, service, body) {
-    const model = service.model(body.model);
+    const model = await service.model(body.model);
     const options = {
       maxTokens: body.max_tokens,
       ...given({

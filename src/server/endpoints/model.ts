@@ -1,6 +1,6 @@
 /** GET /v1/models/:model: one of them. */
 import type { Endpoint } from "../endpoint.ts";
-import { ModelCard, modelCard } from "../model-card.ts";
+import { ModelCard, modelCard, unloadedCard } from "../model-card.ts";
 
 export const model: Endpoint = {
   method: "GET",
@@ -8,6 +8,10 @@ export const model: Endpoint = {
   summary: "One model",
   answer: ModelCard,
   handle(call, service) {
-    return Response.json(modelCard(service.model(call.params["model"] ?? ""), service.startedAt));
+    const name = call.params["model"] ?? "";
+    const { unloaded, startedAt } = service;
+    // To be looked at is no reason to be loaded.
+    if (unloaded.includes(name)) return Response.json(unloadedCard(name, startedAt));
+    return Response.json(modelCard(service.loaded(name), startedAt));
   },
 };

@@ -25,7 +25,7 @@ export const responses = withBody({
   answer: ResponseBody,
   events: ResponseEvent,
   async handle(call, service, body) {
-    const model = service.model(body.model);
+    const model = await service.model(body.model);
     const conversation = [...earlier(call, service, body), ...itemMessages(body.input)];
     const { instructions, tools } = body;
     const told: ChatMessage[] = instructions ? [{ role: "system", content: instructions }] : [];

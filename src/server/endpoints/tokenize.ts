@@ -10,8 +10,8 @@ export const tokenize = withBody({
   summary: "Token ids of a text or a conversation",
   body: TokenizeRequest,
   answer: Tokenized,
-  handle(_call, service, { model, prompt, messages, add_special_tokens }) {
-    const { llm } = service.model(model);
+  async handle(_call, service, { model, prompt, messages, add_special_tokens }) {
+    const { llm } = await service.model(model);
     const ids =
       messages === undefined
         ? llm.tokenize(prompt ?? "", given({ addSpecial: add_special_tokens }))

@@ -3,9 +3,8 @@ import { serverEvents } from "./events.ts";
 
 export interface Model {
   readonly id: string;
-  readonly description: string;
-  readonly chat: boolean;
-  readonly max_model_len: number;
+  /** Undefined: not known before it is loaded. */
+  readonly chat?: boolean;
 }
 
 export interface ChatMessage {

@@ -110,10 +110,10 @@ async function loadModels(): Promise<void> {
     return;
   }
   const chosen = setting("model");
-  picker.replaceChildren(...models.map(({ id, chat }) => h("option", { value: id, disabled: !chat }, id)));
-  picker.value = models.some(({ id, chat }) => id === chosen && chat)
+  picker.replaceChildren(...models.map(({ id, chat }) => h("option", { value: id, disabled: chat === false }, id)));
+  picker.value = models.some(({ id, chat }) => id === chosen && chat !== false)
     ? chosen
-    : (models.find(({ chat }) => chat)?.id ?? "");
+    : (models.find(({ chat }) => chat !== false)?.id ?? "");
 }
 
 const THEMES = [
