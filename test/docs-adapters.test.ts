@@ -1,9 +1,12 @@
 /** docs/adapters.md says what there is: its program runs, on the built-in model with adapters of random values. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import process from "node:process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { builtinModelPath } from "../src/artifact/node-builtin.ts";
 import { writeGguf } from "../src/artifact/node-gguf.ts";
 import { openArtifact } from "../src/artifact/node-open.ts";
@@ -27,6 +30,32 @@ async function writeAdapter(file: string, seed: number): Promise<void> {
     ]),
   });
 }
+
+test("millrace merge writes a model that answers without its adapter as the base does with it", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "millrace-merge-"));
+  try {
+    const [adapter, merged] = [path.join(folder, "adapter.gguf"), path.join(folder, "merged.gguf")];
+    await writeAdapter(adapter, 1);
+    const main = new URL("../src/cli/main.ts", import.meta.url).pathname;
+    const args = ["merge", "--model", builtinModelPath(), "--adapter", adapter, merged];
+    const { stderr } = await promisify(execFile)(process.execPath, ["--no-warnings", main, ...args]);
+    assert.match(stderr, /matrices changed/);
+    await using base = await load(undefined, { adapters: { adapter } });
+    await using one = await load(merged);
+    const ids = base.tokenize("Once upon a time there was a mill");
+    const [beside, inside, plain] = [
+      await base.logits(ids, { adapter: "adapter" }),
+      await one.logits(ids),
+      await base.logits(ids),
+    ].map((rows) => rows.at(-1) ?? assert.fail());
+    const distance = (a: Float32Array | undefined, b: Float32Array | undefined): number =>
+      Math.max(...[...(a ?? [])].map((x, i) => Math.abs(x - (b?.[i] ?? NaN))));
+    // Merged matrices are F16, and multiply rows that aren't rounded to 8 bits.
+    assert.ok(distance(beside, inside) < 0.1 * distance(beside, plain), `${distance(beside, inside)}`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
 
 test("the program runs, and its answer is the adapter's", async () => {
   const guide = await readFile(new URL("../docs/adapters.md", import.meta.url), "utf8");

@@ -9,6 +9,7 @@ import { detokenize } from "./commands/detokenize.ts";
 import { grammar } from "./commands/grammar.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
+import { merge } from "./commands/merge.ts";
 import { perplexity } from "./commands/perplexity.ts";
 import { pull } from "./commands/pull.ts";
 import { run } from "./commands/run.ts";
@@ -31,6 +32,7 @@ const COMMANDS: readonly Command[] = [
   pull,
   list,
   inspect,
+  merge,
 ];
 
 /** Runs a command line and sets the exit code. */
