@@ -8,6 +8,8 @@ export class Gate {
   readonly #running: number;
   readonly #limit: number;
   #inside = 0;
+  /** When the last answer left (performance.now()); −Infinity: none has. */
+  lastLeft = -Infinity;
   #draining = false;
   #whenEmpty: (() => void)[] = [];
 
@@ -42,6 +44,7 @@ export class Gate {
       if (left) return;
       left = true;
       this.#inside -= count;
+      this.lastLeft = performance.now();
       if (this.#inside === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
     };
   }

@@ -5,6 +5,7 @@
  */
 import type { Llm } from "../engine/llm.ts";
 import { HttpError } from "./failure.ts";
+import type { Gate } from "./gate.ts";
 import type { Log } from "./log.ts";
 
 export interface ModelRoomsOptions {
@@ -19,15 +20,16 @@ export interface ModelRoomsOptions {
 /** What the service has of a model while it is loaded. */
 export interface Tenant {
   readonly llm: Llm;
-  /** Answers that are owed. */
-  readonly inside: () => number;
+  /** Of the answers that it owes. */
+  readonly gate: Gate;
   /** Told before the model is closed. */
   readonly leave: () => void;
 }
 
 interface Room {
   readonly tenant: Tenant;
-  lastUsed: number;
+  /** When it was last asked for. */
+  asked: number;
 }
 
 /** Who was just given a model has not yet asked it for anything: until then it is in use. */
@@ -62,7 +64,7 @@ export class ModelRooms {
   async get(name: string, enter: (llm: Llm) => Tenant): Promise<Tenant> {
     const room = this.#rooms.get(name);
     if (room !== undefined) {
-      room.lastUsed = performance.now();
+      room.asked = performance.now();
       return room.tenant;
     }
     let loading = this.#loading.get(name);
@@ -78,7 +80,7 @@ export class ModelRooms {
     this.#isClosed = true;
     clearInterval(this.#timer);
     await this.#turn;
-    for (const name of [...this.#rooms.keys()]) await this.#drop(name);
+    for (const name of this.#rooms.keys()) await this.#drop(name);
   }
 
   async #load(name: string, enter: (llm: Llm) => Tenant): Promise<Tenant> {
@@ -92,7 +94,7 @@ export class ModelRooms {
       while (this.#held + own > memoryBytes && (await this.#dropOldest()));
       if (this.#held + own > memoryBytes) throw full(name, own, this.#held, memoryBytes);
       const tenant = enter(llm);
-      this.#rooms.set(name, { tenant, lastUsed: performance.now() });
+      this.#rooms.set(name, { tenant, asked: performance.now() });
       log("info", "a model was loaded", { model: name, ms: Math.round(performance.now() - began), bytes: own });
       return tenant;
     } catch (error) {
@@ -108,7 +110,7 @@ export class ModelRooms {
   /** False: all are in use. */
   async #dropOldest(): Promise<boolean> {
     const unused = [...this.#rooms].filter(([, room]) => isUnused(room, GRACE_MS));
-    const [oldest] = unused.toSorted(([, a], [, b]) => a.lastUsed - b.lastUsed);
+    const [oldest] = unused.toSorted(([, a], [, b]) => lastUsed(a) - lastUsed(b));
     if (oldest === undefined) return false;
     await this.#drop(oldest[0]);
     return true;
@@ -129,10 +131,11 @@ export class ModelRooms {
 }
 
 function isUnused(room: Room, ms: number): boolean {
-  if (room.tenant.inside() === 0) return performance.now() - room.lastUsed >= ms;
-  // An answer under way is use.
-  room.lastUsed = performance.now();
-  return false;
+  return room.tenant.gate.inside === 0 && performance.now() - lastUsed(room) >= ms;
+}
+
+function lastUsed({ asked, tenant }: Room): number {
+  return Math.max(asked, tenant.gate.lastLeft);
 }
 
 function bytesOf({ info }: Llm): number {

@@ -107,7 +107,7 @@ export class Service {
       if (this.#draining) throw new HttpError(503, "the server is going down", { headers: { "retry-after": "5" } });
       await this.#rooms.get(room, (llm) => {
         const { gate } = this.#enter(room, llm);
-        return { llm, inside: () => gate.inside, leave: () => this.#leave(room) };
+        return { llm, gate, leave: () => this.#leave(room) };
       });
     }
     return this.loaded(name);
