@@ -51,6 +51,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   gemma2: { centred: true, names: SANDWICHED },
   gemma3_text: { arch: "gemma3", centred: true, names: SANDWICHED },
   glm: { arch: "chatglm" },
+  falcon_mamba: { arch: "mamba" },
   glm4_moe: { arch: "glm4moe", names: { post_attention_layernorm: "post_attention_norm" } },
   glm4: { names: { post_self_attn_layernorm: "post_attention_norm", post_mlp_layernorm: "post_ffw_norm" } },
   gpt2: { transposed: true },
@@ -59,11 +60,14 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   gpt_neox: { arch: "gptneox" },
   granite: { permuted: true },
   granitemoe: { permuted: true },
+  granitemoehybrid: { arch: "granitehybrid", permuted: true },
   granitemoeshared: { arch: "granitemoe", permuted: true },
   hunyuan_v1_dense: { arch: "hunyuan-dense" },
   hunyuan_v1_moe: { arch: "hunyuan-moe" },
   internlm2: { permuted: true },
+  lfm2: {},
   llama: { permuted: true },
+  mamba: {},
   llama4_text: { arch: "llama4" },
   mpt: {},
   minicpm: { permuted: true },
@@ -80,6 +84,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   qwen2_moe: { arch: "qwen2moe" },
   qwen3: {},
   qwen3_moe: { arch: "qwen3moe" },
+  qwen3_next: { arch: "qwen3next", centred: true, names: { post_attention_layernorm: "post_attention_norm" } },
   seed_oss: { names: { post_attention_layernorm: "post_attention_norm" } },
   smollm3: { permuted: true },
   stablelm: {},
@@ -100,6 +105,28 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "self_attn.key_layernorm": "attn_k_norm",
   "self_attn.qkv_proj": "attn_qkv",
   "self_attn.dense": "attn_output",
+  "self_attn.q_layernorm": "attn_q_norm",
+  "self_attn.k_layernorm": "attn_k_norm",
+  "self_attn.out_proj": "attn_output",
+  operator_norm: "attn_norm",
+  "conv.in_proj": "shortconv.in_proj",
+  "conv.conv": "shortconv.conv",
+  "conv.out_proj": "shortconv.out_proj",
+  "linear_attn.in_proj_qkvz": "ssm_in",
+  "linear_attn.in_proj_ba": "ssm_ba",
+  "linear_attn.conv1d": "ssm_conv1d",
+  "linear_attn.norm": "ssm_norm",
+  "linear_attn.out_proj": "ssm_out",
+  "mamba.in_proj": "ssm_in",
+  "mamba.conv1d": "ssm_conv1d",
+  "mamba.norm": "ssm_norm",
+  "mamba.out_proj": "ssm_out",
+  norm: "attn_norm",
+  "mixer.in_proj": "ssm_in",
+  "mixer.conv1d": "ssm_conv1d",
+  "mixer.x_proj": "ssm_x",
+  "mixer.dt_proj": "ssm_dt",
+  "mixer.out_proj": "ssm_out",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
@@ -165,6 +192,9 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
   "transformer.wpe": "position_embd",
   "transformer.word_embeddings_layernorm": "token_embd_norm",
   "transformer.norm_f": "output_norm",
+  "backbone.embeddings": "token_embd",
+  "backbone.norm_f": "output_norm",
+  "model.embedding_norm": "token_embd_norm",
   "model.norm": "output_norm",
   "model.final_layernorm": "output_norm",
   "transformer.ln_f": "output_norm",
@@ -173,7 +203,7 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
   output: "output",
   embed_out: "output",
 };
-const LAYER = /^(?:model\.layers|transformer\.h|transformer\.blocks|gpt_neox\.layers)\.(\d+)\.(.*)$/;
+const LAYER = /^(?:model\.layers|backbone\.layers|transformer\.h|transformer\.blocks|gpt_neox\.layers)\.(\d+)\.(.*)$/;
 const EXPERT = /^(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.weight$/;
 const EXPERT_NAMES: Readonly<Record<string, string>> = {
   w1: "ffn_gate_exps",
@@ -227,7 +257,8 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
       continue;
     }
     const [, part = "", suffix = ""] = /^(.*)\.(weight|bias)$/.exec(rest) ?? [];
-    const isNorm = conversion.centred === true && suffix === "weight" && part.includes("norm");
+    const isNorm =
+      conversion.centred === true && suffix === "weight" && part.includes("norm") && part !== "linear_attn.norm";
     if (layer === null) {
       write(`${MODEL_NAMES[part]}.${suffix}`, isNorm ? plusOne(tensor) : tensor);
       continue;
@@ -235,6 +266,11 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
     const unnamed = layer === null ? [] : unnamedParts(rest, tensor, hf);
     if (unnamed.length > 0) {
       for (const [own, values] of unnamed) write(`blk.${layer?.[1]}.${own}`, values);
+      continue;
+    }
+    const vector = /\.(A_log|D|dt_bias)$/.exec(rest)?.[1];
+    if (vector !== undefined) {
+      write(...recurrentVector(`blk.${layer[1]}.`, vector, tensor));
       continue;
     }
     if (rest.endsWith("e_score_correction_bias")) {
@@ -327,6 +363,13 @@ function pairsOfRows(tensor: Values): [Values, Values] {
   return [join(rows.filter((_, i) => i % 2 === 0)), join(rows.filter((_, i) => i % 2 === 1))];
 }
 
+/** A vector of a recurrent layer: −e^A for A's logarithm; a head's numbers stand in rows of one. */
+function recurrentVector(prefix: string, name: string, { shape, values }: Values): [string, Values] {
+  if (name === "dt_bias") return [`${prefix}ssm_dt.bias`, { shape, values }];
+  if (name === "D") return [`${prefix}ssm_d`, { shape, values }];
+  return [`${prefix}ssm_a`, { shape, values: values.map((x) => -Math.exp(x)) }];
+}
+
 /** What becomes of one tensor of a layer: [GGUF's name, its values]. */
 function layerParts(part: string, tensor: Values, conversion: Conversion, sizes: Sizes): [string, Values][] {
   const { heads, kvHeads, headDim } = sizes;
@@ -336,6 +379,14 @@ function layerParts(part: string, tensor: Values, conversion: Conversion, sizes:
     case "self_attn.q_proj":
     case "self_attn.k_proj":
       return [[own, paired(tensor)]];
+    case "conv.conv":
+    case "linear_attn.conv1d":
+    case "mamba.conv1d":
+    case "mixer.conv1d": {
+      // Without the dimension of one.
+      const [channels = 0, ...rest] = tensor.shape;
+      return [[own, { shape: [channels, ...rest.slice(1)], values: tensor.values }]];
+    }
     case "mlp.shared_expert_gate":
       return [["ffn_gate_inp_shexp", { shape: [tensor.values.length], values: tensor.values }]];
     case "self_attention.query_key_value":
@@ -501,6 +552,16 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
       ? number("intermediate_size")
       : number("shared_intermediate_size", "shared_expert_intermediate_size") ||
         number("moe_num_shared_experts") * number("moe_intermediate_size"),
+    "ssm.conv_kernel": number("conv_kernel", "mamba_d_conv", "linear_conv_kernel_dim"),
+    "ssm.state_size": number("state_size", "mamba_d_state", "linear_key_head_dim"),
+    "ssm.time_step_rank": number("time_step_rank", "mamba_n_heads", "linear_num_value_heads"),
+    "ssm.group_count": number("mamba_n_groups", "linear_num_key_heads"),
+    "ssm.inner_size":
+      arch === "mamba"
+        ? number("intermediate_size")
+        : number("mamba_n_heads") * number("mamba_d_head") +
+          number("linear_num_value_heads") * number("linear_value_head_dim"),
+    "shortconv.l_cache": number("conv_L_cache"),
     attn_logit_softcapping: number("attn_logit_softcapping"),
     final_logit_softcapping: number("final_logit_softcapping"),
     embedding_scale: number("embedding_multiplier", "scale_emb"),
@@ -508,11 +569,17 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     "attention.scale": number("attention_multiplier"),
     logit_scale: minicpm ? width / number("dim_model_base") : number("logits_scaling", "logit_scale"),
   };
-  const set: [string, number | boolean | boolean[]][] = Object.entries(keys).filter(([, value]) => value !== 0);
+  const set: [string, number | boolean | boolean[] | number[]][] = Object.entries(keys).filter(
+    ([, value]) => value !== 0,
+  );
   const types: unknown = hf["layer_types"];
   if (arch === "exaone4" && Array.isArray(types))
     set.push(["attention.sliding_window_pattern", types.map((type) => type === "sliding_attention")]);
   if (arch === "glm4moe" || third) set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
+  if (hf["model_type"] === "falcon_mamba") set.push(["ssm.dt_b_c_rms", true]);
+  if (arch === "granitehybrid") set.push(["rope.scaling.finetuned", hf["position_embedding_type"] === "rope"]);
+  if ((arch === "lfm2" || arch === "granitehybrid") && Array.isArray(types))
+    set.push(["attention.head_count_kv", types.map((type) => (type === "full_attention" ? kvHeads : 0))]);
   const parallel = hf["use_parallel_residual"];
   if (typeof parallel === "boolean") set.push(["use_parallel_residual", parallel]);
   return Object.fromEntries(set.map(([key, value]) => [`${arch}.${key}`, value]));
