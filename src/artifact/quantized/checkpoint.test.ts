@@ -3,9 +3,12 @@
  * descriptions, to the bit, in the format that is said; whole, by rows and by pieces.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import test from "node:test";
+import { Random } from "../../../test/support/random.ts";
+import { ArtifactError, UnsupportedError } from "../../errors.ts";
 import type { MetaObject, ModelArtifact, Tensor } from "../artifact.ts";
 import { memorySource } from "../byte-source.ts";
 import { DTYPES } from "../dtype.ts";
@@ -85,4 +88,33 @@ test("parts that don't fit are told", async () => {
   await assert.rejects(open("gptq-4", { quant_method: "awq", bits: 4 }), /has the shape/);
   await assert.rejects(open("ct-w8a8", { quant_method: "fbgemm_fp8" }), /"layer.weight" is I8, expected F8_E4M3/);
   await assert.rejects(weightOf("fp8-blocks", { weight_block_size: [128, 128] }), /has scales of the shape/);
+});
+
+test("damaged checkpoints are refused, or read as what they say", async () => {
+  const random = new Random(5);
+  let refused = 0;
+  for (const [name, { config }] of Object.entries(CASES)) {
+    const good = readFileSync(new URL(`${name}.safetensors`, FOLDER));
+    const header = 8 + Number(good.readBigUInt64LE(0));
+    const text = good.toString("latin1", 8, header);
+    for (let round = 0; round < 30; round++) {
+      // A digit of a shape, a type, a name: the data stays.
+      const digits = [...text.matchAll(/[\dIUFB]/g)].map(({ index }) => index);
+      const at = digits[random.below(digits.length)] ?? 0;
+      const damaged = Buffer.from(good);
+      damaged[8 + at] = "0123456789UIF".charCodeAt(random.below(13));
+      const settings = { ...config, ...(random.below(3) === 0 && { bits: random.pick([2, 3, 4, 8, -1]) }) };
+      try {
+        const file = await readSafetensors(memorySource(name, damaged));
+        const texts = { "config.json": JSON.stringify({ model_type: "llama", quantization_config: settings }) };
+        const artifact = hfArtifact(name, { ...texts, "tokenizer.json": "{}" }, [file]);
+        const { tensors } = await withQuantizedWeights(artifact, [file]);
+        for (const tensor of tensors.values()) await tensorValues(tensor);
+      } catch (error) {
+        if (!(error instanceof ArtifactError || error instanceof UnsupportedError)) throw error;
+        refused += 1;
+      }
+    }
+  }
+  assert.ok(refused > 100);
 });

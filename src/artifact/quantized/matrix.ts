@@ -3,6 +3,7 @@
  * with a scale for each run of columns as Q4_0, Q5_0 or Q8_0 where the codes and the scales fit them exactly, all else as
  * F32. Nothing is rounded beyond what the format's own definition in float32 rounds.
  */
+import { ArtifactError } from "../../errors.ts";
 import type { Tensor } from "../artifact.ts";
 import { DTYPES, type DType } from "../dtype.ts";
 import { halfToNumber, numberToHalf } from "../half.ts";
@@ -60,14 +61,18 @@ export function formatOf(matrix: Matrix): DType {
 
 /** A tensor `[rows, columns]` (or another `shape` of as many), whose bytes are made when somebody reads them. */
 export function matrixTensor(name: string, file: string, matrix: Matrix, shape?: readonly number[]): Tensor {
+  const { rows, columns } = matrix;
   const dtype = formatOf(matrix);
+  const isSize = (n: number): boolean => Number.isSafeInteger(n) && n > 0;
+  if (!isSize(rows) || !isSize(columns) || columns % DTYPES[dtype].blockSize !== 0)
+    throw new ArtifactError(`${file}: "${name}" has the shape [${rows}, ${columns}], which is no matrix of its format`);
   const { blockSize, blockBytes } = DTYPES[dtype];
-  const rowBytes = (matrix.columns / blockSize) * blockBytes;
-  const byteLength = rowBytes * matrix.rows;
+  const rowBytes = (columns / blockSize) * blockBytes;
+  const byteLength = rowBytes * rows;
   return {
     name,
     dtype,
-    shape: shape ?? [matrix.rows, matrix.columns],
+    shape: shape ?? [rows, columns],
     offset: 0,
     byteLength,
     source: {
@@ -95,27 +100,27 @@ async function encode(matrix: Matrix, dtype: DType, first: number, count: number
   for (let block = 0; block * 32 < codes.length; block++) {
     const at = block * blockBytes;
     view.setUint16(at, numberToHalf(scales[block * 32] ?? 0), true);
-    putCodes(dtype, view, at + 2, codes.subarray(block * 32, block * 32 + 32));
+    putCodes(dtype, out, at + 2, codes, block * 32);
   }
   return out;
 }
 
 /** 32 codes as a block of the format holds them (blocks-simple.ts reads them). */
-function putCodes(dtype: DType, view: DataView, at: number, codes: Int16Array): void {
-  const code = (i: number): number => codes[i] ?? 0;
+function putCodes(dtype: DType, out: Uint8Array, at: number, codes: Int16Array, from: number): void {
   if (dtype === "Q8_0") {
-    for (let i = 0; i < 32; i++) view.setInt8(at + i, code(i));
+    for (let i = 0; i < 32; i++) out[at + i] = codes[from + i] ?? 0;
     return;
   }
   const offset = dtype === "Q4_0" ? 8 : 16;
   const low = dtype === "Q4_0" ? at : at + 4;
   let high = 0;
   for (let i = 0; i < 16; i++) {
-    const [a, b] = [code(i) + offset, code(i + 16) + offset];
-    view.setUint8(low + i, (a & 15) | ((b & 15) << 4));
+    const a = (codes[from + i] ?? 0) + offset;
+    const b = (codes[from + i + 16] ?? 0) + offset;
+    out[low + i] = (a & 15) | ((b & 15) << 4);
     high |= ((a >> 4) << i) | ((b >> 4) << (i + 16));
   }
-  if (dtype === "Q5_0") view.setUint32(at, high >>> 0, true);
+  if (dtype === "Q5_0") for (let i = 0; i < 4; i++) out[at + i] = high >>> (8 * i);
 }
 
 /** Whether all values are halves, so that a block can hold them as its scale. */

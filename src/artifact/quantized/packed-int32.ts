@@ -15,6 +15,12 @@ import { floatsOf, rawInts } from "./raw-tensors.ts";
 /** Where AWQ keeps each of eight outputs in a word. */
 const AWQ_PLACES = [0, 4, 1, 5, 2, 6, 3, 7];
 
+/** Fills rows of codes as they are stored: those of the outputs `first …`, `[count, K]`. */
+type Unpack = (first: number, count: number, codes: Int16Array) => void;
+
+/** Outputs that are unpacked together: their words share a cache line. */
+const TOGETHER = 16;
+
 /** Code `index` of a stream of codes of `bits` bits, `stride` words apart. */
 export function codeAt(words: Int32Array, first: number, stride: number, index: number, bits: number): number {
   const bit = index * bits;
@@ -61,8 +67,32 @@ export async function gptqMatrix(
   const inOrder = groupOf.every((group, k) => group === Math.floor(k / size));
   return grouped({ rows, columns, groups, group: inOrder ? size : 0, bits, scales, zeros }, groupOf, async () => {
     const words = await kept.get(packed, () => rawInts(packed));
-    return (n, k) => codeAt(words, n, rows, k, bits);
+    return bits === 3 ? unpackStream(words, rows, columns, bits) : unpackWords(words, rows, columns, bits);
   });
+}
+
+/** [K · bits / 32, N], no code over two words. */
+function unpackWords(words: Int32Array, rows: number, columns: number, bits: number): Unpack {
+  const [perWord, mask] = [32 / bits, (1 << bits) - 1];
+  return (first, count, codes) => {
+    for (let begin = 0; begin < count; begin += TOGETHER) {
+      const end = Math.min(begin + TOGETHER, count);
+      for (let k = 0; k < columns; k += perWord) {
+        const from = (k / perWord) * rows + first;
+        for (let i = begin; i < end; i++) {
+          const word = words[from + i] ?? 0;
+          for (let j = 0; j < perWord; j++) codes[i * columns + k + j] = (word >>> (j * bits)) & mask;
+        }
+      }
+    }
+  };
+}
+
+function unpackStream(words: Int32Array, rows: number, columns: number, bits: number): Unpack {
+  return (first, count, codes) => {
+    for (let i = 0; i < count; i++)
+      for (let k = 0; k < columns; k++) codes[i * columns + k] = codeAt(words, first + i, rows, k, bits);
+  };
 }
 
 export async function awqMatrix(
@@ -94,7 +124,13 @@ export async function awqMatrix(
   const groupOf = Int32Array.from({ length: columns }, (_, k) => Math.floor(k / size));
   return grouped({ rows, columns, groups, group: size, bits: 4, scales, zeros }, groupOf, async () => {
     const words = await kept.get(packed, () => rawInts(packed));
-    return (n, k) => code(words, k, n);
+    return (first, count, codes) => {
+      for (let begin = 0; begin < count; begin += TOGETHER) {
+        const end = Math.min(begin + TOGETHER, count);
+        for (let k = 0; k < columns; k++)
+          for (let i = begin; i < end; i++) codes[i * columns + k] = code(words, k, first + i);
+      }
+    };
   });
 }
 
@@ -112,7 +148,7 @@ interface Grouped {
 function grouped(
   { rows, columns, group, bits, scales, zeros }: Grouped,
   groupOf: Int32Array,
-  open: () => Promise<(n: number, k: number) => number>,
+  open: () => Promise<Unpack>,
 ): Codes {
   const { low, high } = rangeOf(zeros);
   return {
@@ -124,14 +160,20 @@ function grouped(
     high: 2 ** bits - 1 - low,
     halfScales: areHalves(scales),
     async decode(first, count) {
-      const code = await open();
+      const unpack = await open();
       const out = { codes: new Int16Array(count * columns), scales: new Float32Array(count * columns) };
+      const { codes } = out;
+      unpack(first, count, codes);
       for (let i = 0; i < count; i++) {
-        const n = first + i;
-        for (let k = 0; k < columns; k++) {
-          const place = (groupOf[k] ?? 0) * rows + n;
-          out.codes[i * columns + k] = code(n, k) - (zeros[place] ?? 0);
-          out.scales[i * columns + k] = scales[place] ?? 0;
+        // Runs of columns of one group: whole groups, or single columns where their order is another.
+        for (let k = 0; k < columns;) {
+          const group = groupOf[k] ?? 0;
+          const [begin, place] = [i * columns + k, group * rows + first + i];
+          do k += 1;
+          while (k < columns && groupOf[k] === group);
+          const [end, zero] = [i * columns + k, zeros[place] ?? 0];
+          for (let at = begin; at < end; at++) codes[at] = (codes[at] ?? 0) - zero;
+          out.scales.fill(scales[place] ?? 0, begin, end);
         }
       }
       return out;

@@ -54,6 +54,7 @@ export async function packedMatrix(modules: Modules, module: string, kept: Kept<
   const packed = modules.raw(module, "weight_packed", ["I32"]);
   const [rows, words] = sizeOf(packed);
   const shape = modules.raw(module, "weight_shape", ["I64", "I32"]);
+  modules.checkShape(module, "weight_shape", shape, [2]);
   const bytes = await rawBytes(shape);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const columns = shape.type === "I64" ? Number(view.getBigInt64(8, true)) : view.getInt32(4, true);
@@ -80,13 +81,20 @@ export async function packedMatrix(modules: Modules, module: string, kept: Kept<
     async decode(first, count) {
       const all = await kept.get(packed, () => rawInts(packed));
       const out = { codes: new Int16Array(count * columns), scales: new Float32Array(count * columns) };
+      const [perWord, mask] = [32 / bits, 2 * half - 1];
+      const shift = Math.log2(perWord);
       for (let i = 0; i < count; i++) {
         const n = first + i;
-        for (let k = 0; k < columns; k++) {
-          const group = isMixed ? (groupOf?.[k] ?? 0) : Math.floor(k / scales.group);
-          const zero = zeros?.[n * groups + group] ?? 0;
-          out.codes[i * columns + k] = codeAt(all, n * words, 1, k, bits) - half - zero;
-          out.scales[i * columns + k] = scales.values[n * groups + group] ?? 0;
+        const run = isMixed ? 1 : scales.group;
+        for (let k = 0; k < columns; k += run) {
+          const group = isMixed ? (groupOf?.[k] ?? 0) : k / run;
+          const offset = half + (zeros?.[n * groups + group] ?? 0);
+          const end = Math.min(k + run, columns);
+          for (let c = k; c < end; c++) {
+            const word = all[n * words + (c >> shift)] ?? 0;
+            out.codes[i * columns + c] = ((word >>> ((c & (perWord - 1)) * bits)) & mask) - offset;
+          }
+          out.scales.fill(scales.values[n * groups + group] ?? 0, i * columns + k, i * columns + end);
         }
       }
       return out;
