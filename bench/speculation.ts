@@ -7,6 +7,7 @@
 import { writeFileSync, mkdirSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import path from "node:path";
+import process from "node:process";
 import { parseArgs } from "node:util";
 import type { SpeculationOption } from "../src/decode/speculative/option.ts";
 import { type GenerateOptions, load, type Generation, type Llm } from "../src/index.ts";
@@ -24,6 +25,8 @@ interface Job {
 /** What the answers of a group cost by one method. */
 interface Run {
   readonly ms: number;
+  /** Of all threads. */
+  readonly cpuMs: number;
   readonly planMs: number;
   readonly tokens: number;
   readonly steps: number;
@@ -92,6 +95,7 @@ async function measure(
   return [...runs].map(([name, own]) => {
     const sum = (of: (run: Run) => number): number => own.reduce((total, run) => total + of(run), 0);
     const logs = own.map((run, i) => Math.log((plain[i]?.ms ?? Number.NaN) / run.ms));
+    const cpu = plain.reduce((ms, run) => ms + run.cpuMs, 0) / sum(({ cpuMs }) => cpuMs);
     const total = plain.reduce((ms, run) => ms + run.ms, 0) / sum(({ ms }) => ms);
     const row = {
       set,
@@ -105,6 +109,7 @@ async function measure(
       planShare: sum(({ planMs }) => planMs) / sum(({ ms }) => ms),
       median: Math.exp(median(logs)),
       total,
+      cpu,
       lower: lowerBound(logs),
       pairs: logs.length,
     };
@@ -113,7 +118,7 @@ async function measure(
       `${String(sequences).padStart(3)} × ${name.padEnd(14)} ${row.tokensPerStep.toFixed(2)} tokens a step, ` +
         `${row.draftedPerStep.toFixed(2)} drafted; right by depth 1 2 3 4 6 8: ${row.acceptance.map(percent).join(" ")} %; ` +
         `planning ${percent(row.planShare)} %; speed × ${row.median.toFixed(2)} ` +
-        `(≥ ${row.lower.toFixed(2)}; by sums ${row.total.toFixed(2)}; ${row.pairs} pairs)`,
+        `(≥ ${row.lower.toFixed(2)}; by sums ${row.total.toFixed(2)}, of processor time ${row.cpu.toFixed(2)}; ${row.pairs} pairs)`,
     );
     return row;
   });
@@ -125,6 +130,7 @@ async function runGroup(llm: Llm, jobs: readonly Job[], name: string, tenant: st
   const before = llm.stats().drafts.map((count) => ({ ...count }));
   let planMs = 0;
   const stop = llm.watch((record) => (planMs += record.planMs));
+  const cpuBefore = process.cpuUsage();
   const began = performance.now();
   const answers = await Promise.all(
     jobs.map(({ prompt, tokens }) =>
@@ -132,10 +138,12 @@ async function runGroup(llm: Llm, jobs: readonly Job[], name: string, tenant: st
     ),
   );
   const ms = performance.now() - began;
+  const { user, system } = process.cpuUsage(cpuBefore);
   stop();
   const sum = (of: (one: Generation) => number): number => answers.reduce((total, one) => total + of(one), 0);
   return {
     ms,
+    cpuMs: (user + system) / 1000,
     planMs,
     tokens: sum(({ tokens }) => tokens.length),
     steps: sum(({ timings }) => timings.steps),

@@ -6,14 +6,15 @@
 import type { CostModel } from "../decode/speculative/cost-model.ts";
 import { depthsOf, type DraftTree } from "../decode/speculative/draft-tree.ts";
 
-/** A plain step can be prepared while the one before runs, and estimates are estimates: drafting must promise more. */
-const LEAST_GAIN = 1.05;
+/** A plain step can be prepared while the one before runs: drafting must promise more. */
+const LEAST_GAIN = 1.02;
 /** Beyond so many tokens the older ones count half. */
 const MEMORY = 256;
 
 export class ModelDrafts {
-  readonly #sure = new Share(0.75);
-  readonly #right = new Share(0.7);
+  // High at first, so that it is tried.
+  readonly #sure = new Share(0.9);
+  readonly #right = new Share(0.9);
 
   /** A model has made a draft of so many tokens, and would not go on. */
   made(tokens: number, isDone: boolean): void {
