@@ -5,6 +5,7 @@ import path from "node:path";
 import { benchAdapters } from "./adapters.ts";
 import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
+import { benchGrammarSuite } from "./grammar-suite.ts";
 import { benchIdle } from "./idle.ts";
 import { benchPolicies } from "./policies.ts";
 import { benchSpeculation } from "./speculation.ts";
@@ -13,6 +14,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   adapters: benchAdapters,
   decode: benchDecode,
   grammar: benchGrammar,
+  "grammar-suite": benchGrammarSuite,
   idle: benchIdle,
   policies: benchPolicies,
   speculation: benchSpeculation,

@@ -10,7 +10,7 @@ import { compileGrammar } from "../src/decode/grammar/compile.ts";
 import type { Grammar } from "../src/decode/grammar/grammar.ts";
 import type { JsonValue, SchemaOptions } from "../src/decode/grammar/spec.ts";
 
-interface Group {
+export interface Group {
   readonly description: string;
   readonly schema: JsonValue;
   readonly tests: readonly { readonly description: string; readonly data: JsonValue; readonly valid: boolean }[];
@@ -48,15 +48,22 @@ export function runSuite(
     under: [],
   };
   const { only, ...schemaOptions } = options;
-  for (const file of readdirSync(folder).filter(
-    (name) => name.endsWith(".json") && (only === undefined || name === only),
-  )) {
-    const groups = JSON.parse(readFileSync(path.join(folder, file), "utf8")) as readonly Group[];
+  for (const { file, group } of suiteGroups(folder)) {
+    if (only !== undefined && file !== only) continue;
     const formats = file === "format.json" ? ({ formats: "annotate" } as const) : {};
-    for (const group of groups)
-      runGroup(report, `${file}: ${group.description}`, group, { draft, ...formats, ...schemaOptions });
+    runGroup(report, `${file}: ${group.description}`, group, { draft, ...formats, ...schemaOptions });
   }
   return report;
+}
+
+/** The schemas of a folder of the suite with their instances. */
+export function suiteGroups(folder: string): readonly { readonly file: string; readonly group: Group }[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .flatMap((file) => {
+      const groups = JSON.parse(readFileSync(path.join(folder, file), "utf8")) as readonly Group[];
+      return groups.map((group) => ({ file, group }));
+    });
 }
 
 function runGroup(report: SuiteReport, name: string, group: Group, options: SchemaOptions): void {
@@ -98,7 +105,7 @@ function runGroup(report: SuiteReport, name: string, group: Group, options: Sche
 }
 
 /** The same value, spelled in different ways. */
-function serialisations(value: JsonValue): readonly string[] {
+export function serialisations(value: JsonValue): readonly string[] {
   const texts = new Set([JSON.stringify(value)]);
   for (const order of orders(value)) texts.add(JSON.stringify(order));
   texts.add(JSON.stringify(value, undefined, 2));
@@ -110,7 +117,7 @@ function serialisations(value: JsonValue): readonly string[] {
 }
 
 /** Texts that are no JSON of any value that the language of JSON Schema knows. */
-function corruptions(value: JsonValue): readonly string[] {
+export function corruptions(value: JsonValue): readonly string[] {
   const text = JSON.stringify(value);
   const broken = [`${text},`, `${text}x`, ...(/\d$/.test(text) ? [`${text}.`] : [])];
   if (text.startsWith("{") && text.length > 2) {

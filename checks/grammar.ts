@@ -3,7 +3,7 @@
  *  1. The JSON Schema Test Suite (../shared): no over-accepted and no under-accepted instance, at least 85 % of draft 7 compiled.
  *  2. Random grammars against a naive recogniser, masks of three real vocabularies against brute force.
  *  3. Hostile grammars: each refused or compiled, by counted work.
- * `--quick` runs a share of it. @mlc-ai/web-xgrammar, a peer, is compared by `npm run bench -- grammar`.
+ * `--quick` runs a share of it. @mlc-ai/web-xgrammar, a peer, is compared by `npm run bench -- grammar` and `grammar-suite`.
  */
 import { existsSync } from "node:fs";
 import path from "node:path";

@@ -8,17 +8,31 @@ import type { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 export interface XgrammarMatcher {
   mask(): Promise<unknown>;
   accept(id: number): boolean;
+  /** Back to the beginning. */
+  reset(): void;
   dispose(): void;
 }
 
 export interface Xgrammar {
+  /** By the schema's own word: objects that it leaves open are, and white space is free. */
   compile(schema: string): Promise<XgrammarMatcher>;
 }
 
 interface Matcher {
   getNextTokenBitmask(): Promise<Int32Array>;
   acceptToken(id: number): boolean;
+  reset(): void;
   dispose(): void;
+}
+
+interface Compiler {
+  compileJSONSchema(
+    schema: string,
+    anyWhitespace: boolean,
+    indent: undefined,
+    separators: undefined,
+    strict: boolean,
+  ): Promise<{ dispose(): void }>;
 }
 
 interface Library {
@@ -32,12 +46,14 @@ interface Library {
     ): Promise<object>;
   };
   GrammarCompiler: {
-    createGrammarCompiler(info: object): Promise<{ compileJSONSchema(schema: string): Promise<{ dispose(): void }> }>;
+    createGrammarCompiler(info: object): Promise<Compiler>;
   };
   GrammarMatcher: { createGrammarMatcher(grammar: object): Promise<Matcher> };
 }
 
-export async function openXgrammar(tokenizer: Tokenizer): Promise<Xgrammar | undefined> {
+export async function openXgrammar(
+  tokenizer: Pick<Tokenizer, "vocabSize" | "stopIds" | "tokenBytes">,
+): Promise<Xgrammar | undefined> {
   const source = path.join(import.meta.dirname, "../node_modules/@mlc-ai/web-xgrammar/lib/index.js");
   if (!existsSync(source)) return undefined;
   const copy = path.join(mkdtempSync(path.join(tmpdir(), "millrace-xgrammar-")), "index.cjs");
@@ -57,11 +73,12 @@ export async function openXgrammar(tokenizer: Tokenizer): Promise<Xgrammar | und
   const compiler = await library.GrammarCompiler.createGrammarCompiler(info);
   return {
     async compile(schema) {
-      const compiled = await compiler.compileJSONSchema(schema);
+      const compiled = await compiler.compileJSONSchema(schema, true, undefined, undefined, false);
       const matcher = await library.GrammarMatcher.createGrammarMatcher(compiled);
       return {
         mask: () => matcher.getNextTokenBitmask(),
         accept: (id) => matcher.acceptToken(id),
+        reset: () => matcher.reset(),
         dispose() {
           matcher.dispose();
           compiled.dispose();
