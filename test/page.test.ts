@@ -12,7 +12,9 @@ import { createServer, type Server } from "../src/server/server.ts";
 import { noBrowser, openBrowser } from "./support/browser.ts";
 import { post } from "./support/served.ts";
 
-const options = { skip: noBrowser, timeout: 120_000 };
+/** A machine may be busy with other tests. */
+const PATIENCE_MS = 90_000;
+const options = { skip: noBrowser, timeout: 240_000 };
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let llm: Llm;
@@ -47,6 +49,7 @@ function watched(page: Page): Page {
 /** A browser of its own, with these sampling settings. */
 async function visitor(sampling: object): Promise<{ context: BrowserContext; page: Page }> {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
+  context.setDefaultTimeout(PATIENCE_MS);
   await context.addInitScript((kept) => localStorage.setItem("millrace:sampling", kept), JSON.stringify(sampling));
   const page = watched(await context.newPage());
   await page.goto(url);
@@ -291,6 +294,7 @@ test("where the server has keys the page asks for one", options, async () => {
   const closed = createServer({ models: new Map([["brook", llm]]), apiKeys: [{ name: "a", key: "secret-one" }] });
   const port = await closed.listen(0, "127.0.0.1");
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(`http://127.0.0.1:${port}`);
   await page.locator("dialog[open] .problem").waitFor();
   await page.fill("#set-key", "secret-one");
