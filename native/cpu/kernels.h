@@ -169,6 +169,8 @@ struct Kernels {
   // scratch: linearScratchBytes(), one per thread.
   void (*linear)(const LinearArgs&, int groupBegin, int groupEnd, uint8_t* scratch);
   size_t (*linearScratchBytes)(const Matrix&, int maxRows);
+  // Rows that a call does best together: their activations are laid out at once, and the weights read once for all.
+  int (*linearRows)(const Matrix&);
   // Rows of x [rows, K], stride ldx → codes, scales, sums of the rows rowBegin … rowEnd − 1. K: a multiple of 32.
   void (*quantizeRows)(const float* x, size_t ldx, int cols, Rows8 out, int rowBegin, int rowEnd);
   // Row n of a packed matrix as floats: out[K] (embedding look-up), times scale.

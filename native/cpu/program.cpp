@@ -11,11 +11,10 @@ namespace {
 
 constexpr size_t kPartialFloats = size_t{2} << 20;
 constexpr size_t kChunkBytes = size_t{16} << 10;
-// A chunk of weights that is read again for each block of rows should stay in the second-level cache, as should rows.
+// A chunk of weights that is read again for each block of rows should stay in the second-level cache.
 constexpr size_t kCacheBytes = size_t{192} << 10;
-// Rows of activations that a linear kernel lays out at once (at two bytes a column) and then keeps in that cache.
-constexpr size_t kPanelBytes = size_t{256} << 10;
-constexpr size_t kPanelRows = 128;
+// Rows of a call of a linear kernel, at most: Kernels::linearRows never says more.
+constexpr int kMostRows = 128;
 
 size_t alignUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -70,15 +69,14 @@ std::shared_ptr<Program> Program::create(std::shared_ptr<EffectQueue> queue, con
 
 Program::~Program() = default;
 
-void Program::cut(Cut& cut, const std::vector<Part>& parts, bool int8, int groupsPerUnit) {
+void Program::cut(Cut& cut, const std::vector<Part>& parts, int groupsPerUnit) {
   int groups = 0;
   size_t groupBytes = 1;
   for (const Part& part : parts) {
     groups += part.groups;
     groupBytes = std::max(groupBytes, part.w->groupBytes);
   }
-  size_t rowBytes = static_cast<size_t>(parts[0].w->cols) * (int8 ? 2 : sizeof(float));
-  cut.rowBlock = static_cast<int32_t>(std::clamp<size_t>(kPanelBytes / rowBytes / 8 * 8, 16, kPanelRows));
+  cut.rowBlock = kernels->linearRows(*parts[0].w);
   // A chunk of few rows is some KiB at least: handing it out takes as long as reading one or two.
   int least = std::max(1, static_cast<int>(kChunkBytes / groupBytes) / groupsPerUnit);
   cut.chunks = fallingChunks(groups / groupsPerUnit, threads_, least);
@@ -90,13 +88,13 @@ void Program::cut(Cut& cut, const std::vector<Part>& parts, bool int8, int group
 
 void Program::prepare(Stage& stage) {
   if (auto* linear = std::get_if<op::Linear>(&stage.wide)) {
-    cut(linear->cut, linear->parts, linear->x.int8, 1);
+    cut(linear->cut, linear->parts, 1);
   } else if (auto* gate = std::get_if<op::LinearGate>(&stage.wide)) {
-    cut(gate->cut, gate->parts, gate->x.int8, 4);
+    cut(gate->cut, gate->parts, 4);
   } else if (auto* experts = std::get_if<op::ExpertLinear>(&stage.wide)) {
-    cut(experts->cut, experts->parts, experts->x.int8, 1);
+    cut(experts->cut, experts->parts, 1);
   } else if (auto* byHead = std::get_if<op::HeadLinear>(&stage.wide)) {
-    cut(byHead->cut, byHead->parts, byHead->x.int8, 1);
+    cut(byHead->cut, byHead->parts, 1);
   } else if (auto* attend = std::get_if<op::Attend>(&stage.wide)) {
     scratchBytes_ = std::max(scratchBytes_, kernels->attendScratchBytes(attend->kv, attend->heads, kAttendRows));
     heads[attend->group] = std::max(heads[attend->group], attend->heads);
@@ -115,7 +113,7 @@ void Program::prepare(Stage& stage) {
     Matrix widest{};
     widest.format = Format::F32;
     widest.cols = std::max(down->inputs, down->cols);
-    loraScratchBytes_ = std::max(loraScratchBytes_, kernels->linearScratchBytes(widest, kPanelRows));
+    loraScratchBytes_ = std::max(loraScratchBytes_, kernels->linearScratchBytes(widest, kMostRows));
   }
   for (const RowOp& row : stage.rows) stage.rowCost += std::visit([](const auto& in) { return costOf(in); }, row);
 }

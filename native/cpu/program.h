@@ -138,7 +138,7 @@ class Program {
   bool build(std::string& error);
   bool addPlace();
   void prepare(Stage& stage);
-  void cut(Cut& cut, const std::vector<Part>& parts, bool int8, int groupsPerUnit);
+  void cut(Cut& cut, const std::vector<Part>& parts, int groupsPerUnit);
 
   int threads_ = 1;
   os::Pages memory_;

@@ -203,13 +203,21 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
 }  // namespace
 
 void linearInt(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scratch) {
+#if defined(__AVX512VNNI__)
+  if (a.rows > kFewRows) return linearWide(a, groupBegin, groupEnd, scratch);
+#endif
   withFormat(a.w->format, [&](auto format) { integerLinear<decltype(format)>(a, groupBegin, groupEnd, scratch); });
 }
 
 size_t linearIntScratchBytes(const Matrix& w, int maxRows) {
   const size_t rows = static_cast<size_t>(panelRows(w.cols, std::max(maxRows, 1), 2));
   const size_t acc = sizeof(float) * kGroupRows * kStreams * rows;
-  return acc + sizeof(ActBlock) + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
+  const size_t bytes = acc + sizeof(ActBlock) + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
+#if defined(__AVX512VNNI__)
+  return std::max(bytes, linearWideScratchBytes(w, maxRows));
+#else
+  return bytes;
+#endif
 }
 
 }  // namespace millrace::MILLRACE_ISA

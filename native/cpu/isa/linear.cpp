@@ -10,7 +10,7 @@
 // bits. What differs is only how often a weight is unpacked. Up to three rows (four of floats): once for all of them,
 // straight from memory, in several streams; limit: memory bandwidth. More rows: a block is unpacked once and multiplied
 // with tiles of rows of a panel, which holds the activations in the order of use, 64 bytes a block and row; limit: the
-// integer or FMA units.
+// integer or FMA units. AVX-512 has kernels of its own for more than 16 rows of integers (linear-wide.cpp).
 //
 // Measured by bench/kernels, AVX2 on a Zen 3 at 3.25 GHz (two virtual processors, other work beside), 2048 x 2048,
 // weights beyond the caches; % of probed read bandwidth (27 GB/s one thread, 54 two), % of the bare instructions' peak
@@ -29,7 +29,7 @@
 // A Q4 block of 32 columns and 8 lanes takes 20 vector operations (8 multiplications, 7 additions, and to finish:
 // widen, offset, convert, scale, scale, accumulate), of which this processor does 3.2 a cycle: 133 GMAC/s is what this
 // arithmetic allows, and 8 rows against one can't come below 2.7 where memory is this fast.
-#include "isa/linear.h"
+#include "isa/linear-shared.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -39,6 +39,13 @@ void linear(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scratch)
 
 size_t linearScratchBytes(const Matrix& w, int maxRows) {
   return (readsInt8(w.format) ? linearIntScratchBytes : linearFloatScratchBytes)(w, maxRows);
+}
+
+int linearRows(const Matrix& w) {
+#if defined(__AVX512VNNI__)
+  if (readsInt8(w.format)) return kMostRows;
+#endif
+  return panelRows(w.cols, kMostRows, readsInt8(w.format) ? 2 : 4);
 }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -18,6 +18,7 @@ const Kernels kernels = {
     .name = MILLRACE_NAME(MILLRACE_ISA),
     .linear = linear,
     .linearScratchBytes = linearScratchBytes,
+    .linearRows = linearRows,
     .quantizeRows = quantizeRows,
     .dequantizeRow = dequantizeRow,
     .rmsNorm = rmsNorm,
