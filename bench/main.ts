@@ -8,6 +8,7 @@ import { benchGrammar } from "./grammar.ts";
 import { benchGrammarSuite } from "./grammar-suite.ts";
 import { benchIdle } from "./idle.ts";
 import { benchPolicies } from "./policies.ts";
+import { benchShape } from "./shape.ts";
 import { benchSpeculation } from "./speculation.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
@@ -17,6 +18,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   "grammar-suite": benchGrammarSuite,
   idle: benchIdle,
   policies: benchPolicies,
+  shape: benchShape,
   speculation: benchSpeculation,
 };
 
