@@ -24,6 +24,7 @@
 
 #include "isa/linear.h"
 #include "isa/vec.h"
+#include "os.h"
 #include "pack.h"
 
 using namespace millrace;
@@ -129,6 +130,9 @@ double integerPeak(int bits, int rounds) {
   for (int i = 0; i < rounds; i++) {
 #if defined(__AVX512VNNI__)
 #define DOT(n) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #n "\n"
+    asm volatile(TWELVE(DOT)::: CLOBBERS);
+#elif defined(__AVXVNNI__)
+#define DOT(n) "{vex} vpdpbusd %%ymm14, %%ymm15, %%ymm" #n "\n"
     asm volatile(TWELVE(DOT)::: CLOBBERS);
 #elif defined(__AVX2__)
 #define DOT8(n)                            \
@@ -310,6 +314,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "\n");
     return 2;
   }
+#if defined(__AMX_INT8__)
+  if (!os::allowTiles()) return 1;
+#endif
   Team team(std::max(1, o.threads));
   for (const Type& type : kTypes) {
     if (!o.formats.empty() && std::find(o.formats.begin(), o.formats.end(), type.name) == o.formats.end()) continue;

@@ -163,7 +163,7 @@ struct RouteArgs {
 };
 
 struct Kernels {
-  const char* name;  // "avx512vnni", "avx2", "neon", "scalar"
+  const char* name;  // "avx512amx", "avx512vnni", "avxvnni", "avx2", "neon", "scalar"
 
   // --- isa/linear.cpp, isa/quantize.cpp -------------------------------------------------------------------------
   // scratch: linearScratchBytes(), one per thread.

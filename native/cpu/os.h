@@ -12,6 +12,9 @@ int availableCores();
 // Bytes that can be had without swapping: free memory and the cgroup's limit counted. SIZE_MAX where unknown.
 size_t availableMemory();
 
+// Asks for the state of AMX's tiles, which a process has only after it asked; false where there is none to have.
+bool allowTiles();
+
 // A joinable thread; start() is false where the system has none left. It computes in IEEE 754's own way, whatever mode
 // the thread that starts it is in: rounds to nearest even, keeps denormal numbers, traps nothing.
 class Thread {

@@ -4,7 +4,11 @@
 #include <cstring>
 
 #include "kernels.h"
+#include "os.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -21,6 +25,19 @@ MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 
 namespace {
 
+#if defined(__x86_64__)
+// Of cpuid's leaf 7, what not every compiler's __builtin_cpu_supports knows by name.
+bool hasTiles() {
+  unsigned a, b, c, d;
+  constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tile) != 0 && (d & int8) != 0;
+}
+bool hasAvxVnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0;
+}
+#endif
+
 bool runsHere(const char* name) {
   if (strcmp(name, "scalar") == 0) return true;
 #if defined(__x86_64__)
@@ -29,11 +46,12 @@ bool runsHere(const char* name) {
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
               __builtin_cpu_supports("f16c");
   if (strcmp(name, "avx2") == 0) return avx2;
-  if (strcmp(name, "avx512vnni") == 0) {
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni");
-  }
+  if (strcmp(name, "avxvnni") == 0) return avx2 && hasAvxVnni();
+  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vnni");
+  if (strcmp(name, "avx512vnni") == 0) return avx512;
+  if (strcmp(name, "avx512amx") == 0) return avx512 && hasTiles() && os::allowTiles();
 #elif defined(__aarch64__)
   if (strcmp(name, "neon") == 0) {
 #if defined(__linux__)

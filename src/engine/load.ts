@@ -20,7 +20,7 @@ export interface LoadOptions extends EngineOptions {
   readonly backend?: "cpu" | "reference" | undefined;
   /** Compute threads. Default: the cores that this process may use. */
   readonly threads?: number | undefined;
-  /** An ISA path of the cpu backend, for experiments ("avx512vnni", "avx2", "neon", "scalar"). Default: the best. */
+  /** An ISA path of the cpu backend, for experiments ("avx512amx", "avx512vnni", "avxvnni", "avx2", "neon", "scalar"). Default: the best. */
   readonly isa?: string | undefined;
   /** Never ask the network: what is not in the cache is an error. Default: MILLRACE_OFFLINE. */
   readonly offline?: boolean | undefined;

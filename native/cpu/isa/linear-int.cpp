@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "isa/linear-shared.h"
+#include "isa/tiles.h"
 #include "isa/unpack.h"
 #include "sabotage.h"
 
@@ -163,20 +164,11 @@ void multiplyPanel(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, 
   }
 }
 
-// What the panel in a scratch was made from; at the scratch's begin.
-struct PanelKey {
-  uint64_t key = 0;
-  Format format = Format::Count;
-};
-
 template <typename L>
 void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
   const int most = panelRows(a.w->cols, a.rows, 2);
-  PanelKey& kept = *reinterpret_cast<PanelKey*>(scratch);
-  const bool fits = a.panelKey != 0 && a.rows <= most;
-  const bool filled = fits && kept.key == a.panelKey && kept.format == a.w->format;
-  kept = fits ? PanelKey{a.panelKey, a.w->format} : PanelKey{};
-  scratch += sizeof(ActBlock);
+  const bool filled = keepPanel(a, most, scratch);
+  scratch += kPanelHeadBytes;
   float* acc = reinterpret_cast<float*>(scratch);
   ActBlock* panel =
       reinterpret_cast<ActBlock*>(scratch + sizeof(float) * kGroupRows * kStreams * static_cast<size_t>(most));
@@ -203,7 +195,9 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
 }  // namespace
 
 void linearInt(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scratch) {
-#if defined(__AVX512VNNI__)
+#if MILLRACE_TILES
+  if (a.rows > kFewTileRows) return linearTiles(a, groupBegin, groupEnd, scratch);
+#elif defined(__AVX512VNNI__)
   if (a.rows > kFewRows) return linearWide(a, groupBegin, groupEnd, scratch);
 #endif
   withFormat(a.w->format, [&](auto format) { integerLinear<decltype(format)>(a, groupBegin, groupEnd, scratch); });
@@ -212,8 +206,10 @@ void linearInt(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scrat
 size_t linearIntScratchBytes(const Matrix& w, int maxRows) {
   const size_t rows = static_cast<size_t>(panelRows(w.cols, std::max(maxRows, 1), 2));
   const size_t acc = sizeof(float) * kGroupRows * kStreams * rows;
-  const size_t bytes = acc + sizeof(ActBlock) + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
-#if defined(__AVX512VNNI__)
+  const size_t bytes = kPanelHeadBytes + acc + sizeof(ActBlock) * rows * static_cast<size_t>(w.cols / kActBlock);
+#if MILLRACE_TILES
+  return std::max(bytes, linearTilesScratchBytes(w, maxRows));
+#elif defined(__AVX512VNNI__)
   return std::max(bytes, linearWideScratchBytes(w, maxRows));
 #else
   return bytes;

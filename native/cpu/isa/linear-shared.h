@@ -44,12 +44,31 @@ MILLRACE_INLINE void prefetch(const uint8_t* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 constexpr int kFewRows = 16;          // at most: a panel of its own, as the weights come from memory
+constexpr int kFewTileRows = 8;       // at most: a tile of 16 rows would be half empty
 constexpr int kMostRows = 128;        // of a panel
 constexpr int kPanelBytes = 1 << 18;  // a panel stays in L2
 
 MILLRACE_INLINE int panelRows(int cols, int rows, int bytesPerCol) {
   const int fit = kPanelBytes / (std::max(cols, 1) * bytesPerCol) / 8 * 8;
   return std::min(rows, std::clamp(fit, kFewRows, kMostRows));
+}
+
+// What the panel in a scratch was made from; at the scratch's begin.
+struct PanelKey {
+  uint64_t key = 0;
+  Format format = Format::Count;
+};
+constexpr size_t kPanelHeadBytes = 64;
+static_assert(sizeof(PanelKey) <= kPanelHeadBytes);
+
+// Whether the scratch holds this call's panel of at most `most` rows already (LinearArgs::panelKey); notes that it
+// will. Equal keys mean equal rows, so that a kernel finds no panel of another's.
+inline bool keepPanel(const LinearArgs& a, int most, uint8_t* scratch) {
+  PanelKey& kept = *reinterpret_cast<PanelKey*>(scratch);
+  const bool fits = a.panelKey != 0 && a.rows <= most;
+  const bool filled = fits && kept.key == a.panelKey && kept.format == a.w->format;
+  kept = fits ? PanelKey{a.panelKey, a.w->format} : PanelKey{};
+  return filled;
 }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -1,27 +1,26 @@
 // y = W x of the integer formats for more rows than kFewRows, where a machine vector holds a whole group (AVX-512); see
 // linear.cpp for the arithmetic, which is that of linear-int.cpp, and so are the bits.
 //
-// kChunk blocks of two groups are unpacked into the first-level cache, and tiles of six rows pass over them with their
-// sums in registers: 8 multiplications and 3 operations to finish for each row, block and group, 73 % of the bare
+// kChunkBlocks blocks of two groups are unpacked into the first-level cache, and tiles of six rows pass over them with
+// their sums in registers: 8 multiplications and 3 operations to finish for each row, block and group, 73 % of the bare
 // instruction's peak. A panel of rows reads the weights once; its own chunk stays in the second-level cache for
 // kSetGroups groups. Measured on a Xeon (Emerald Rapids, shared), Q4_0 2048 x 2048, % of the probed peak, before ->
 // now: 64 rows 54 -> 64, 128 rows 56 -> 65, 512 rows 54 -> 63; a tile's inner loop alone does 74.
+#include "isa/tiles.h"
+
+#if defined(__AVX512VNNI__) && !MILLRACE_TILES
+
 #include <cstring>
 #include <type_traits>
 
-#include "isa/linear-shared.h"
-#include "isa/unpack.h"
+#include "isa/linear-chunks.h"
 
 namespace millrace::MILLRACE_ISA {
-
-#if defined(__AVX512VNNI__)
 
 namespace {
 
 constexpr int kTileGroups = 2, kTileRows = 6;
-constexpr int kSetGroups = 8;
-constexpr int kChunk = 16;  // blocks; a K format has eight in its 256 columns
-static_assert(kParts == 1 && kSetGroups % kTileGroups == 0 && kChunk % 8 == 0);
+static_assert(kParts == 1 && kSetGroups % kTileGroups == 0);
 
 // What the multiplication of unpacked weights depends on.
 template <int Scales, bool Min, bool Init>
@@ -103,18 +102,6 @@ MILLRACE_INLINE void accumulate(const Weights<K::kScales, Parts>& w, const ActTi
   }
 }
 
-// The lines to which the rows begin … end − 1 of Groups groups from g on are written.
-template <int Groups>
-MILLRACE_INLINE void prefetchOutputs(const LinearArgs& a, int begin, int end, int g) {
-  for (int i = begin; i < end; i++) {
-    const size_t first = static_cast<size_t>(g * kGroupRows);
-    for (size_t n = first; n < first + Groups * kGroupRows; n += kGroupRows) {
-      __builtin_prefetch(a.y + static_cast<size_t>(i) * a.ldy + n, 1);
-      if (a.residual && a.residual != a.y) __builtin_prefetch(a.residual + static_cast<size_t>(i) * a.ldr + n);
-    }
-  }
-}
-
 // A tile of R rows times `blocks` unpacked blocks of Parts parts, onto acc [R][Parts · kLanes]. `next`: the tile that
 // comes after this, fetched on the way.
 template <typename K, int Parts, int R>
@@ -137,26 +124,8 @@ void sweep(const Weights<K::kScales, Parts>* w, int blocks, const ActTile<R>* x,
   }
 }
 
-// Fetches piece `index` of `pieces` of `bytes` bytes.
-MILLRACE_INLINE void prefetchPiece(const uint8_t* p, size_t bytes, int index, int pieces) {
-  const size_t lines = (bytes + 63) / 64, count = static_cast<size_t>(pieces);
-  const size_t end = lines * static_cast<size_t>(index + 1) / count;
-  for (size_t i = lines * static_cast<size_t>(index) / count; i < end; i++) __builtin_prefetch(p + 64 * i, 0, 2);
-}
-
-// A run of blocks of some groups, the same of each.
-struct Chunk {
-  int group, begin, end;
-};
-
-MILLRACE_INLINE const uint8_t* addressOf(const LinearArgs& a, Chunk chunk, int group) {
-  const size_t blocks = static_cast<size_t>(a.w->cols / kActBlock);
-  return groupOf(a, chunk.group + group) + a.w->groupBytes / blocks * static_cast<size_t>(chunk.begin);
-}
-
 // All rows of a panel times a chunk of Groups groups; acc [row][Groups · 16]. After the last chunk the outputs are
-// written. On the way the weights of the chunk `next` are fetched, and the lines that the outputs go to: they lie far
-// apart, and waiting for each would cost a sixth of the time.
+// written. On the way the weights of the chunk `next` are fetched, and the lines that the outputs go to.
 template <typename L, int Groups>
 void multiplyChunk(const LinearArgs& a, int row, Tiling rows, Chunk chunk, Chunk next, const uint8_t* panel,
                    uint8_t* unpacked, float* acc) {
@@ -170,12 +139,11 @@ void multiplyChunk(const LinearArgs& a, int row, Tiling rows, Chunk chunk, Chunk
     }
   }
   const size_t blocks = static_cast<size_t>(a.w->cols / kActBlock);
-  const size_t nextBytes = a.w->groupBytes / blocks * static_cast<size_t>(next.end - next.begin);
   const uint8_t* start = panel;
   const bool isLast = chunk.end == static_cast<int>(blocks);
   for (int t = 0; t < rows.count(); t++) {
     const int first = rows.begin(t), last = rows.begin(t + 1);
-    for (int i = 0; i < Groups; i++) prefetchPiece(addressOf(a, next, i), nextBytes, t, rows.count());
+    prefetchWeights<Groups>(a, next, t, rows.count());
     if (isLast) prefetchOutputs<Groups>(a, row + first, row + last, chunk.group);
     withRows<kTileRows>(last - first, [&](auto count) {
       constexpr int R = count;
@@ -194,49 +162,13 @@ void multiplyChunk(const LinearArgs& a, int row, Tiling rows, Chunk chunk, Chunk
 }
 
 // The scratch of many rows: the panel is its own, behind the other parts.
-constexpr size_t kUnpackedBytes = sizeof(Weights<2, kTileGroups * kParts>) * kChunk;
+constexpr size_t kUnpackedBytes = sizeof(Weights<2, kTileGroups * kParts>) * kChunkBlocks;
 constexpr size_t kAccBytes = sizeof(float) * kGroupRows * kSetGroups * kMostRows;
 
 template <typename L>
-void multiplyMany(const LinearArgs& a, int row, Tiling rows, int g0, int g1, const uint8_t* panel, uint8_t* unpacked,
-                  float* acc) {
-  const int blocks = a.w->cols / kActBlock;
-  const auto chunkAt = [&](int g, int b) { return Chunk{g, b, std::min(b + kChunk, blocks)}; };
-  for (int set = g0; set < g1; set += kSetGroups) {
-    const int end = std::min(set + kSetGroups, g1);
-    std::fill_n(acc, kGroupRows * (end - set) * rows.rows, 0.0f);
-    for (int b = 0; b < blocks; b += kChunk) {
-      for (int g = set; g < end; g += kTileGroups) {
-        float* out = acc + kGroupRows * rows.rows * (g - set);
-        const Chunk chunk = chunkAt(g, b), next = g + kTileGroups < end ? chunkAt(g + kTileGroups, b)
-                                                  : b + kChunk < blocks ? chunkAt(set, b + kChunk)
-                                                                        : chunkAt(end, 0);
-        if (g + kTileGroups <= end) {
-          multiplyChunk<L, kTileGroups>(a, row, rows, chunk, next, panel, unpacked, out);
-        } else {
-          multiplyChunk<L, 1>(a, row, rows, chunk, next, panel, unpacked, out);
-        }
-      }
-    }
-  }
-}
-
-// What the panel in a scratch was made from; at the scratch's begin, as in linear-int.cpp. Equal keys mean equal rows,
-// so neither finds the other's panel.
-struct PanelKey {
-  uint64_t key = 0;
-  Format format = Format::Count;
-};
-constexpr size_t kHeadBytes = 64;
-static_assert(sizeof(PanelKey) <= kHeadBytes);
-
-template <typename L>
 void wideLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
-  PanelKey& kept = *reinterpret_cast<PanelKey*>(scratch);
-  const bool fits = a.panelKey != 0 && a.rows <= kMostRows;
-  const bool filled = fits && kept.key == a.panelKey && kept.format == a.w->format;
-  kept = fits ? PanelKey{a.panelKey, a.w->format} : PanelKey{};
-  uint8_t* unpacked = scratch + kHeadBytes;
+  const bool filled = keepPanel(a, kMostRows, scratch);
+  uint8_t* unpacked = scratch + kPanelHeadBytes;
   float* acc = reinterpret_cast<float*>(unpacked + kUnpackedBytes);
   uint8_t* panel = unpacked + kUnpackedBytes + kAccBytes;
   for (int row = 0; row < a.rows; row += kMostRows) {
@@ -249,7 +181,14 @@ void wideLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
         to += sizeof(ActTile<R>) * static_cast<size_t>(a.w->cols / kActBlock);
       });
     }
-    multiplyMany<L>(a, row, rows, g0, g1, panel, unpacked, acc);
+    const size_t perGroup = static_cast<size_t>(kGroupRows * rows.rows);
+    eachChunk<kTileGroups>(a, g0, g1, perGroup, acc, [&](Chunk chunk, Chunk next, float* out) {
+      if (chunk.group + kTileGroups <= g1) {
+        multiplyChunk<L, kTileGroups>(a, row, rows, chunk, next, panel, unpacked, out);
+      } else {
+        multiplyChunk<L, 1>(a, row, rows, chunk, next, panel, unpacked, out);
+      }
+    });
   }
 }
 
@@ -262,9 +201,10 @@ void linearWide(const LinearArgs& a, int groupBegin, int groupEnd, uint8_t* scra
 size_t linearWideScratchBytes(const Matrix& w, int maxRows) {
   // No tile takes more bytes a row than that of a single one.
   const size_t rows = static_cast<size_t>(std::clamp(maxRows, 1, kMostRows));
-  return kHeadBytes + kUnpackedBytes + kAccBytes + sizeof(ActTile<1>) * rows * static_cast<size_t>(w.cols / kActBlock);
+  return kPanelHeadBytes + kUnpackedBytes + kAccBytes +
+         sizeof(ActTile<1>) * rows * static_cast<size_t>(w.cols / kActBlock);
 }
 
-#endif
-
 }  // namespace millrace::MILLRACE_ISA
+
+#endif

@@ -10,7 +10,8 @@
 // bits. What differs is only how often a weight is unpacked. Up to three rows (four of floats): once for all of them,
 // straight from memory, in several streams; limit: memory bandwidth. More rows: a block is unpacked once and multiplied
 // with tiles of rows of a panel, which holds the activations in the order of use, 64 bytes a block and row; limit: the
-// integer or FMA units. AVX-512 has kernels of its own for more than 16 rows of integers (linear-wide.cpp).
+// integer or FMA units. AVX-512 and AMX have kernels of their own for many rows of integers
+// (linear-wide.cpp, linear-tiles.cpp).
 //
 // Measured by bench/kernels, AVX2 on a Zen 3 at 3.25 GHz (two virtual processors, other work beside), 2048 x 2048,
 // weights beyond the caches; % of probed read bandwidth (27 GB/s one thread, 54 two), % of the bare instructions' peak
@@ -30,6 +31,7 @@
 // widen, offset, convert, scale, scale, accumulate), of which this processor does 3.2 a cycle: 133 GMAC/s is what this
 // arithmetic allows, and 8 rows against one can't come below 2.7 where memory is this fast.
 #include "isa/linear-shared.h"
+#include "isa/tiles.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -42,7 +44,7 @@ size_t linearScratchBytes(const Matrix& w, int maxRows) {
 }
 
 int linearRows(const Matrix& w) {
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || MILLRACE_TILES
   if (readsInt8(w.format)) return kMostRows;
 #endif
   return panelRows(w.cols, kMostRows, readsInt8(w.format) ? 2 : 4);

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "emulated-tiles.h"
 #include "kernels.h"
 #include "pack.h"
 #include "test.h"
@@ -302,6 +303,7 @@ float plainFloat(const float* w, const float* x, int cols) {
 template <typename Body>
 void forEachIsa(Body body) {
   for (const char* const* name = availableKernels(); *name != nullptr; name++) body(*selectKernels(*name));
+  body(test::emulatedTiles());
 }
 
 bool readFile(const std::string& path, std::vector<uint8_t>& out) {

@@ -221,7 +221,7 @@ test("counters name the kernels that ran", async () => {
   assert.equal(counters["flat Q8_0"], 2 * 3 + 3);
   assert.equal(counters["attendRows f32"], 2 * 2 * 3);
   assert.equal(backend.counters()["flat Q8_0"], 0);
-  assert.match(backend.profile("f16"), /^cpu-(avx512vnni|avx2|neon|scalar)-f16-k\d+$/);
+  assert.match(backend.profile("f16"), /^cpu-(avx512amx|avx512vnni|avxvnni|avx2|neon|scalar)-f16-k\d+$/);
   await tiny.close();
 });
 

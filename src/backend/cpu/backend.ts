@@ -40,7 +40,7 @@ const KERNEL_VERSION = 2;
 export interface CpuBackendOptions extends LoadAddonOptions {
   /** Default: the physical cores that this process may use. */
   readonly threads?: number | undefined;
-  /** "avx512vnni", "avx2", "neon" or "scalar"; default: MILLRACE_ISA, else the best that runs here. */
+  /** "avx512amx", "avx512vnni", "avxvnni", "avx2", "neon" or "scalar"; default: MILLRACE_ISA, else the best that runs here. */
   readonly isa?: string | undefined;
 }
 

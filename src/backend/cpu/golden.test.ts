@@ -16,7 +16,7 @@ import type { KvType } from "../contract.ts";
 import { ProgramRunner } from "../program-runner.ts";
 import { cpuIsas, createCpuBackend, type CpuBackend } from "./backend.ts";
 
-const ALL_ISAS = ["scalar", "avx2", "avx512vnni", "neon"];
+const ALL_ISAS = ["scalar", "avx2", "avxvnni", "avx512vnni", "avx512amx", "neon"];
 const GOLDEN: Readonly<Record<string, string>> = {
   "linear BF16": "1641c142b4ab73fd",
   "linear F16": "b97de80d46ff8f56",

@@ -37,6 +37,8 @@ export interface Compiler {
 const AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"];
 const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mprefer-vector-width=512"];
 
+const AMX = ["-mamx-tile", "-mamx-int8"];
+
 export function hostTarget(platform: string = process.platform, arch: string = process.arch): Target {
   switch (arch) {
     case "x64": {
@@ -44,7 +46,9 @@ export function hostTarget(platform: string = process.platform, arch: string = p
       const isas = [
         { name: "scalar", flags: baseline },
         { name: "avx2", flags: [...baseline, ...AVX2] },
+        { name: "avxvnni", flags: [...baseline, ...AVX2, "-mavxvnni"] },
         { name: "avx512vnni", flags: [...baseline, ...AVX2, ...AVX512] },
+        { name: "avx512amx", flags: [...baseline, ...AVX2, ...AVX512, ...AMX] },
       ];
       return { platform, arch, baseline, isas };
     }
