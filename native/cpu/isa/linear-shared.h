@@ -1,6 +1,7 @@
 // What the linear kernels of integer and of float formats share: their outputs, their streams, the size of a panel.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 
 #include "isa/linear.h"
 #include "isa/vec.h"
@@ -44,13 +45,29 @@ MILLRACE_INLINE void prefetch(const uint8_t* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 constexpr int kFewRows = 16;          // at most: a panel of its own, as the weights come from memory
-constexpr int kFewTileRows = 8;       // at most: a tile of 16 rows would be half empty
 constexpr int kMostRows = 128;        // of a panel
 constexpr int kPanelBytes = 1 << 18;  // a panel stays in L2
 
 MILLRACE_INLINE int panelRows(int cols, int rows, int bytesPerCol) {
   const int fit = kPanelBytes / (std::max(cols, 1) * bytesPerCol) / 8 * 8;
   return std::min(rows, std::clamp(fit, kFewRows, kMostRows));
+}
+
+// Rows are cut into tiles of at most `most` rows and nearly the same size: a small tile leaves units waiting.
+struct Tiling {
+  int rows, most;
+
+  int count() const { return (rows + most - 1) / most; }
+  int begin(int tile) const { return rows * tile / count(); }
+};
+
+// f(std::integral_constant<int, rows>) for a number of rows from 1 to Most.
+template <int Most, typename F>
+MILLRACE_INLINE void withRows(int rows, F f) {
+  if constexpr (Most > 1) {
+    if (rows < Most) return withRows<Most - 1>(rows, f);
+  }
+  f(std::integral_constant<int, Most>{});
 }
 
 // What the panel in a scratch was made from; at the scratch's begin.

@@ -1,4 +1,4 @@
-// y = W x of the integer formats for more rows than kFewTileRows, by the tiles of AMX; see linear.cpp for the
+// y = W x of the integer formats for more rows than kFewRows, by the tiles of AMX; see linear.cpp for the
 // arithmetic, which is that of linear-int.cpp, and so are the bits.
 //
 // A block of 32 columns (of 16 where a format's scale is for 16) is one product of 16 rows with a group, half a tile

@@ -11,7 +11,6 @@
 #if defined(__AVX512VNNI__) && !MILLRACE_TILES
 
 #include <cstring>
-#include <type_traits>
 
 #include "isa/linear-chunks.h"
 
@@ -43,14 +42,6 @@ struct alignas(64) ActTile {
   float sum[2][R];     // scale · Σ, likewise
 };
 
-// Rows are cut into tiles of at most `most` rows and nearly the same size: a small tile leaves units waiting.
-struct Tiling {
-  int rows, most;
-
-  int count() const { return (rows + most - 1) / most; }
-  int begin(int tile) const { return rows * tile / count(); }
-};
-
 // Rows begin … begin + R − 1 of the call.
 template <typename L, int R>
 void fillTile(const LinearArgs& a, int begin, ActTile<R>* tile) {
@@ -71,15 +62,6 @@ void fillTile(const LinearArgs& a, int begin, ActTile<R>* tile) {
       }
     }
   }
-}
-
-// f(std::integral_constant<int, rows>) for a number of rows from 1 to Most.
-template <int Most, typename F>
-MILLRACE_INLINE void withRows(int rows, F f) {
-  if constexpr (Most > 1) {
-    if (rows < Most) return withRows<Most - 1>(rows, f);
-  }
-  f(std::integral_constant<int, Most>{});
 }
 
 // A block of Parts parts times the block of R rows at x, onto acc.
