@@ -23,12 +23,15 @@
 #include <sys/mman.h>
 
 #include "isa/linear.h"
-#include "isa/vec.h"
 #include "os.h"
 #include "pack.h"
+#include "probes.h"
 
 using namespace millrace;
 namespace isa = millrace::MILLRACE_ISA;
+namespace millrace::MILLRACE_ISA {
+extern const Probes probes;
+}
 
 namespace {
 
@@ -96,80 +99,6 @@ uint8_t* allocate(size_t bytes) {
 }
 
 volatile float sink;
-
-// Reads all bytes once, in four streams, which gets more out of a memory than one.
-void readBytes(const uint8_t* p, size_t bytes) {
-  using namespace isa::vec;
-  constexpr size_t streams = 4, perLine = 64 / sizeof(F32);
-  const size_t part = bytes / streams / 64 * 64;
-  F32 sum[streams];
-  for (F32& s : sum) s = zero();
-  for (size_t at = 0; at < part; at += 64) {
-    for (size_t i = 0; i < streams; i++) {
-      const float* q = reinterpret_cast<const float*>(p + i * part + at);
-      __builtin_prefetch(q + 256);
-      for (size_t j = 0; j < perLine; j++) sum[i] = add(sum[i], load(q + j * kLanes));
-    }
-  }
-  for (size_t i = 1; i < streams; i++) sum[0] = add(sum[0], sum[i]);
-  float out[16];
-  store(out, sum[0]);
-  sink = out[0];
-}
-
-// The instructions that a kernel can't do without, on registers alone: multiply-accumulates done. In assembly, as a
-// compiler would see through them.
-#define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
-#if defined(__AVX2__)
-#define CLOBBERS                                                                                                      \
-  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm13", "xmm14", \
-      "xmm15"
-#endif
-
-double integerPeak(int bits, int rounds) {
-  for (int i = 0; i < rounds; i++) {
-#if defined(__AVX512VNNI__)
-#define DOT(n) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #n "\n"
-    asm volatile(TWELVE(DOT)::: CLOBBERS);
-#elif defined(__AVXVNNI__)
-#define DOT(n) "{vex} vpdpbusd %%ymm14, %%ymm15, %%ymm" #n "\n"
-    asm volatile(TWELVE(DOT)::: CLOBBERS);
-#elif defined(__AVX2__)
-#define DOT8(n)                            \
-  "vpsignb %%ymm14, %%ymm15, %%ymm13\n"    \
-  "vpmaddubsw %%ymm13, %%ymm15, %%ymm13\n" \
-  "vpmaddwd %%ymm13, %%ymm15, %%ymm13\n"   \
-  "vpaddd %%ymm13, %%ymm" #n ", %%ymm" #n "\n"
-#define DOT4(n) "vpmaddubsw %%ymm14, %%ymm15, %%ymm13\nvpaddw %%ymm13, %%ymm" #n ", %%ymm" #n "\n"
-    if (bits == 8) asm volatile(TWELVE(DOT8)::: CLOBBERS);
-    else asm volatile(TWELVE(DOT4)::: CLOBBERS);
-#elif defined(__ARM_FEATURE_DOTPROD)
-#define DOT(n) "sdot v" #n ".4s, v14.16b, v15.4b[0]\n"
-    asm volatile(TWELVE(DOT)::: "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
-#else
-    return 0;
-#endif
-  }
-  return bits > 0 ? static_cast<double>(rounds) * 12 * 4 * isa::vec::kLanes : 0;
-}
-
-double fmaPeak(int rounds) {
-  for (int i = 0; i < rounds; i++) {
-#if defined(__AVX512VNNI__)
-#define FMA(n) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #n "\n"
-    asm volatile(TWELVE(FMA)::: CLOBBERS);
-#elif defined(__AVX2__)
-#define FMA(n) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #n "\n"
-    asm volatile(TWELVE(FMA)::: CLOBBERS);
-#elif defined(__ARM_FEATURE_DOTPROD)
-#define FMA(n) "fmla v" #n ".4s, v14.4s, v15.4s\n"
-    asm volatile(TWELVE(FMA)::: "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v14", "v15");
-#else
-    return 0;
-#endif
-  }
-  return static_cast<double>(rounds) * 12 * isa::vec::kLanes;
-}
 
 struct Options {
   std::vector<std::string> formats;
@@ -245,7 +174,7 @@ void benchmark(Team& team, const Type& type, int rows, int cols, const Options& 
   const auto bandwidth = [&] {
     return team.run([&](int thread) {
       const size_t part = total / static_cast<size_t>(team.size()) / 64 * 64;
-      readBytes(weights + part * static_cast<size_t>(thread), part);
+      sink = isa::probes.read(weights + part * static_cast<size_t>(thread), part);
     });
   };
   const bool eight = packedFormat(type.id) >= Format::General16 || packedFormat(type.id) == Format::Q8_0;
@@ -255,7 +184,7 @@ void benchmark(Team& team, const Type& type, int rows, int cols, const Options& 
     std::atomic<double> macs{0};
     const double t = team.run([&](int) {
       const int rounds = 50000;
-      const double done = plain ? fmaPeak(rounds) : integerPeak(eight ? 8 : 4, rounds);
+      const double done = plain ? isa::probes.fmas(rounds) : isa::probes.products(eight ? 8 : 4, rounds);
       macs = done;
     });
     peakMacs = macs * team.size();

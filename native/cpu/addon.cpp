@@ -257,6 +257,8 @@ NAPI_MODULE_INIT() {
       {"stopTeam", stopTeam},
       {"idleSeconds", idleSeconds},
       {"counters", counters},
+      {"formats", formats},
+      {"probe", probe},
       {"matrixLayout", matrixLayout},
       {"createWeights", createWeights},
       {"addMatrix", addMatrix},

@@ -25,5 +25,7 @@ napi_value setAdapter(napi_env env, napi_callback_info info);
 napi_value runStep(napi_env env, napi_callback_info info);
 napi_value deliverMask(napi_env env, napi_callback_info info);
 napi_value cancelStep(napi_env env, napi_callback_info info);
+napi_value probe(napi_env env, napi_callback_info info);
+napi_value formats(napi_env env, napi_callback_info info);
 
 }  // namespace millrace

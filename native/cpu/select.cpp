@@ -5,6 +5,7 @@
 
 #include "kernels.h"
 #include "os.h"
+#include "probes.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -19,6 +20,7 @@ namespace millrace {
 #define MILLRACE_DECLARE(isa)   \
   namespace isa {               \
   extern const Kernels kernels; \
+  extern const Probes probes;   \
   }
 MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 #undef MILLRACE_DECLARE
@@ -102,6 +104,14 @@ const Kernels* selectKernels(const char* name) {
     if (strcmp(list.names[i], name) == 0) return list.tables[i];
   }
   return nullptr;
+}
+
+const Probes& probesOf(const Kernels& kernels) {
+#define MILLRACE_PROBES(isa) \
+  if (&kernels == &isa::kernels) return isa::probes;
+  MILLRACE_FOR_EACH_ISA(MILLRACE_PROBES)
+#undef MILLRACE_PROBES
+  return scalar::probes;
 }
 
 const char* const* availableKernels() { return available().names; }

@@ -53,6 +53,8 @@ const MISUSES: readonly [args: string[], message: RegExp][] = [
   [["run", ""], /the prompt is empty/],
   [["chat", "hello"], /chat takes no words/],
   [["perplexity"], /--text FILE is needed/],
+  [["bench", "model.gguf"], /"model\.gguf" is one word too many; the model is named by --model/],
+  [["bench", "--backend", "reference"], /nobody times it/],
   [["detokenize", "twelve"], /"twelve" is no token id/],
 ];
 

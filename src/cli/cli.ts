@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 
 import { type Command, commandHelp, overview } from "./command.ts";
+import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { datastore } from "./commands/datastore.ts";
 import { detokenize } from "./commands/detokenize.ts";
@@ -33,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   list,
   inspect,
   merge,
+  bench,
 ];
 
 /** Runs a command line and sets the exit code. */

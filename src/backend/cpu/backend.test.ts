@@ -225,6 +225,17 @@ test("counters name the kernels that ran", async () => {
   await tiny.close();
 });
 
+test("probes give rates of every instruction set", async () => {
+  for (const isa of await cpuIsas()) {
+    const probed = await createCpuBackend({ threads: 2, isa });
+    const { bytesPerSecond, macsPerSecond } = await probed.probe();
+    await probed.close();
+    assert.ok(bytesPerSecond > 0, isa);
+    // Plain C++ has no instruction for products of bytes.
+    for (const rate of [macsPerSecond.bits4, macsPerSecond.bits8]) assert.equal(rate > 0, isa !== "scalar", isa);
+  }
+});
+
 test("an unknown instruction set and an absurd number of threads are refused", async () => {
   await assert.rejects(createCpuBackend({ isa: "mmx" }), NativeError);
   await assert.rejects(createCpuBackend({ threads: 0 }), NativeError);

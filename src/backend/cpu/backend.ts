@@ -47,12 +47,22 @@ export interface CpuBackendOptions extends LoadAddonOptions {
 /** Rows that went through each kernel since the last reset ("gemv Q4_0", "attendRows f16"), and those adapted ("lora"). */
 export type CpuCounters = Readonly<Record<string, number>>;
 
+/** What the threads can do together, each the best of some rounds: what the kernels are held against. */
+export interface CpuProbe {
+  /** Of memory, beyond the caches. */
+  readonly bytesPerSecond: number;
+  /** Multiply-accumulates with weights of 4 bits, and of 8; 0 where the instruction set has no product of bytes. */
+  readonly macsPerSecond: { readonly bits4: number; readonly bits8: number };
+}
+
 export interface CpuBackend extends Backend {
   readonly threads: number;
   readonly isa: string;
   counters(options?: { readonly reset?: boolean }): CpuCounters;
   /** Seconds in which the threads had nothing to run, since the first step ended. */
   idleSeconds(): number;
+  /** Measures what all threads together can do, in about a second. Throws MemoryError. */
+  probe(): Promise<CpuProbe>;
 }
 
 /** Loads (at the first use on a machine: compiles) the addon and starts the threads. Throws NativeError. */
@@ -156,6 +166,13 @@ class NativeBackend implements CpuBackend {
     return this.#native.matrixLayout(DTYPES[dtype].ggml, 1, cols, 1)?.int8 === true;
   }
 
+  async probe(): Promise<CpuProbe> {
+    const out = new Float32Array(3);
+    await this.#native.probe(this.#team, PROBED_BYTES, out);
+    const [bytesPerSecond = 0, bits4 = 0, bits8 = 0] = out;
+    return { bytesPerSecond, macsPerSecond: { bits4, bits8 } };
+  }
+
   idleSeconds(): number {
     return this.#native.idleSeconds(this.#team);
   }
@@ -163,7 +180,7 @@ class NativeBackend implements CpuBackend {
   counters(options: { readonly reset?: boolean } = {}): CpuCounters {
     const { linear, attend, lora } = this.#native.counters(this.#team, options.reset === true);
     const names = [
-      ...KERNELS.flatMap((kernel) => FORMATS.map((format) => `${kernel} ${format}`)),
+      ...KERNELS.flatMap((kernel) => this.#native.formats().map((format) => `${kernel} ${format}`)),
       ...["attendRows", "attendTile"].flatMap((kernel) => ["f16", "f32", "q8"].map((type) => `${kernel} ${type}`)),
     ];
     const result: Record<string, number> = { lora };
@@ -185,21 +202,8 @@ class NativeBackend implements CpuBackend {
   }
 }
 
+/** More than the last cache of a large server holds. */
+const PROBED_BYTES = 2 ** 29;
+
 /** Linear kernels: 1 row, 2 … 16 rows, more. */
 const KERNELS = ["gemv", "flat", "gemm"] as const;
-/** In the order of `Format` in native/cpu/formats.h. */
-const FORMATS = [
-  "F32",
-  "F16",
-  "BF16",
-  "Q4_0",
-  "Q4_1",
-  "Q8_0",
-  "Q4_K",
-  "Q5_K",
-  "Q6_K",
-  "General16",
-  "General16Min",
-  "General32",
-  "General32Min",
-] as const;

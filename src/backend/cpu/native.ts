@@ -95,6 +95,13 @@ export interface NativeAddon {
     readonly attend: number[];
     readonly lora: number;
   };
+  /** Names of the packed formats, in the order in which counters have them. */
+  formats(): string[];
+  /**
+   * What all threads can do together, over `bytes` of memory: bytes read per second, multiply-accumulates per second
+   * with codes of 4 bits and of 8. `out` belongs to the call until it has ended.
+   */
+  probe(team: TeamHandle, bytes: number, out: Float32Array): Promise<void>;
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */
   matrixLayout(
     type: number,
