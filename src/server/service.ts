@@ -142,7 +142,13 @@ export class Service {
     call.signal.throwIfAborted();
     const leave = gate.enter(count);
     const began = performance.now();
-    const answer = start();
+    let answer: Answer;
+    try {
+      answer = start();
+    } catch (error) {
+      leave();
+      throw error;
+    }
     const result = answer
       .then(
         (generation) => {
