@@ -22,7 +22,8 @@ import type {
   Value,
   WeightRef,
 } from "./graph.ts";
-import { GraphError, inferWidth, rowOutputs } from "./shapes.ts";
+import { GraphError } from "./graph-error.ts";
+import { inferWidth, rowOutputs } from "./shapes.ts";
 
 type Options<O extends GraphNode["op"]> = Omit<NodeOf<O>, "op" | "inputs">;
 

@@ -4,7 +4,8 @@ import { GraphBuilder } from "./builder.ts";
 import type { Graph, Value, WeightRef } from "./graph.ts";
 import { foldScales, narrowRows, optimize } from "./passes.ts";
 import { printGraph } from "./printer.ts";
-import { GraphError, graphWeights, rowOutputs } from "./shapes.ts";
+import { GraphError } from "./graph-error.ts";
+import { graphWeights, rowOutputs } from "./shapes.ts";
 
 function weight(name: string, ...shape: number[]): WeightRef {
   return { name, shape, parts: [{ tensor: name }] };

@@ -7,7 +7,7 @@
 import type { DType } from "../artifact/dtype.ts";
 import { GraphBuilder } from "./builder.ts";
 import type { Graph, GraphNode, NodeOf, Value, WeightRef } from "./graph.ts";
-import { GraphError } from "./shapes.ts";
+import { GraphError } from "./graph-error.ts";
 import { OP_TRAITS } from "./traits.ts";
 
 /** The storage format of a tensor of the file. */

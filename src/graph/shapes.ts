@@ -3,42 +3,24 @@
  * value holds (all tokens of the step, or those that are wanted of one output). A node that doesn't fit its inputs is
  * an error that names the op and both numbers, so a mistake in a model file shows where it is made.
  */
-import { MillraceError } from "../errors.ts";
-import type { AttendOptions, Graph, GraphNode, KvSpec, NodeOf, StateSpec, Value, WeightRef } from "./graph.ts";
+import { check, checkVector, dimensions } from "./graph-error.ts";
+import {
+  type AttendOptions,
+  type Graph,
+  type GraphNode,
+  HISTORY_PLACES,
+  type KvSpec,
+  type NodeOf,
+  type StateSpec,
+  type Value,
+  type WeightRef,
+} from "./graph.ts";
 import { OP_TRAITS } from "./traits.ts";
-
-/** A graph that doesn't fit together: a mistake in a model file or a pass, or a config that contradicts itself. */
-export class GraphError extends MillraceError {
-  constructor(message: string) {
-    super("ERR_GRAPH", message);
-  }
-}
-
-function check(condition: boolean, node: GraphNode, message: string): asserts condition {
-  if (!condition) throw new GraphError(`${node.op}: ${message}`);
-}
-
-/** The shape of `weight`, which must have `rank` positive dimensions. */
-function dimensions<Rank extends 1 | 2 | 3>(
-  node: GraphNode,
-  weight: WeightRef,
-  rank: Rank,
-): Rank extends 1 ? [number] : Rank extends 2 ? [number, number] : [number, number, number];
-function dimensions(node: GraphNode, weight: WeightRef, rank: number): readonly number[] {
-  const fine = weight.shape.length === rank && weight.shape.every((n) => Number.isInteger(n) && n > 0);
-  check(fine, node, `weight "${weight.name}" has the shape [${weight.shape.join(", ")}], wanted ${rank} dimensions`);
-  return weight.shape;
-}
 
 type SpecOf<K extends StateSpec["kind"]> = Extract<StateSpec, { readonly kind: K }>;
 
 function isOf<K extends StateSpec["kind"]>(state: StateSpec, kind: K): state is SpecOf<K> {
   return state.kind === kind;
-}
-
-function checkVector(node: GraphNode, weight: WeightRef, length: number): void {
-  const [n] = dimensions(node, weight, 1);
-  check(n === length, node, `"${weight.name}" has ${n} values, wanted ${length}`);
 }
 
 /** Columns of `node`'s output, given those of all values before it. Throws GraphError where it doesn't fit. */
@@ -63,6 +45,13 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
     const found = stateAt(index);
     check(isOf(found, kind), node, `the state "${found.name}" is of kind ${found.kind}, not ${kind}`);
     return found.width;
+  };
+  /** Columns of what came into a scan, as many places as it may look back at. */
+  const historyWidth = (index: number): number => {
+    const found = stateAt(index);
+    const kept = isOf(found, "rows") ? (found.window ?? Infinity) : 0;
+    check(kept >= HISTORY_PLACES, node, `the history "${found.name}" keeps ${kept} places, wanted ${HISTORY_PLACES}`);
+    return widthAt(index, "rows");
   };
   const equal = (a: number, b: number, what: string): void => check(a === b, node, `${what} are ${a} and ${b} wide`);
   const latentAt = (index: number): KvSpec => {
@@ -176,13 +165,13 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
       return x;
     }
     case "scan":
-      return scanWidth(node, node.inputs.map(width), widthAt(node.state, "recurrent"), widthAt(node.history, "rows"));
+      return scanWidth(node, node.inputs.map(width), widthAt(node.state, "recurrent"), historyWidth(node.history));
     case "selectiveScan": {
       const [dt, x, b, c] = node.inputs.map(width) as [number, number, number, number];
       check(dt === x && b === c, node, `dt and x are ${dt} and ${x} wide, B and C ${b} and ${c}`);
       checkVector(node, node.weight, x * b);
       equal(x * b, widthAt(node.state, "recurrent"), "the columns' states and their state");
-      equal(2 * x + b, widthAt(node.history, "rows"), "dt, x, B and their history");
+      equal(2 * x + b, historyWidth(node.history), "dt, x, B and their history");
       return x;
     }
     case "wkv": {
@@ -190,7 +179,7 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
       equal(k, v, "k and v");
       for (const weight of [node.decay, node.bonus]) checkVector(node, weight, k);
       equal(wkvStateWidth(k), widthAt(node.state, "recurrent"), "the columns' states and their state");
-      equal(2 * k, widthAt(node.history, "rows"), "k, v and their history");
+      equal(2 * k, historyWidth(node.history), "k, v and their history");
       return k;
     }
     case "bias": {

@@ -1,5 +1,5 @@
 /**
- * Mamba-2 (Dao & Gu 2024): layers of nothing but a norm and the mixer of state-space duality (recurrent.ts).
+ * Mamba-2 (Dao & Gu 2024): layers of nothing but a norm and a mixer: linear attention whose memory decays, a head at a time.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";

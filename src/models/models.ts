@@ -7,7 +7,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import { ArtifactError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DTypeOf } from "../graph/passes.ts";
-import { GraphError } from "../graph/shapes.ts";
+import { GraphError } from "../graph/graph-error.ts";
 import { nearest } from "../nearest.ts";
 import { ConfigReader } from "./config.ts";
 import { readContextLength } from "./dimensions.ts";

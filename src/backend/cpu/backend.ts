@@ -6,7 +6,7 @@ import process from "node:process";
 
 import type { ModelArtifact } from "../../artifact/artifact.ts";
 import { DTYPES } from "../../artifact/dtype.ts";
-import { GraphError } from "../../graph/shapes.ts";
+import { GraphError } from "../../graph/graph-error.ts";
 import { MemoryError, NativeError, invariant } from "../../errors.ts";
 import type { Graph, WeightRef } from "../../graph/graph.ts";
 import { optimize } from "../../graph/passes.ts";

@@ -4,7 +4,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { NodeOf, Value, WeightRef } from "../../graph/graph.ts";
-import type { MatrixPart, Place, Place8, RowDraft, VectorId } from "./instructions.ts";
+import type { MatrixPart, Place, Place8, RowDraft, StateId, VectorId } from "./instructions.ts";
 import type { Places } from "./places.ts";
 import type { Step } from "./stages.ts";
 
@@ -15,6 +15,8 @@ export interface EmitContext {
   vector(weight: WeightRef): VectorId;
   /** The most rows of an adapter's A. */
   readonly maxRank: number;
+  /** Where a state of the graph lies in the pool. */
+  state(index: number): StateId;
   push(step: Step): void;
   /** The value is computed by an instruction of another. */
   absorb(value: Value): void;

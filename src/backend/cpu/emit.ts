@@ -7,12 +7,14 @@
 import { invariant } from "../../errors.ts";
 import type { GraphNode, NodeOf, Value } from "../../graph/graph.ts";
 import { withAdapters } from "../../graph/passes.ts";
-import { graphInputs, GraphError } from "../../graph/shapes.ts";
+import { GraphError } from "../../graph/graph-error.ts";
+import { graphInputs } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
 import { experts, headLinear, linear, type EmitContext } from "./emit-products.ts";
-import type { Place, RowDraft, StateId, WideDraft } from "./instructions.ts";
+import { conv, scan, selectiveScan, wkv } from "./emit-recurrent.ts";
+import type { Place, RowDraft, StateId } from "./instructions.ts";
 import type { ProgramSpec } from "./native.ts";
 import { Places } from "./places.ts";
 import { finish, spanOf, stagesOf, touchBuffers, type Step } from "./stages.ts";
@@ -137,6 +139,12 @@ class Emitter implements EmitContext {
     return this.#weights.vector(this.#lowered.source, weight);
   }
 
+  state(state: number): StateId {
+    const spec = this.#lowered.graph.states[state];
+    invariant(spec, `the graph has no state ${state}`);
+    return findState(this.#groups, spec.name);
+  }
+
   push(step: Step): void {
     this.#steps.push(step);
   }
@@ -216,11 +224,11 @@ class Emitter implements EmitContext {
       }
       case "kvWrite": {
         const [keys, values] = [places.rows(node.inputs[0]), places.rows(node.inputs[1])];
-        this.#row({ op: "kvWrite", keys, values, ...this.#state(node.state) });
+        this.#row({ op: "kvWrite", keys, values, ...this.state(node.state) });
         return;
       }
       case "latentWrite":
-        this.#row({ op: "kvWrite", keys: places.rows(node.inputs[0]), ...this.#state(node.state) });
+        this.#row({ op: "kvWrite", keys: places.rows(node.inputs[0]), ...this.state(node.state) });
         return;
       case "concat": {
         const [a, b] = [places.rows(node.inputs[0]), places.rows(node.inputs[1])];
@@ -231,46 +239,29 @@ class Emitter implements EmitContext {
       }
       case "writeRows": {
         const x = places.rows(node.inputs[0]);
-        this.#row({ op: "writeRows", x, cols: x.width, column: 0, width: x.width, ...this.#state(node.state) });
+        this.#row({ op: "writeRows", x, cols: x.width, column: 0, width: x.width, ...this.state(node.state) });
         return;
       }
       case "readRows": {
         const { back } = node;
         const y = places.newValue(value);
-        const draft = { op: "readRows", y, cols: y.width, back, ...this.#state(node.state) } as const;
+        const draft = { op: "readRows", y, cols: y.width, back, ...this.state(node.state) } as const;
         // It reads other rows' places: all threads have written theirs before.
         this.push({ kind: "rows", draft, perRow: 1, apart: true });
         return;
       }
-      case "conv": {
-        const x = places.rows(node.inputs[0]);
-        const cols = x.width;
-        const state = this.#state(node.state);
-        this.#row({ op: "writeRows", x, cols, column: 0, width: cols, ...state });
-        const y = places.newValue(value);
-        const bias = node.bias === undefined ? {} : { bias: this.vector(node.bias) };
-        const taps = rowsOf(node.weight) / cols;
-        const draft = { op: "conv", y, cols, taps, weight: this.vector(node.weight), ...bias, ...state } as const;
-        this.push({ kind: "rows", draft, perRow: 1, apart: true });
+      case "conv":
+        conv(this, value, node);
         return;
-      }
       case "scan":
-        this.#scan(value, node);
+        scan(this, value, node);
         return;
-      case "selectiveScan": {
-        const [dt, x, b, read] = node.inputs.map((input) => places.rows(input));
-        invariant(dt && x && b && read, "a selective scan without its inputs");
-        const decay = this.vector(node.weight);
-        this.#recur(value, node, [dt, x, b], { isSelective: true, read, decay, stateDim: b.width });
+      case "selectiveScan":
+        selectiveScan(this, value, node);
         return;
-      }
-      case "wkv": {
-        const [k, v] = node.inputs.map((input) => places.rows(input));
-        invariant(k && v, "an average without its inputs");
-        const weights = { decay: this.vector(node.decay), bonus: this.vector(node.bonus) };
-        this.#recur(value, node, [k, v], { isSelective: false, ...weights, stateDim: 3 });
+      case "wkv":
+        wkv(this, value, node);
         return;
-      }
       case "bias": {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);
@@ -287,8 +278,15 @@ class Emitter implements EmitContext {
         const x = places.rows(node.inputs[0]);
         const y = places.inPlace(value, node.inputs);
         const { weight, factor } = node;
-        const weights = rowsOf(weight);
-        this.#row({ op: "columnScale", x, y, cols: x.width, weight: this.vector(weight), weights, factor });
+        this.#row({
+          op: "columnScale",
+          x,
+          y,
+          cols: x.width,
+          weight: this.vector(weight),
+          weights: rowsOf(weight),
+          factor,
+        });
         return;
       }
       case "attendState": {
@@ -296,7 +294,7 @@ class Emitter implements EmitContext {
         const [q, y] = [places.rows(node.inputs[0]), places.newValue(value)];
         const vectors = { ...(sinks && { sinks: this.vector(sinks) }), ...(slopes && { slopes }) };
         const options = { heads, scale, softcap, chunk, ahead, ...vectors };
-        this.push({ kind: "wide", draft: { op: "attend", q, y, ...options, ...this.#state(node.state) } });
+        this.push({ kind: "wide", draft: { op: "attend", q, y, ...options, ...this.state(node.state) } });
         return;
       }
       case "gate": {
@@ -387,47 +385,6 @@ class Emitter implements EmitContext {
       default:
         node satisfies never;
     }
-  }
-
-  /** The keys of all rows are written before any of them is read. */
-  #scan(value: Value, node: NodeOf<"scan">): void {
-    const [q, k, v, g, beta] = node.inputs.map((input) => this.places.rows(input));
-    invariant(q && k && v && g && beta, "a scan without its inputs");
-    const { heads, keyHeads, delta } = node;
-    const [history, state] = [this.#state(node.history), this.#state(node.state)];
-    const width = k.width + v.width + heads;
-    this.#row({ op: "writeRows", x: k, cols: k.width, column: 0, width, ...history });
-    const dims = { heads, keyHeads, keyDim: k.width / keyHeads, valueDim: v.width / heads };
-    const y = this.places.newValue(value);
-    this.push({ kind: "wide", draft: { op: "scan", q, v, g, beta, y, ...dims, delta, history, state } });
-  }
-
-  /** What comes in, side by side in the history, is written before any of it is read. */
-  #recur(
-    value: Value,
-    node: NodeOf<"selectiveScan"> | NodeOf<"wkv">,
-    inputs: readonly Place[],
-    options: Pick<
-      Extract<WideDraft, { readonly op: "recur" }>,
-      "isSelective" | "read" | "decay" | "bonus" | "stateDim"
-    >,
-  ): void {
-    const [history, state] = [this.#state(node.history), this.#state(node.state)];
-    const width = inputs.reduce((sum, input) => sum + input.width, 0);
-    let column = 0;
-    for (const x of inputs) {
-      this.#row({ op: "writeRows", x, cols: x.width, column, width, ...history });
-      column += x.width;
-    }
-    const y = this.places.newValue(value);
-    const draft = { op: "recur", ...options, y, cols: y.width, factor: node.factor, history, state } as const;
-    this.push({ kind: "wide", draft });
-  }
-
-  #state(state: number): StateId {
-    const spec = this.#lowered.graph.states[state];
-    invariant(spec, `the graph has no state ${state}`);
-    return findState(this.#groups, spec.name);
   }
 
   #ropeTable(node: NodeOf<"rope">): { readonly cos: Place; readonly sin: Place } {
