@@ -9,7 +9,30 @@ import type { Place, StateId, WideDraft } from "./instructions.ts";
 
 type Recurrence = Extract<WideDraft, { readonly op: "recur" }>;
 
-export function conv(context: EmitContext, value: Value, node: NodeOf<"conv">): void {
+export function recurrent(
+  context: EmitContext,
+  value: Value,
+  node: NodeOf<"conv" | "scan" | "selectiveScan" | "wkv">,
+): void {
+  switch (node.op) {
+    case "conv":
+      conv(context, value, node);
+      return;
+    case "scan":
+      scan(context, value, node);
+      return;
+    case "selectiveScan":
+      selectiveScan(context, value, node);
+      return;
+    case "wkv":
+      wkv(context, value, node);
+      return;
+    default:
+      node satisfies never;
+  }
+}
+
+function conv(context: EmitContext, value: Value, node: NodeOf<"conv">): void {
   const { places } = context;
   const x = places.rows(node.inputs[0]);
   const state = context.state(node.state);
@@ -22,7 +45,7 @@ export function conv(context: EmitContext, value: Value, node: NodeOf<"conv">): 
   context.push({ kind: "rows", draft, perRow: 1, apart: true });
 }
 
-export function scan(context: EmitContext, value: Value, node: NodeOf<"scan">): void {
+function scan(context: EmitContext, value: Value, node: NodeOf<"scan">): void {
   const { places } = context;
   const [q, k, v, g, beta] = node.inputs.map((input) => places.rows(input));
   invariant(q && k && v && g && beta, "a scan without its inputs");
@@ -34,14 +57,14 @@ export function scan(context: EmitContext, value: Value, node: NodeOf<"scan">): 
   context.push({ kind: "wide", draft: { op: "scan", q, v, g, beta, y, ...dims, delta, history, state } });
 }
 
-export function selectiveScan(context: EmitContext, value: Value, node: NodeOf<"selectiveScan">): void {
+function selectiveScan(context: EmitContext, value: Value, node: NodeOf<"selectiveScan">): void {
   const [dt, x, b, read] = node.inputs.map((input) => context.places.rows(input));
   invariant(dt && x && b && read, "a selective scan without its inputs");
   const decay = context.vector(node.weight);
   recur(context, value, node, [dt, x, b], { isSelective: true, read, decay, stateDim: b.width });
 }
 
-export function wkv(context: EmitContext, value: Value, node: NodeOf<"wkv">): void {
+function wkv(context: EmitContext, value: Value, node: NodeOf<"wkv">): void {
   const [k, v] = node.inputs.map((input) => context.places.rows(input));
   invariant(k && v, "an average without its inputs");
   const weights = { decay: context.vector(node.decay), bonus: context.vector(node.bonus) };

@@ -13,7 +13,7 @@ import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
 import { experts, headLinear, linear, type EmitContext } from "./emit-products.ts";
-import { conv, scan, selectiveScan, wkv } from "./emit-recurrent.ts";
+import { recurrent } from "./emit-recurrent.ts";
 import type { Place, RowDraft, StateId } from "./instructions.ts";
 import type { ProgramSpec } from "./native.ts";
 import { Places } from "./places.ts";
@@ -251,16 +251,10 @@ class Emitter implements EmitContext {
         return;
       }
       case "conv":
-        conv(this, value, node);
-        return;
       case "scan":
-        scan(this, value, node);
-        return;
       case "selectiveScan":
-        selectiveScan(this, value, node);
-        return;
       case "wkv":
-        wkv(this, value, node);
+        recurrent(this, value, node);
         return;
       case "bias": {
         const x = places.rows(node.inputs[0]);
