@@ -66,15 +66,22 @@ function nextSchema(): JsonValue {
   }
 }
 
-type TextCheck = (text: string) => boolean;
+/** A format of ajv-formats as a function. */
+function asCheck(format: ReturnType<typeof ajvFormats.default.get>): (text: string) => boolean {
+  if (format instanceof RegExp) return (text) => format.test(text);
+  if (typeof format === "function") return format;
+  throw new Error("a format of ajv-formats is of another kind than it was");
+}
 
 function validate(schema: JsonValue, text: string): string | undefined {
   const isOld = typeof schema === "object" && schema !== null && "$schema" in schema;
   const ajv = new (isOld ? Ajv : Ajv2020)({ strict: false, allErrors: true });
   ajvFormats.default(ajv);
-  const uri = ajvFormats.default.get("uri") as TextCheck;
-  // RFC 3986 has empty paths ("a:?b"), ajv-formats has not: held against it with a path put in.
-  ajv.addFormat("uri", (text: string) => uri(text) || uri(text.replace(/^([a-z][a-z0-9+.-]*:)(?=[?#]|$)/i, "$1p")));
+  const [uri, email] = (["uri", "email"] as const).map((name) => asCheck(ajvFormats.default.get(name)));
+  // RFC 3986 has empty paths ("a:?b") and RFC 5321 domains of one label, ajv-formats has neither: each is put in.
+  const paths = /^([a-z][a-z0-9+.-]*:)(?=[?#]|$)/i;
+  ajv.addFormat("uri", (text: string) => uri?.(text) === true || uri?.(text.replace(paths, "$1p")) === true);
+  ajv.addFormat("email", (text: string) => email?.(text) === true || email?.(`${text}.example`) === true);
   const valid = ajv.compile(schema as object);
   return valid(JSON.parse(text)) ? undefined : ajv.errorsText(valid.errors);
 }
