@@ -1,8 +1,7 @@
 /**
  * The second half of compilation: a lowered graph → the executor's stages and the arena's plan. What is fused changes no
- * bit: a residual add becomes the last term of its linear, a gated MLP's activation and its rounding follow each chunk of
- * columns while they are in the cache, a slice is a view, an elementwise op writes where its input lay, and a `moe`
- * becomes routing, grouping by expert and two grouped linears (emit-products.ts).
+ * bit: a slice is a view, an elementwise op writes where its input lay, and what emit-products.ts says of linears. What has
+ * rows of its own to look back at is emit-recurrent.ts's.
  */
 import { invariant } from "../../errors.ts";
 import type { GraphNode, NodeOf, Value } from "../../graph/graph.ts";
@@ -243,9 +242,8 @@ class Emitter implements EmitContext {
         return;
       }
       case "readRows": {
-        const { back } = node;
         const y = places.newValue(value);
-        const draft = { op: "readRows", y, cols: y.width, back, ...this.state(node.state) } as const;
+        const draft = { op: "readRows", y, cols: y.width, back: node.back, ...this.state(node.state) } as const;
         // It reads other rows' places: all threads have written theirs before.
         this.push({ kind: "rows", draft, perRow: 1, apart: true });
         return;
