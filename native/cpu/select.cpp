@@ -107,11 +107,12 @@ const Kernels* selectKernels(const char* name) {
 }
 
 const Probes& probesOf(const Kernels& kernels) {
+  const Probes* found = nullptr;
 #define MILLRACE_PROBES(isa) \
-  if (&kernels == &isa::kernels) return isa::probes;
+  if (&kernels == &isa::kernels) found = &isa::probes;
   MILLRACE_FOR_EACH_ISA(MILLRACE_PROBES)
 #undef MILLRACE_PROBES
-  return scalar::probes;
+  return *found;
 }
 
 const char* const* availableKernels() { return available().names; }

@@ -21,7 +21,7 @@ import {
   isIntact,
   packageRoot,
 } from "./build.ts";
-import { VARIANTS, compileFlags, hostTarget, type Variant } from "./toolchain.ts";
+import { VARIANTS, compileFlags, forProcessor, hostTarget, type Variant } from "./toolchain.ts";
 
 export interface LoadAddonOptions {
   /**
@@ -76,7 +76,8 @@ async function hasNewerSource(root: string, addon: string): Promise<boolean> {
 }
 
 async function userBuild(root: string, options: LoadAddonOptions): Promise<string> {
-  const target = hostTarget();
+  const cpuinfo = await readFile("/proc/cpuinfo", "utf8").catch(() => undefined);
+  const target = forProcessor(hostTarget(), cpuinfo);
   const manifest: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
   const version =
     typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
@@ -90,7 +91,7 @@ async function userBuild(root: string, options: LoadAddonOptions): Promise<strin
   const build = buildOptions(options);
   const work = async (): Promise<void> => {
     if (await isIntact(addon)) return;
-    await buildNative({ root, outDir, variant: "release", strict: false, ...build });
+    await buildNative({ root, outDir, variant: "release", target, strict: false, ...build });
     await rm(join(outDir, "obj"), { recursive: true, force: true });
   };
   await withLock(`${outDir}.lock`, work, { signal: options.signal, onWait: build.onWait });

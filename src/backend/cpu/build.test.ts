@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 
 import { NativeError } from "../../errors.ts";
 import { buildNative, isIntact, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
-import { findCompiler, hostTarget } from "./toolchain.ts";
+import { findCompiler, forProcessor, hostTarget } from "./toolchain.ts";
 
 /** A small addon with the shape of the real one, in a folder whose name has a space. */
 async function project(t: TestContext): Promise<string> {
@@ -69,6 +69,23 @@ test("each ISA gets its own objects, and only what changed is compiled again", a
   // What was made lies before the header's time, so all that includes it is compiled again.
   await utimes(join(root, "native", "cpu", "isas.h"), later, later);
   assert.equal((await build(root)).steps, 2 + isas.length + 2);
+});
+
+test("a user's machine compiles the two best instruction sets that its processor runs", () => {
+  const namesOf = (cpuinfo: string | undefined, arch = "x64"): string[] =>
+    forProcessor(hostTarget("linux", arch), cpuinfo).isas.map(({ name }) => name);
+  const avx2 = "processor : 0\nflags\t\t: fpu sse2 avx2 fma f16c bmi2";
+  const avx512 = `${avx2} avx512f avx512bw avx512vl avx512dq avx512_vnni`;
+  assert.deepEqual(namesOf("flags : fpu sse2"), ["scalar"]);
+  assert.deepEqual(namesOf(avx2), ["scalar", "avx2"]);
+  assert.deepEqual(namesOf(`${avx2} avx_vnni\nbugs : none`), ["avx2", "avxvnni"]);
+  assert.deepEqual(namesOf(avx512), ["avx2", "avx512vnni"]);
+  assert.deepEqual(namesOf(`${avx512} avx_vnni amx_bf16 amx_tile amx_int8`), ["avx512vnni", "avx512amx"]);
+  assert.deepEqual(namesOf("Features\t: fp asimd fphp asimdhp asimddp", "arm64"), ["scalar", "neon"]);
+  assert.deepEqual(
+    namesOf(undefined),
+    hostTarget("linux", "x64").isas.map(({ name }) => name),
+  );
 });
 
 test("a damaged result is linked again, and not loaded", async (t) => {

@@ -55,6 +55,8 @@ export interface BuildOptions {
   /** Where objects and results go. */
   readonly outDir: string;
   readonly variant: Variant;
+  /** Default: this machine's, with all instruction sets. */
+  readonly target?: Target;
   /** Warnings are errors. */
   readonly strict: boolean;
   /** Build the unit tests, too. */
@@ -100,7 +102,7 @@ export async function buildNative(options: BuildOptions): Promise<BuildResult> {
 
 async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   const root = options.root ?? packageRoot();
-  const target = hostTarget();
+  const target = options.target ?? hostTarget();
   const compiler = await findCompiler(target);
   const flags = compileFlags(options.variant, target, options.strict);
   const include = ["-I", join(root, "native", "cpu"), "-isystem", nodeApiHeaders()];

@@ -15,6 +15,8 @@ export interface Isa {
   /** Also the C++ namespace of this ISA's kernels. */
   readonly name: string;
   readonly flags: readonly string[];
+  /** What /proc/cpuinfo must name for it. */
+  readonly needs: readonly string[];
 }
 
 export interface Target {
@@ -34,6 +36,8 @@ export interface Compiler {
   readonly version: string;
 }
 
+const NEEDS_AVX2 = ["avx2", "fma", "f16c", "bmi2"];
+const NEEDS_AVX512 = [...NEEDS_AVX2, "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"];
 const AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"];
 const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mprefer-vector-width=512"];
 
@@ -44,24 +48,40 @@ export function hostTarget(platform: string = process.platform, arch: string = p
     case "x64": {
       const baseline = ["-march=x86-64-v2"];
       const isas = [
-        { name: "scalar", flags: baseline },
-        { name: "avx2", flags: [...baseline, ...AVX2] },
-        { name: "avxvnni", flags: [...baseline, ...AVX2, "-mavxvnni"] },
-        { name: "avx512vnni", flags: [...baseline, ...AVX2, ...AVX512] },
-        { name: "avx512amx", flags: [...baseline, ...AVX2, ...AVX512, ...AMX] },
+        { name: "scalar", flags: baseline, needs: [] },
+        { name: "avx2", flags: [...baseline, ...AVX2], needs: NEEDS_AVX2 },
+        { name: "avxvnni", flags: [...baseline, ...AVX2, "-mavxvnni"], needs: [...NEEDS_AVX2, "avx_vnni"] },
+        { name: "avx512vnni", flags: [...baseline, ...AVX2, ...AVX512], needs: NEEDS_AVX512 },
+        {
+          name: "avx512amx",
+          flags: [...baseline, ...AVX2, ...AVX512, ...AMX],
+          needs: [...NEEDS_AVX512, "amx_tile", "amx_int8"],
+        },
       ];
       return { platform, arch, baseline, isas };
     }
     case "arm64": {
       const isas = [
-        { name: "scalar", flags: [] },
-        { name: "neon", flags: ["-march=armv8.2-a+dotprod+fp16"] },
+        { name: "scalar", flags: [], needs: [] },
+        { name: "neon", flags: ["-march=armv8.2-a+dotprod+fp16"], needs: ["asimddp", "fphp", "asimdhp"] },
       ];
       return { platform, arch, baseline: [], isas };
     }
     default:
-      return { platform, arch, baseline: [], isas: [{ name: "scalar", flags: [] }] };
+      return { platform, arch, baseline: [], isas: [{ name: "scalar", flags: [], needs: [] }] };
   }
+}
+
+/**
+ * The target with the two best of the instruction sets that a processor runs, for a build on a user's machine: a second one,
+ * as a system may refuse the best (AMX). All of them where /proc/cpuinfo (its text) doesn't tell.
+ */
+export function forProcessor(target: Target, cpuinfo: string | undefined): Target {
+  const line = /^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo ?? "")?.[1];
+  if (line === undefined) return target;
+  const features = new Set(line.trim().split(/\s+/));
+  const isas = target.isas.filter(({ needs }) => needs.every((feature) => features.has(feature)));
+  return { ...target, isas: isas.slice(-2) };
 }
 
 /**
