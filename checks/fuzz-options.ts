@@ -45,8 +45,20 @@ const ANSWER_OPTIONS = [
   "toolChoice",
   "parallelToolCalls",
   "reasoningBudget",
+  "speculation",
+  "prediction",
 ] as const;
-const LOAD_OPTIONS = ["context", "kv", "kvBytes", "maxSequences", "stepTokens", "backend", "threads", "offline"];
+const LOAD_OPTIONS = [
+  "context",
+  "kv",
+  "kvBytes",
+  "maxSequences",
+  "stepTokens",
+  "backend",
+  "threads",
+  "offline",
+  "speculation",
+];
 
 export interface OptionsReport {
   calls: number;

@@ -274,7 +274,9 @@ export class InputProcessor {
       );
     if (prediction === undefined) return plan === undefined ? {} : { speculation: plan };
     const encode = (text: string): Int32Array => this.#tokenizer.encode(text, { addSpecial: false });
-    const ids = this.checkIds(typeof prediction === "string" ? encode(prediction) : prediction);
+    const all = this.checkIds(typeof prediction === "string" ? encode(prediction) : prediction);
+    // No answer is longer, and a longer text would be searched at every step.
+    const ids = all.slice(0, this.#parts.context);
     return { ...(plan && { speculation: plan }), ...(methods.length > 0 && { prediction: ids }) };
   }
 }
