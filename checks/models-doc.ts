@@ -55,7 +55,7 @@ function families(): string[] {
     .flatMap((file) => {
       const source = readFileSync(path.join(folder, file), "utf8");
       const head = /^\/\*\*([\s\S]*?)\*\//.exec(source)?.[1];
-      if (file.endsWith(".test.ts") || head === undefined || !/net\.finish\(/.test(source)) return [];
+      if (file.endsWith(".test.ts") || head === undefined || !/net\.finish\(|g\.build\(/.test(source)) return [];
       return [head.replaceAll(/\s*\n \* ?/g, " ").trim()];
     });
 }

@@ -184,7 +184,11 @@ class Reader {
   void read(napi_value o, int64_t rows, op::Embed& in) {
     in.cols = int32(o, "cols");
     in.factor = number(o, "factor");
-    table(o, in.parts, in.cols, spec_.tokenIds);
+    in.segment = int32(o, "segment", 0);
+    in.bySegment = flag(o, "bySegment");
+    int32_t ids = spec_.tokenIds;
+    if (in.segment > 0) ids = in.bySegment ? (ids - 1) / in.segment + 1 : std::min(ids, in.segment);
+    table(o, in.parts, in.cols, ids);
     in.y = span(o, "y", rows, in.cols);
   }
   void read(napi_value o, int64_t rows, op::PositionEmbed& in) {

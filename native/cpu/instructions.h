@@ -63,6 +63,8 @@ struct Embed {
   static constexpr const char* name = "embed";
   std::vector<Part> parts;
   float factor = 1;
+  int32_t segment = 0;  // ids of a segment, 0: ids carry none
+  bool bySegment = false;
   Span y;
   int32_t cols = 0;
 };

@@ -24,9 +24,11 @@ void Step::runRows(const Stage& stage, int begin, int end) {
 
 void Step::run(const op::Embed& in, int begin, int end) {
   for (int row = begin; row < end; row++) {
+    int32_t id = tokens_[row];
+    if (in.segment > 0) id = in.bySegment ? id / in.segment : id % in.segment;
     const Part* part = &in.parts[0];
-    while (tokens_[row] >= part->first + part->w->rows) part++;
-    program_.kernels->dequantizeRow(*part->w, 0, tokens_[row] - part->first, in.factor, program_.at(in.y, row));
+    while (id >= part->first + part->w->rows) part++;
+    program_.kernels->dequantizeRow(*part->w, 0, id - part->first, in.factor, program_.at(in.y, row));
   }
 }
 

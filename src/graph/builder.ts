@@ -59,8 +59,9 @@ export class GraphBuilder {
     return this.#states.push(spec) - 1;
   }
 
-  embed(weight: WeightRef, scale = 1): Value {
-    return this.push(scale === 1 ? { op: "embed", inputs: [], weight } : { op: "embed", inputs: [], weight, scale });
+  embed(weight: WeightRef, scale = 1, segments?: NodeOf<"embed">["segments"]): Value {
+    const options = { ...(scale !== 1 && { scale }), ...(segments && { segments }) };
+    return this.push({ op: "embed", inputs: [], weight, ...options });
   }
 
   positionEmbed(weight: WeightRef): Value {

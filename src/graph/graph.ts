@@ -98,8 +98,17 @@ export interface AttendOptions {
 }
 
 export type GraphNode =
-  /** The rows of `weight` `[V, d]` that the step's token ids name, times `scale`. */
-  | { readonly op: "embed"; readonly inputs: readonly []; readonly weight: WeightRef; readonly scale?: number }
+  /**
+   * The rows of `weight` `[V, d]` that the step's token ids name, times `scale`. Ids may carry a segment (BERT's token
+   * types), as id + segment · `segments.size`: the rows are named by the one part or the other.
+   */
+  | {
+      readonly op: "embed";
+      readonly inputs: readonly [];
+      readonly weight: WeightRef;
+      readonly scale?: number;
+      readonly segments?: { readonly size: number; readonly by: "id" | "segment" };
+    }
   /** The rows of `weight` `[P, d]` that the tokens' positions name (learned positions). */
   | { readonly op: "positionEmbed"; readonly inputs: readonly []; readonly weight: WeightRef }
   /** x; where the plan gives rows of the input `name` (soft tokens, an image), those in its place. */

@@ -44,7 +44,11 @@ function stateLines(states: readonly StateSpec[]): string[] {
 function details(node: GraphNode): string[] {
   switch (node.op) {
     case "embed":
-      return [weightText(node.weight), ...(node.scale === undefined ? [] : [`scale=${number(node.scale)}`])];
+      return [
+        weightText(node.weight),
+        ...(node.scale === undefined ? [] : [`scale=${number(node.scale)}`]),
+        ...(node.segments === undefined ? [] : [`by ${node.segments.by} of ${node.segments.size}`]),
+      ];
     case "positionEmbed":
       return [weightText(node.weight)];
     case "linear":

@@ -78,7 +78,11 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
   };
 
   switch (node.op) {
-    case "embed":
+    case "embed": {
+      const { size = 1 } = node.segments ?? {};
+      check(Number.isInteger(size) && size > 0, node, `segments of ${size} ids`);
+      return dimensions(node, node.weight, 2)[1];
+    }
     case "positionEmbed":
       return dimensions(node, node.weight, 2)[1];
     case "linear": {
@@ -295,6 +299,18 @@ export function rowOutputs(nodes: readonly GraphNode[]): (string | undefined)[] 
     result.push(node.op === "rows" ? node.output : held);
   }
   return result;
+}
+
+/** How many token ids a graph has rows for (those that carry a segment included), or undefined where it has no table. */
+export function tokenIdsOf(graph: Graph): number | undefined {
+  const ids = graph.nodes.flatMap((node) => {
+    if (node.op !== "embed") return [];
+    const rows = node.weight.shape[0] ?? 0;
+    // A table of ids doesn't limit how many segments there are.
+    if (node.segments === undefined) return [rows];
+    return node.segments.by === "segment" ? [rows * node.segments.size] : [];
+  });
+  return ids.length === 0 ? undefined : Math.min(...ids);
 }
 
 /** The inputs of a graph that plans may give rows for: their widths by name. */

@@ -47,7 +47,9 @@ export interface Decoder<N extends TensorNames> extends Dimensions {
 
 type Attention = NodeOf<"attention">;
 
-export interface AttendOptions extends Partial<Pick<Attention, "scale" | "sinks" | "slopes" | "chunk">> {
+export interface AttendOptions extends Partial<Pick<Attention, "scale" | "sinks" | "slopes" | "chunk" | "ahead">> {
+  /** Default: the layer's. */
+  readonly window?: number;
   readonly softcap?: number | undefined;
   /** How keys and queries are turned by position, if at all. Default: the decoder's `rope`. */
   readonly rope?: RopeOptions | null;
@@ -84,8 +86,14 @@ export async function readDecoder<N extends TensorNames>(
     activation,
     qWidth: heads * headDim,
     kvWidth: kvHeads * headDim,
-    attend(index, q, k, v, { scale = 1 / Math.sqrt(headDim), softcap, rope: own = rope, ...more } = {}) {
-      const state = g.state(kvState(index, d, windows[index]));
+    attend(
+      index,
+      q,
+      k,
+      v,
+      { scale = 1 / Math.sqrt(headDim), softcap, rope: own = rope, window = windows[index], ...more } = {},
+    ) {
+      const state = g.state(kvState(index, d, window));
       const [query, key] = own === null ? [q, k] : [g.rope(q, own), g.rope(k, own)];
       return g.attention(query, key, v, { state, heads, scale, ...more, ...(softcap !== undefined && { softcap }) });
     },

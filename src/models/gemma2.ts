@@ -13,7 +13,7 @@ import { LLAMA_NAMES } from "./names.ts";
 
 export const GEMMA_NAMES = {
   ...LLAMA_NAMES,
-  prefixes: ["model.", "language_model.model.", "model.language_model."],
+  prefixes: ["model.", "language_model.model.", "model.language_model.", ""],
   layer: {
     ...LLAMA_NAMES.layer,
     attnPostNorm: ["post_attention_norm", "post_attention_layernorm"],

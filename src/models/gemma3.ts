@@ -1,10 +1,10 @@
 /**
  * Gemma 3, text (Gemma Team 2025): most layers see a window and have a rope base of their own, every sixth sees
- * everything; norms before and after each block (sandwich), QK norm, scaled embeddings, perhaps soft caps.
+ * everything; norms before and after each block (sandwich), QK norm, scaled embeddings, perhaps soft caps. EmbeddingGemma
+ * (2025) is the same with tokens that see each other: its output is `hidden`.
  * Hugging Face's norm weights are offsets from 1; GGUF's converter has added the 1 already.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
-import { UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
@@ -32,9 +32,9 @@ export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Pr
     hfBase: "rope_local_base_freq",
     unscaled: true,
   });
-  if (config.bool([null, "use_bidirectional_attention"], false)) {
-    throw new UnsupportedError(`${artifact.name}: Gemma 3 with attention in both directions (an embedding model)`);
-  }
+  // EmbeddingGemma (2025): tokens see each other, near layers half a window to either side.
+  const mutual = config.bool([null, "use_bidirectional_attention"], false) || config.architecture === "gemma-embedding";
+  const reach = (window: number): number => Math.floor(window / 2);
   const weightOffset = config.format === "hf" ? 1 : 0;
   const scale = gemmaScale(decoder, LAYERS_27B);
   const softcap = config.optional(["attn_logit_softcapping", "attn_logit_softcapping"]);
@@ -48,10 +48,16 @@ export async function gemma3(artifact: ModelArtifact, options: GraphOptions): Pr
     const q = layer.rmsNorm(layer.linear(h, "q", qWidth), "qNorm", eps, { headDim, weightOffset });
     const k = layer.rmsNorm(layer.linear(h, "k", kvWidth), "kNorm", eps, { headDim, weightOffset });
     const v = layer.linear(h, "v", kvWidth);
-    const attended = layer.linear(decoder.attend(i, q, k, v, { rope, scale, softcap }), "o", width);
+    const window = windows[i];
+    const ahead = mutual && window !== undefined ? { window: reach(window) + 1, ahead: reach(window) } : {};
+    const attended = layer.linear(decoder.attend(i, q, k, v, { rope, scale, softcap, ...ahead }), "o", width);
     x = g.add(x, layer.rmsNorm(attended, "attnPostNorm", eps, { weightOffset }));
     const gated = layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps, { weightOffset }), hidden, activation);
     x = g.add(x, layer.rmsNorm(gated, "ffnPostNorm", eps, { weightOffset }));
+  }
+  if (mutual) {
+    g.output("hidden", net.norm(x, eps, weightOffset));
+    return g.build({ contextLength: decoder.contextLength });
   }
   const logits = net.head(net.norm(x, eps, weightOffset), true);
   return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), decoder.contextLength);

@@ -14,6 +14,7 @@ import { readContextLength } from "./dimensions.ts";
 import type { Family } from "./family.ts";
 import { arcee } from "./arcee.ts";
 import { baichuan } from "./baichuan.ts";
+import { bert } from "./bert.ts";
 import { bloom } from "./bloom.ts";
 import { cohere } from "./cohere.ts";
 import { deepseek } from "./deepseek.ts";
@@ -41,8 +42,10 @@ import { mamba } from "./mamba.ts";
 import { mamba2 } from "./mamba2.ts";
 import { mixtral } from "./mixtral.ts";
 import { mobilellm } from "./mobilellm.ts";
+import { modernbert } from "./modernbert.ts";
 import { mpt } from "./mpt.ts";
 import { nemotron } from "./nemotron.ts";
+import { nomicbert } from "./nomicbert.ts";
 import { olmo } from "./olmo.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
@@ -64,6 +67,11 @@ import { ropeVariant } from "./rope.ts";
 const FAMILIES: Readonly<Record<string, Family>> = {
   arcee,
   baichuan,
+  bert,
+  roberta: bert,
+  "xlm-roberta": bert,
+  camembert: bert,
+  distilbert: bert,
   bloom,
   cohere,
   "command-r": cohere,
@@ -122,8 +130,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   mamba2,
   mixtral,
   mobilellm,
+  modernbert,
   mpt,
   nemotron,
+  nomic_bert: nomicbert,
   olmo,
   flex_olmo: olmo2,
   olmo2,

@@ -33,6 +33,39 @@ export class Network<N extends TensorNames> {
     return this.g.embed(this.#embedding(width), scale);
   }
 
+  /** Does the file have this part's weight? */
+  has(part: keyof N["model"] & string): boolean {
+    return this.tensors.find(this.#modelNames(part, "weight")) !== undefined;
+  }
+
+  /** The token embeddings and those of the segments that ids carry, where the file has a table of more than one. */
+  embedSegments(width: number, part: keyof N["model"] & string): Value {
+    const table = this.#embedding(width);
+    const types = this.tensors.find(this.#modelNames(part, "weight"));
+    if (types === undefined) return this.g.embed(table);
+    const [size = 0] = table.shape;
+    const weight = { name: types.name, shape: [types.shape[0] ?? 0, width], parts: [{ tensor: types.name }] };
+    this.tensors.get([types.name], weight.shape);
+    const words = this.g.embed(table, 1, { size, by: "id" });
+    return this.g.add(words, this.g.embed(weight, 1, { size, by: "segment" }));
+  }
+
+  /** A linear by its full name, outside of the model whose prefix others have; as wide as its tensor. */
+  outer(x: Value, name: string): Value {
+    const outputs = this.tensors.find([`${name}.weight`])?.shape[0] ?? 0;
+    const weight = this.#weight([`${name}.weight`], [outputs, this.g.width(x)]);
+    const bias = this.tensors.find([`${name}.bias`]) && this.#weight([`${name}.bias`], [outputs]);
+    return this.g.linear(x, weight, bias);
+  }
+
+  outerNorm(x: Value, name: string, eps: number): Value {
+    return this.g.layerNorm(x, this.#weight([`${name}.weight`], [this.g.width(x)]), undefined, eps);
+  }
+
+  hasOuter(name: string): boolean {
+    return this.tensors.find([`${name}.weight`]) !== undefined;
+  }
+
   /** Another table of the tokens' rows, scaled. */
   table(part: keyof N["model"] & string, width: number, scale = 1): Value {
     const names = this.#modelNames(part, "weight");
@@ -49,9 +82,11 @@ export class Network<N extends TensorNames> {
     return this.g.positionEmbed({ name, shape: [count, width], parts: [rows] });
   }
 
-  /** x Wᵀ by a matrix that belongs to no layer. */
+  /** x Wᵀ by a matrix that belongs to no layer, with a bias where the file has one. */
   linear(x: Value, part: keyof N["model"] & string, outputs: number): Value {
-    return this.g.linear(x, this.#weight(this.#modelNames(part, "weight"), [outputs, this.g.width(x)]));
+    const biasNames = this.#modelNames(part, "bias");
+    const bias = this.tensors.find(biasNames) && this.#weight(biasNames, [outputs]);
+    return this.g.linear(x, this.#weight(this.#modelNames(part, "weight"), [outputs, this.g.width(x)]), bias);
   }
 
   /** The parts of layer `index`. */

@@ -126,6 +126,10 @@ function elementwiseCases(): OpCase[] {
         g.add(g.scale(x, 2), g.embed(t.tensor("e", dtype, [VOCABULARY, columnsFor(dtype)]), 3.3)),
       ),
     ),
+    rowsCase("embed by id and by segment", 96, (g, x, t) => {
+      const ids = g.embed(t.tensor("ids", "F16", [16, 96]), 2, { size: 16, by: "id" });
+      return g.add(x, g.add(ids, g.embed(t.tensor("types", "F32", [4, 96]), 1, { size: 16, by: "segment" })));
+    }),
     rowsCase("positionEmbed", 96, (g, x, t) => g.add(x, g.positionEmbed(t.tensor("p", "F16", [CONTEXT, 96])))),
     rowsCase("input, of which no rows are given", 96, (g, x) => g.add(g.input(g.scale(x, 3), "soft"), x)),
     rowsCase("rmsNorm", 100, (g, x, t) => g.rmsNorm(x, vector(t, "n", 100), { eps: 1e-5 })),

@@ -7,7 +7,7 @@ import { invariant } from "../../errors.ts";
 import type { GraphNode, NodeOf, Value } from "../../graph/graph.ts";
 import { withAdapters } from "../../graph/passes.ts";
 import { GraphError } from "../../graph/graph-error.ts";
-import { graphInputs } from "../../graph/shapes.ts";
+import { graphInputs, tokenIdsOf } from "../../graph/shapes.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";
@@ -65,7 +65,6 @@ class Emitter implements EmitContext {
   run(): ProgramSpec {
     const { graph } = this.#lowered;
     let tableRows = 0;
-    let tokenIds = 2 ** 31 - 1;
     // The tables of all angles first: every layer reads them.
     for (const node of graph.nodes) if (node.op === "rope") this.#ropeTable(node);
     const sections = [undefined, ...this.#outputs].map((output) => {
@@ -73,7 +72,6 @@ class Emitter implements EmitContext {
         if (this.places.outputOf(value) !== output || this.#absorbed.has(value)) continue;
         const node = this.places.node(value);
         if (node.op === "positionEmbed") tableRows = rowsOf(node.weight);
-        if (node.op === "embed") tokenIds = Math.min(tokenIds, rowsOf(node.weight));
         this.#emit(value, node);
       }
       if (output !== undefined) this.places.keep(this.places.rows(this.#result(output)));
@@ -110,7 +108,7 @@ class Emitter implements EmitContext {
       logits: this.#outputs.indexOf(LOGITS),
       arenaBytes,
       vocab: graph.vocabSize,
-      tokenIds,
+      tokenIds: tokenIdsOf(graph) ?? 2 ** 31 - 1,
       tableRows,
     };
   }
@@ -164,7 +162,9 @@ class Emitter implements EmitContext {
       case "embed": {
         const { scale: factor = 1 } = node;
         const cols = places.width(value);
-        this.#row({ op: "embed", parts: this.parts(node.weight), factor, cols, y: places.newValue(value) });
+        const { size: segment = 0, by = "id" } = node.segments ?? {};
+        const rows = { parts: this.parts(node.weight), factor, segment, bySegment: by === "segment" };
+        this.#row({ op: "embed", ...rows, cols, y: places.newValue(value) });
         return;
       }
       case "positionEmbed": {

@@ -105,6 +105,9 @@ type RowOp<R, R8, L> =
       readonly op: "embed";
       readonly parts: readonly MatrixPart[];
       readonly factor: number;
+      /** Ids of a segment, 0: ids carry none; `bySegment`: the rows are named by it. */
+      readonly segment: number;
+      readonly bySegment: boolean;
       readonly y: R;
       readonly cols: number;
     }

@@ -106,7 +106,7 @@ function evaluateNode(
 
   switch (node.op) {
     case "embed":
-      return gatherRows(weights.get(node.weight), tokens, width, Math.fround(node.scale ?? 1));
+      return gatherRows(weights.get(node.weight), rowIds(tokens, node.segments), width, Math.fround(node.scale ?? 1));
     case "positionEmbed":
       return gatherRows(weights.get(node.weight), positions, width, 1);
     case "input":
@@ -318,6 +318,12 @@ function lora(
     if (site !== undefined) addLora(site, x.subarray(i * k, (i + 1) * k), bias, out.subarray(i * n, (i + 1) * n));
   }
   return out;
+}
+
+function rowIds(tokens: Int32Array, segments: Extract<GraphNode, { readonly op: "embed" }>["segments"]): Int32Array {
+  if (segments === undefined) return tokens;
+  const { size, by } = segments;
+  return tokens.map((id) => (by === "id" ? id % size : Math.floor(id / size)));
 }
 
 function gatherRows(table: Float32Array, ids: Int32Array, width: number, scale: number): Float32Array {

@@ -4,7 +4,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
-import { graphInputs } from "../../graph/shapes.ts";
+import { graphInputs, tokenIdsOf } from "../../graph/shapes.ts";
 import {
   BLOCK_TOKENS,
   BORDER_TOKENS,
@@ -34,16 +34,15 @@ export interface PlanLimits {
 }
 
 export function planLimits(graph: Graph, pool: Pool, options: CompileOptions): PlanLimits {
-  const rowsOf = (op: "embed" | "positionEmbed"): number =>
-    Math.min(Infinity, ...graph.nodes.flatMap((node) => (node.op === op ? [node.weight.shape[0] ?? 0] : [])));
+  const places = graph.nodes.flatMap((node) => (node.op === "positionEmbed" ? [node.weight.shape[0] ?? 0] : []));
   return {
     options,
     pool,
     groups: [...new Set(graph.states.map(({ name }) => findState(pool.groups, name).group))],
     inputWidths: (options.inputs ?? []).map((name) => graphInputs(graph).get(name) ?? 0),
     vocabSize: graph.vocabSize,
-    tokenIds: rowsOf("embed"),
-    positions: rowsOf("positionEmbed"),
+    tokenIds: tokenIdsOf(graph) ?? Infinity,
+    positions: Math.min(Infinity, ...places),
   };
 }
 
