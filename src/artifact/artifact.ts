@@ -79,6 +79,15 @@ export interface GenerationDefaults {
   readonly eosTokenIds?: readonly number[];
 }
 
+/** How a model's makers turn its rows into one vector, as far as its files say. */
+export interface EmbeddingDefaults {
+  readonly pooling?: "mean" | "first" | "last";
+  /** Are vectors made to have the length 1? */
+  readonly normalize?: boolean;
+  /** What the files ask for beside, and nobody here computes. */
+  readonly unread?: readonly string[];
+}
+
 export interface ModelArtifact {
   /** The file or folder, for messages. */
   readonly name: string;
@@ -87,6 +96,7 @@ export interface ModelArtifact {
   /** Jinja source, where the model has one. */
   readonly chatTemplate?: string;
   readonly generation: GenerationDefaults;
+  readonly embedding?: EmbeddingDefaults;
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** All metadata as read, for `millrace inspect` (GGUF's keys, or the HF JSON files under their names). */
   readonly metadata: MetaObject;

@@ -1,6 +1,7 @@
 /** A ModelArtifact from the parsed parts of a GGUF model: one file, or all files of a split one in order. */
 import { ArtifactError, invariant } from "../errors.ts";
 import type { MetaValue, ModelArtifact, Tensor } from "./artifact.ts";
+import { ggufEmbedding } from "./embedding-defaults.ts";
 import { ggufDefaults } from "./generation-defaults.ts";
 import type { GgufDescription, GgufFile } from "./gguf-file.ts";
 
@@ -40,6 +41,7 @@ export function ggufArtifact(parts: readonly GgufFile[]): ModelArtifact {
     tokenizer: { name, format: "gguf", metadata },
     ...(typeof template === "string" && { chatTemplate: template }),
     generation: ggufDefaults(metadata),
+    embedding: ggufEmbedding(architecture, metadata),
     tensors,
     metadata,
     ggufTypes: first.types,

@@ -4,7 +4,8 @@
  * affair.
  */
 import { ArtifactError } from "../errors.ts";
-import type { MetaObject, MetaValue, ModelArtifact, Tensor, TokenizerSource } from "./artifact.ts";
+import type { EmbeddingDefaults, MetaObject, MetaValue, ModelArtifact, Tensor, TokenizerSource } from "./artifact.ts";
+import { hfEmbedding } from "./embedding-defaults.ts";
 import { hfDefaults } from "./generation-defaults.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
 
@@ -17,6 +18,9 @@ export interface HfTexts {
   readonly "tekken.json"?: string | undefined;
   readonly "tokenizer_config.json"?: string | undefined;
   readonly "chat_template.jinja"?: string | undefined;
+  /** sentence-transformers' list of modules, and the pooling's config. */
+  readonly "modules.json"?: string | undefined;
+  readonly "1_Pooling/config.json"?: string | undefined;
 }
 
 /**
@@ -44,6 +48,7 @@ export function hfArtifact(
     tokenizer: tokenizerSource(name, texts, tokenizerConfig),
     ...(chatTemplate !== undefined && { chatTemplate }),
     generation: hfDefaults(generation, config),
+    embedding: embeddingOf(name, texts),
     tensors: collect(name, files, weightMap),
     metadata: {
       "config.json": config,
@@ -54,6 +59,14 @@ export function hfArtifact(
       await Promise.all(files.map((file) => file.source.close()));
     },
   };
+}
+
+function embeddingOf(name: string, texts: HfTexts): EmbeddingDefaults {
+  const { "modules.json": modules, "1_Pooling/config.json": pooling } = texts;
+  // A list, which the reader of objects takes as a member.
+  const list =
+    modules === undefined ? undefined : parseObject(name, "modules.json", `{"modules": ${modules}}`)["modules"];
+  return hfEmbedding(list, pooling === undefined ? undefined : parseObject(name, "1_Pooling/config.json", pooling));
 }
 
 function tokenizerSource(name: string, texts: HfTexts, config: MetaObject): TokenizerSource {

@@ -125,7 +125,10 @@ const sideFiles = [
   "tokenizer_config.json",
   "chat_template.jinja",
   "model.safetensors.index.json",
+  "modules.json",
 ];
+/** sentence-transformers keeps it a folder down. */
+const POOLING = "1_Pooling/config.json";
 
 /** config.json, tokenizer.json or tekken.json, what else of the JSON is there, and the weights: one file, or the shards. */
 function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
@@ -139,7 +142,8 @@ function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
   const sides = sideFiles.map((name) =>
     whole !== undefined && name.endsWith("index.json") ? undefined : top.get(name),
   );
-  return [config, tokenizer, ...sides.filter((file) => file !== undefined), ...weights];
+  const pooling = files.find(({ path }) => path === POOLING);
+  return [config, tokenizer, ...[...sides, pooling].filter((file) => file !== undefined), ...weights];
 }
 
 /** An adapter as PEFT saves it. */

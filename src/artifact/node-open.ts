@@ -21,6 +21,8 @@ const MOST = {
   "tekken.json": 64 * 2 ** 20,
   "tokenizer_config.json": 16 * 2 ** 20,
   "chat_template.jinja": 2 ** 20,
+  "modules.json": 2 ** 20,
+  "1_Pooling/config.json": 2 ** 20,
   "model.safetensors.index.json": 64 * 2 ** 20,
 } as const;
 
@@ -89,6 +91,8 @@ async function openHf(folder: string, names: readonly string[]): Promise<ModelAr
     "tekken.json": names.includes("tokenizer.json") ? undefined : await text("tekken.json"),
     "tokenizer_config.json": await text("tokenizer_config.json"),
     "chat_template.jinja": await text("chat_template.jinja"),
+    "modules.json": await text("modules.json"),
+    "1_Pooling/config.json": await pooling(folder, names),
   };
   const index = await text("model.safetensors.index.json");
   const weightMap = index === undefined ? undefined : parseShardIndex(folder, index);
@@ -104,6 +108,15 @@ async function openHf(folder: string, names: readonly string[]): Promise<ModelAr
     await Promise.all(sources.map((source) => source.close()));
     throw error;
   }
+}
+
+/** sentence-transformers keeps it a folder down. */
+async function pooling(folder: string, names: readonly string[]): Promise<string | undefined> {
+  const name = "1_Pooling/config.json";
+  if (!names.includes("1_Pooling")) return undefined;
+  const inside = await readdir(join(folder, "1_Pooling")).catch((): string[] => []);
+  if (!inside.includes("config.json")) return undefined;
+  return new TextDecoder().decode(await readSmallFile(join(folder, name), MOST[name]));
 }
 
 function singleFile(folder: string, names: readonly string[]): string {

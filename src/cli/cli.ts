@@ -7,12 +7,14 @@ import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
 import { datastore } from "./commands/datastore.ts";
 import { detokenize } from "./commands/detokenize.ts";
+import { embed } from "./commands/embed.ts";
 import { grammar } from "./commands/grammar.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
 import { merge } from "./commands/merge.ts";
 import { perplexity } from "./commands/perplexity.ts";
 import { pull } from "./commands/pull.ts";
+import { rerank } from "./commands/rerank.ts";
 import { run } from "./commands/run.ts";
 import { serve } from "./commands/serve.ts";
 import { tokenize } from "./commands/tokenize.ts";
@@ -28,6 +30,8 @@ const COMMANDS: readonly Command[] = [
   tokenize,
   detokenize,
   perplexity,
+  embed,
+  rerank,
   grammar,
   datastore,
   pull,

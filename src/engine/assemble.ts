@@ -6,7 +6,8 @@ import type { GenerationDefaults, ModelArtifact } from "../artifact/artifact.ts"
 import { type Backend, BORDER_TOKENS, type KvType, type LoadProgress } from "../backend/contract.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { modelContext, modelGraph } from "../models/models.ts";
+import { tokenIdsOf } from "../graph/shapes.ts";
+import { modelContext, modelGraph, pairForm } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
@@ -25,6 +26,7 @@ import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./draft
 import { adapterOpener, type AdapterOptions, adapterRoom, type OpenAdapter } from "./adapter-files.ts";
 import { Adapters } from "./adapters.ts";
 import { compileOptions, draftingOptions, type DraftingProgram, Engine, type OutputShape } from "./engine.ts";
+import { Embedder } from "./embedder.ts";
 import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
@@ -128,12 +130,16 @@ export async function assemble(
     const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
       options;
     const outputs = outputShapes(graph);
+    // An encoder: its tokens see each other, so a text is one step's.
+    const mutual = !graph.outputs.has("logits");
+    const vocabSize = tokenIdsOf(graph) ?? graph.vocabSize;
     const treeSlots = 2 * (drafter === undefined && drafting.length < 2 ? nodes : maxDraft);
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
+    const stepTokens = Math.min(checkNumber("stepTokens", options.stepTokens ?? (mutual ? context : 512)), context);
     const limits = {
-      stepTokens: Math.min(checkNumber("stepTokens", options.stepTokens ?? 512), context),
+      stepTokens,
       maxSequences,
-      maxOutputs: maxSequences + Math.max(scoreRows, maxDraft),
+      maxOutputs: maxSequences + Math.max(scoreRows, maxDraft, mutual ? stepTokens : 0),
       maxListed: maxDraft * Math.max(maxDraft, maxSequences),
       maxDraft,
       treeSlots,
@@ -183,11 +189,27 @@ export async function assemble(
       draftPrograms.push({ program: one, depth, minProbability });
     }
 
+    const client = new Engine({
+      program,
+      limits,
+      outputs,
+      policy: options.policy ?? new Balanced({ admission: ADMISSIONS[admission], chunkTokens: options.chunkTokens }),
+      speculation:
+        drafter === undefined
+          ? nodes > 0
+            ? new Speculation({ methods, plan, nodes, limits })
+            : undefined
+          : always(drafter),
+      drafting: draftPrograms,
+      grammars: new Grammars(tokenTable(tokenizer, artifact.generation, vocabSize)),
+      prefixCache: options.prefixCache ?? true,
+      adapters,
+    });
     return new Llm({
       info: {
         model: artifact.name,
         description: graph.name,
-        vocabSize: graph.vocabSize,
+        vocabSize,
         context,
         modelContext: graph.contextLength,
         weightBytes: weights.bytes,
@@ -205,25 +227,19 @@ export async function assemble(
         template,
         templateSource: artifact.chatTemplate ?? "",
         defaults: artifact.generation,
-        vocabSize: graph.vocabSize,
+        vocabSize,
         context,
         methods: nodes === 0 ? [] : [...methods.keys()],
       }),
-      client: new Engine({
-        program,
-        limits,
-        outputs,
-        policy: options.policy ?? new Balanced({ admission: ADMISSIONS[admission], chunkTokens: options.chunkTokens }),
-        speculation:
-          drafter === undefined
-            ? nodes > 0
-              ? new Speculation({ methods, plan, nodes, limits })
-              : undefined
-            : always(drafter),
-        drafting: draftPrograms,
-        grammars: new Grammars(tokenTable(tokenizer, artifact.generation, graph.vocabSize)),
-        prefixCache: options.prefixCache ?? true,
-        adapters,
+      client,
+      embedder: new Embedder({
+        tokenizer,
+        client,
+        graph,
+        defaults: artifact.embedding ?? {},
+        pairs: pairForm(artifact.config.architecture, graph),
+        context: Math.min(context, limits.stepTokens),
+        mutual,
       }),
       release,
     });

@@ -16,9 +16,11 @@ import { Answer } from "./answer.ts";
 export type { AgentOptions, AgentPart, AgentResult, AgentRun, AgentStep } from "./agent.ts";
 export type { Answer, AnswerPart, Choice, Generation, Timings, TokenLogprob, Usage } from "./answer.ts";
 export type { ChatOptions, GenerateOptions, PromptOptions } from "./input.ts";
+export type { EmbedOptions, Embedding, Ranked, RerankOptions } from "./embedder.ts";
 export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
 import { type EngineClient, type EngineStats, type MemoryMap, perform, type Pin, type StepRecord } from "./client.ts";
 import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
+import type { EmbedOptions, Embedder, Embedding, Ranked, RerankOptions } from "./embedder.ts";
 import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
 
 /** What was loaded, and the memory that it holds. */
@@ -51,6 +53,7 @@ export interface LlmParts {
   readonly tokenizer: Tokenizer;
   readonly input: InputProcessor;
   readonly client: EngineClient;
+  readonly embedder: Embedder;
   /** Frees what lies under the client: program, pool, weights, backend, files. */
   readonly release: () => Promise<void>;
 }
@@ -60,6 +63,7 @@ export class Llm implements AsyncDisposable {
   readonly tokenizer: Tokenizer;
   readonly #input: InputProcessor;
   readonly #client: EngineClient;
+  readonly #embedder: Embedder;
   readonly #release: () => Promise<void>;
   #closing: Promise<void> | undefined;
 
@@ -68,6 +72,7 @@ export class Llm implements AsyncDisposable {
     this.tokenizer = parts.tokenizer;
     this.#input = parts.input;
     this.#client = parts.client;
+    this.#embedder = parts.embedder;
     this.#release = parts.release;
   }
 
@@ -143,6 +148,34 @@ export class Llm implements AsyncDisposable {
     return rows;
   }
 
+  /**
+   * Texts as vectors `[dimensions]`, in order. A text's vector has the same bits whatever else is in the list, and whatever
+   * else the model does meanwhile.
+   *
+   * @example
+   * const [a, b] = await llm.embed(["a cat", "a dog"]);
+   *
+   * @throws RequestError where a text doesn't fit the context, or an option is wrong.
+   */
+  async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
+    return (await this.embedCounted(texts, options)).map(({ vector }) => vector);
+  }
+
+  /** The same, with the number of tokens of each text. */
+  embedCounted(texts: readonly string[], options: EmbedOptions = {}): Promise<Embedding[]> {
+    return this.#embedder.embed(checkTexts(texts), options);
+  }
+
+  /**
+   * The documents in the order of how well they answer the query, the best first, by a model that reads both together (a
+   * cross-encoder).
+   *
+   * @throws RequestError where the model gives no such score, or a text doesn't fit the context.
+   */
+  rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranked[]> {
+    return this.#embedder.rerank(query, checkTexts(documents), options);
+  }
+
   /** How well the model predicts a text, in windows that don't overlap, without BOS. */
   async perplexity(text: string | ArrayLike<number>, options: PerplexityOptions = {}): Promise<Perplexity> {
     checkOptions(options);
@@ -214,4 +247,10 @@ export class Llm implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function checkTexts(texts: readonly string[]): readonly string[] {
+  const list: unknown = texts;
+  if (Array.isArray(list)) return texts;
+  throw new RequestError(`a list of texts is expected, not ${shown(list)}`);
 }

@@ -6,7 +6,7 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph, Value } from "../graph/graph.ts";
-import { kvState, readActivation, readDimensions } from "./dimensions.ts";
+import { kvState, readActivation, readDimensions, skippedPositions } from "./dimensions.ts";
 import type { GraphOptions } from "./family.ts";
 import type { TensorNames } from "./names.ts";
 import { Network } from "./network.ts";
@@ -56,23 +56,22 @@ const DISTILBERT_KEYS = {
   hidden: ["feed_forward_length", "hidden_dim"],
 } as const;
 
-/** Rows of positions before the first one: they begin behind the padding token's id. */
-const ROBERTA_SKIP = 2;
 const EPS = 1e-12;
 
 export async function bert(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
   const distilled = options.title === "distilbert";
-  const offset = /roberta|camembert/.test(options.title) ? ROBERTA_SKIP : 0;
   const net = new Network(artifact, options.title, distilled ? DISTILBERT_NAMES : BERT_NAMES);
   const { g, config } = net;
   const eps = config.float(["attention.layer_norm_epsilon", "layer_norm_eps"], EPS);
   const d = readDimensions(config, distilled ? DISTILBERT_KEYS : {});
-  const { layers, width, heads, headDim, hidden } = d;
-  const contextLength = d.contextLength - (config.format === "hf" ? offset : 0);
+  const { layers, width, heads, headDim, hidden, contextLength } = d;
   const activation = readActivation(config, distilled ? "activation" : "hidden_act", "gelu");
   const always = { bias: "required" } as const;
 
-  let x = g.add(net.embedSegments(width, "types"), net.positions("positions", contextLength, width, offset));
+  let x = g.add(
+    net.embedSegments(width, "types"),
+    net.positions("positions", contextLength, width, skippedPositions(config)),
+  );
   x = net.layerNorm(x, eps, 0, "embedNorm");
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
@@ -81,7 +80,7 @@ export async function bert(artifact: ModelArtifact, options: GraphOptions): Prom
       layer.linear(x, "k", width, always),
       layer.linear(x, "v", width, always),
     ];
-    const state = g.state(kvState(i, { ...d, contextLength }));
+    const state = g.state(kvState(i, d));
     const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(headDim) });
     x = layer.layerNorm(g.add(x, layer.linear(attended, "o", width, always)), "attnNorm", eps, always);
     x = layer.layerNorm(g.add(x, layer.mlp(x, hidden, activation, always)), "ffnNorm", eps, always);

@@ -62,13 +62,18 @@ export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): D
   };
 }
 
+/** RoBERTa's kin has rows of positions before the first one, up to the padding token's id, in Hugging Face's files. */
+export function skippedPositions(config: ConfigReader): number {
+  return config.format === "hf" && /roberta|camembert/.test(config.architecture) ? 2 : 0;
+}
+
 /** Positions that the model was made for. Configs that are silent mean transformers' default. */
 export function readContextLength(config: ConfigReader): number {
   if (config.format === "gguf") return config.int(["context_length", null]);
   const known = ["max_position_embeddings", "n_positions", "max_seq_len"].find(
     (key) => config.get([null, key]) !== undefined,
   );
-  return known === undefined ? 2048 : config.int([null, known]);
+  return known === undefined ? 2048 : Math.max(1, config.int([null, known]) - skippedPositions(config));
 }
 
 /**

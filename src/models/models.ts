@@ -171,6 +171,26 @@ export interface ModelGraph {
   readonly variant: string | undefined;
 }
 
+/**
+ * How two texts become one row of tokens for a classifier: the second begins behind so many separators, and its ids carry
+ * the segment 1 of `segment` ids, where the model knows segments.
+ */
+export interface PairForm {
+  readonly separators: 1 | 2;
+  readonly segment: number | undefined;
+}
+
+/** RoBERTa's kin puts two separators between two texts. */
+const TWO_SEPARATORS = /roberta|camembert/;
+
+export function pairForm(architecture: string, graph: Graph): PairForm {
+  const segment = graph.nodes.find((node) => node.op === "embed" && node.segments?.by === "segment");
+  return {
+    separators: TWO_SEPARATORS.test(architecture) ? 2 : 1,
+    segment: segment?.op === "embed" && (segment.weight.shape[0] ?? 0) > 1 ? segment.segments?.size : undefined,
+  };
+}
+
 export interface ModelGraphOptions {
   /** Positions that the model is loaded for: decides factors that depend on length (LongRoPE). */
   readonly context: number;

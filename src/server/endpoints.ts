@@ -4,6 +4,7 @@ import { chatCompletions } from "./endpoints/chat-completions.ts";
 import { completions } from "./endpoints/completions.ts";
 import { countTokens } from "./endpoints/count-tokens.ts";
 import { detokenize } from "./endpoints/detokenize.ts";
+import { embeddings } from "./endpoints/embeddings.ts";
 import { live, ready } from "./endpoints/health.ts";
 import { live as liveView } from "./endpoints/live.ts";
 import { messages } from "./endpoints/messages.ts";
@@ -14,6 +15,7 @@ import { openapi } from "./endpoints/openapi.ts";
 import { page, pagePart } from "./endpoints/page.ts";
 import { responses } from "./endpoints/responses.ts";
 import { deleteResponse, storedResponse } from "./endpoints/stored-responses.ts";
+import { rerank } from "./endpoints/rerank.ts";
 import { tokenize } from "./endpoints/tokenize.ts";
 
 const API: readonly Endpoint[] = [
@@ -28,6 +30,8 @@ const API: readonly Endpoint[] = [
   deleteResponse,
   messages,
   countTokens,
+  embeddings,
+  rerank,
   tokenize,
   detokenize,
   metrics,

@@ -35,11 +35,20 @@ export function encoderFamilies(): string[] {
   return readdirSync(FOLDER).toSorted();
 }
 
+/** A fixture's files: the config as text, the checkpoint as the bytes of a safetensors file. */
+export function encoderFiles(name: string): { readonly config: string; readonly weights: Uint8Array } {
+  const folder = path.join(FOLDER, name);
+  const { dtype, tensors } = JSON.parse(readFileSync(path.join(folder, "case.json"), "utf8")) as Recorded;
+  return {
+    config: readFileSync(path.join(folder, "config.json"), "utf8"),
+    weights: seededSafetensors(name, dtype, tensors),
+  };
+}
+
 export async function openEncoderCase(name: string): Promise<EncoderCase> {
   const folder = path.join(FOLDER, name);
-  const config = readFileSync(path.join(folder, "config.json"), "utf8");
+  const { config, weights } = encoderFiles(name);
   const recorded = JSON.parse(readFileSync(path.join(folder, "case.json"), "utf8")) as Recorded;
-  const weights = seededSafetensors(name, recorded.dtype, recorded.tensors);
   const file = await readSafetensors(memorySource(`${name}/model.safetensors`, weights));
   const artifact = hfArtifact(name, { "config.json": config, "tokenizer.json": "{}" }, [file]);
   const bytes = readFileSync(path.join(folder, "hidden.f32"));
