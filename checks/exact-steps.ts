@@ -17,6 +17,8 @@ const VARIANTS: readonly ToyOptions[] = [
   { dtype: "Q8_0", window: 24 },
   { window: 5, softcap: 4 },
   { experts: true, dtype: "Q8_0" },
+  { latent: true, dtype: "Q8_0" },
+  { biased: true, window: 24 },
   { kvHeads: 1, window: 140 },
   { recurrent: "plain" },
   { recurrent: "delta", dtype: "Q8_0" },

@@ -28,6 +28,8 @@ const VARIANTS: readonly (ToyOptions & { readonly name: string })[] = [
   { name: "a window over the tile border", window: 20 },
   { name: "soft cap, a head of its own for each query", softcap: 3, kvHeads: 4 },
   { name: "experts", experts: true },
+  { name: "a latent for all heads", latent: true, dtype: "Q8_0" },
+  { name: "sinks and slopes", biased: true },
 ];
 
 async function openToy(backend: Backend, kv: KvType, options: ToyOptions): Promise<ProgramRunner> {

@@ -13,6 +13,10 @@ export interface ToyOptions {
   readonly softcap?: number;
   readonly heads?: number;
   readonly kvHeads?: number;
+  /** Layers attend over a latent that all heads share. */
+  readonly latent?: boolean;
+  /** Attention has sinks and slopes. */
+  readonly biased?: boolean;
   /** The MLP is a mixture of 4 experts, of which each row takes 2. */
   readonly experts?: boolean;
   readonly dtype?: "F32" | "Q8_0";
@@ -143,9 +147,32 @@ export class ToyModel {
     return g.linear(g.gate(y, y, "silu"), this.#matrix(name("out"), WIDTH, values));
   }
 
-  #attend(g: GraphBuilder, h: Value, layer: number): Value {
-    const { heads = 4, kvHeads = 2, window, softcap } = this.#options;
+  /** A layer as in DeepSeek V2 (2024): queries and outputs absorbed, one latent key for all heads. */
+  #attendLatent(g: GraphBuilder, h: Value, layer: number): Value {
+    const { heads = 4, dtype = "F32" } = this.#options;
     const name = (part: string): string => `${layer}.${part}`;
+    const [rank, turned] = [64, HEAD];
+    const linear = (part: string, outputs: number): Value => g.linear(h, this.#matrix(name(part), outputs, WIDTH));
+    const queries = g.headLinear(
+      linear("qNope", heads * HEAD),
+      this.#weight(name("kB"), dtype, [heads, rank, HEAD], 0.2),
+    );
+    const q = g.concat(queries, g.rope(linear("qTurned", heads * turned), ROPE), heads);
+    const latent = g.rmsNorm(linear("latent", rank), this.#weight(name("latentNorm"), "F32", [rank], 0.1, 1), {
+      eps: 1e-5,
+    });
+    const key = g.concat(latent, g.rope(linear("kTurned", turned), ROPE));
+    const shape = { kvHeads: 1, keyDim: rank + turned, valueDim: rank } as const;
+    const state = g.state({ name: `layer ${layer}`, kind: "latent-kv", ...shape });
+    const attended = g.latentAttention(q, key, { state, heads, scale: 0.15 });
+    const values = g.headLinear(attended, this.#weight(name("vB"), dtype, [heads, HEAD, rank], 0.2));
+    return g.linear(values, this.#matrix(name("o"), WIDTH, heads * HEAD));
+  }
+
+  #attend(g: GraphBuilder, h: Value, layer: number): Value {
+    const { heads = 4, kvHeads = 2, window, softcap, latent = false, biased = false } = this.#options;
+    const name = (part: string): string => `${layer}.${part}`;
+    if (latent) return this.#attendLatent(g, h, layer);
     const shape = { name: `layer ${layer}`, kvHeads, keyDim: HEAD, valueDim: HEAD };
     const windowed = window !== undefined && layer % 2 === 1;
     const state = g.state(windowed ? { ...shape, kind: "window-kv", window } : { ...shape, kind: "kv" });
@@ -153,7 +180,9 @@ export class ToyModel {
     const k = g.rope(g.linear(h, this.#matrix(name("k"), kvHeads * HEAD, WIDTH)), ROPE);
     const v = g.linear(h, this.#matrix(name("v"), kvHeads * HEAD, WIDTH));
     const cap = softcap === undefined ? {} : { softcap };
-    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(HEAD), ...cap });
+    const slopes = Float32Array.from({ length: heads }, (_, head) => 0.5 ** (head + 2));
+    const biases = biased ? { sinks: this.#weight(name("sinks"), "F32", [heads], 1), slopes } : {};
+    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(HEAD), ...cap, ...biases });
     return g.linear(attended, this.#matrix(name("o"), WIDTH, heads * HEAD));
   }
 
