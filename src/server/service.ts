@@ -165,6 +165,17 @@ export class Service {
     return { parts: measured(answer, metrics, began), result };
   }
 
+  /** Work that makes no text (vectors, ranks): it takes one place in the queue, unless that is full. */
+  async during<T>(call: Call, { gate }: ServedModel, work: () => Promise<T>): Promise<T> {
+    call.signal.throwIfAborted();
+    const leave = gate.enter(1);
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
+  }
+
   /** No new work from now on; resolves when what is under way has ended. */
   async drain(): Promise<void> {
     this.#draining = true;

@@ -10,11 +10,11 @@ export const embeddings = withBody({
   body: EmbeddingRequest,
   answer: EmbeddingList,
   async handle(call, service, { model: name, input, encoding_format, dimensions, pooling, normalize }) {
-    const model = service.model(name);
+    const model = await service.model(name);
     call.note({ model: model.name });
     const texts = typeof input === "string" ? [input] : input;
     const options = { ...given({ dimensions, pooling, normalize }), signal: call.signal };
-    const rows = await model.llm.embedCounted(texts, options);
+    const rows = await service.during(call, model, () => model.llm.embedCounted(texts, options));
     const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
     call.note({ promptTokens: tokens });
     const data = rows.map(({ vector }, index) => ({

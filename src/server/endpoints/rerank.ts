@@ -9,10 +9,11 @@ export const rerank = withBody({
   body: RerankRequest,
   answer: RerankResults,
   async handle(call, service, { model: name, query, documents, top_n, return_documents }) {
-    const model = service.model(name);
+    const model = await service.model(name);
     call.note({ model: model.name });
     const texts = documents.map((document) => (typeof document === "string" ? document : document.text));
-    const ranked = await model.llm.rerank(query, texts, { signal: call.signal });
+    const options = { signal: call.signal };
+    const ranked = await service.during(call, model, () => model.llm.rerank(query, texts, options));
     const results = ranked.slice(0, top_n ?? texts.length).map(({ index, score }) => ({
       index,
       relevance_score: score,
