@@ -12,7 +12,7 @@ export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 const ROOT = path.join(import.meta.dirname, "..");
 
-export function writeModelsDoc(figures: Figures): void {
+export function writeModelsDoc(figures: Figures, encoders: Figures): void {
   const backends = [...new Set([...figures.values()].flatMap((row) => [...row.keys()]))];
   const rows = [...figures].map(([name, row]) => {
     const config = parityConfig(name);
@@ -42,6 +42,18 @@ export function writeModelsDoc(figures: Figures): void {
     `| ${titles.join(" | ")} |`,
     `|${titles.map(() => " --- |").join("")}`,
     ...rows,
+    "",
+    "## Encoders",
+    "",
+    "The largest difference of a number of the last layer's rows, of the pooled vector and of the scores, over a text whose tokens",
+    "see each other; in a batch with others the bits are the same.",
+    "",
+    `| fixture | ${backends.join(" | ")} |`,
+    `| --- |${backends.map(() => " --- |").join("")}`,
+    ...[...encoders].map(
+      ([name, row]) =>
+        `| \`${name}\` | ${backends.map((backend) => row.get(backend)?.toExponential(1) ?? "").join(" | ")} |`,
+    ),
     "",
   ];
   writeFileSync(path.join(ROOT, "docs/models.md"), text.join("\n"));

@@ -8,6 +8,9 @@ import type { ModelArtifact } from "../../src/artifact/artifact.ts";
 import { memorySource } from "../../src/artifact/byte-source.ts";
 import { hfArtifact } from "../../src/artifact/hf-artifact.ts";
 import { readSafetensors } from "../../src/artifact/safetensors.ts";
+import type { Backend, StepResult } from "../../src/backend/contract.ts";
+import { ProgramRunner } from "../../src/backend/program-runner.ts";
+import { modelGraph } from "../../src/models/models.ts";
 import { seededSafetensors, type SeededTensor } from "./seeded.ts";
 
 const FOLDER = path.join(import.meta.dirname, "../fixtures/encoders");
@@ -57,4 +60,51 @@ export async function openEncoderCase(name: string): Promise<EncoderCase> {
   const tokens = recorded.tokens.map((token, i) => token + size * (recorded.types?.[i] ?? 0));
   const { positions, pooled, scores } = recorded;
   return { artifact, tokens, positions, hidden, pooled, scores };
+}
+
+export interface EncoderResult {
+  /** The largest difference of a number of any output; what is not a number is as wrong as can be. */
+  readonly difference: number;
+  readonly compared: number;
+  /** Did the outputs have the same bits between two other texts in the step? */
+  readonly same: boolean;
+}
+
+/** Runs a case with F32 KV, alone and in a batch. */
+export async function runEncoder(backend: Backend, encoderCase: EncoderCase): Promise<EncoderResult> {
+  const { artifact, tokens, positions, hidden, pooled, scores } = encoderCase;
+  const { graph } = await modelGraph(artifact, { context: tokens.length });
+  const outputs = [...graph.outputs.keys()];
+  const options = { kv: "f32", context: tokens.length, sequences: 3, outputs } as const;
+  const runner = await ProgramRunner.create(backend, artifact, graph, options);
+  try {
+    const wanted: Record<string, readonly number[]> = { hidden: positions };
+    const expected: Record<string, ArrayLike<number>> = { hidden };
+    for (const [name, row] of Object.entries({ pooled, scores })) {
+      if (row === undefined) continue;
+      wanted[name] = [0];
+      expected[name] = row;
+    }
+    const values = (result: StepResult): Float32Array[] =>
+      Object.keys(wanted).map((name) => result.outputs[outputs.indexOf(name)] ?? new Float32Array(0));
+    const alone = values(await runner.step([{ sequence: 0, tokens, span: true }], { named: wanted }));
+    const gaps = Object.values(expected).flatMap((row, i) =>
+      Array.from(row, (x, c) => Math.abs((alone[i]?.[c] ?? NaN) - x)),
+    );
+
+    runner.restart();
+    const before = tokens.slice(0, 70);
+    const feeds = [before, tokens, tokens.slice(30, 61)].map((list, sequence) => ({
+      sequence,
+      tokens: list,
+      span: true,
+    }));
+    const moved = Object.entries(wanted).map(([name, rows]) => [name, rows.map((row) => row + before.length)]);
+    const beside = values(await runner.step(feeds, { named: Object.fromEntries(moved) as typeof wanted }));
+    const same = alone.every((row, i) => row.length > 0 && row.every((x, c) => Object.is(x, beside[i]?.[c])));
+    const difference = Math.max(...gaps.map((gap) => (Number.isNaN(gap) ? Infinity : gap)));
+    return { difference, compared: gaps.length, same };
+  } finally {
+    await runner.close();
+  }
 }
