@@ -22,6 +22,7 @@ export interface Dimensions {
 /** Beyond this a config is nonsense, and nothing shall be allocated for it. */
 const MAX_HEAD_DIM = 4096;
 const MAX_LAYERS = 4096;
+const MAX_HEADS = 65_536;
 
 /** Where each number stands. */
 const KEYS = {
@@ -44,6 +45,7 @@ export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): D
   const keys = { ...KEYS, ...names };
   const width = config.int(keys.width);
   const heads = config.int(keys.heads);
+  if (heads > MAX_HEADS) throw config.wrong(keys.heads, `at most ${MAX_HEADS}`);
   const kvHeads = known.kvHeads ?? config.int(keys.kvHeads, heads);
   const headDim = config.int(keys.headDim, Math.max(1, Math.floor(width / heads)));
   if (headDim > MAX_HEAD_DIM) throw config.wrong(keys.headDim, `at most ${MAX_HEAD_DIM}`);
