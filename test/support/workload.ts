@@ -97,6 +97,8 @@ export interface RunResult {
   readonly outcomes: readonly Outcome[];
   readonly steps: number;
   readonly cachedTokens: number;
+  /** Requests that lost their memory for a while. */
+  readonly preempted: number;
   /** The memory that the engine had. */
   readonly kvBytes: number;
 }
@@ -117,6 +119,8 @@ export async function runJobs(
     openAdapter: async (rank) =>
       adapterFile(randomAdapter(Number(rank), changes, { rank: Number(rank), dtype: "F16", scale: 0.1 })),
   });
+  let preempted = 0;
+  llm.watch((step) => (preempted += step.preempted));
   try {
     const outcomes: Outcome[] = [];
     if (arrivals) {
@@ -130,7 +134,7 @@ export async function runJobs(
       for (const job of jobs) outcomes.push(await runJob(llm, job));
     }
     const { steps, cachedTokens } = llm.stats();
-    return { outcomes, steps, cachedTokens, kvBytes: llm.info.kvBytes };
+    return { outcomes, steps, cachedTokens, preempted, kvBytes: llm.info.kvBytes };
   } finally {
     await llm.close();
   }
