@@ -27,6 +27,7 @@ export class Balanced implements Policy {
   }
 
   *admit(view: SchedulerView): Iterable<Readonly<EngineRequest>> {
+    if (view.waiting.length === 0) return;
     this.#tenants.observe(view);
     this.#order.tick();
     let { seats } = view;
