@@ -124,7 +124,9 @@ export async function runJobs(
   try {
     const outcomes: Outcome[] = [];
     if (arrivals) {
-      const waits = jobs.map(() => arrivals.below(4));
+      // All at once, or spread over a few steps.
+      const spread = arrivals.pick([1, 4]);
+      const waits = jobs.map(() => arrivals.below(spread));
       const running = jobs.map(async (job, i) => {
         for (let wait = waits[i] ?? 0; wait > 0; wait--) await new Promise((resolve) => setTimeout(resolve, 1));
         outcomes[i] = await runJob(llm, job);
