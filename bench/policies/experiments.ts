@@ -3,7 +3,8 @@
  * What they have in common: admission by a rule, an order of who waits, an order of turns, and who gives way.
  */
 import type { EngineRequest, Sequence } from "../../src/engine/request.ts";
-import { optimistic, reserve } from "../../src/engine/policies/admission.ts";
+import { optimistic } from "../../src/engine/policies/admission.ts";
+import { FirstCome } from "../../src/engine/policies/first-come.ts";
 import { decodesFirst, type Policy, type SchedulerView, type Turn } from "../../src/engine/policies/policy.ts";
 
 type Request = Readonly<EngineRequest>;
@@ -12,27 +13,14 @@ type Request = Readonly<EngineRequest>;
 export type Predictor = (request: Request) => number;
 
 /** A batch starts when the one before has ended, all of it (before Orca). */
-export class StaticBatch implements Policy {
-  *admit(view: SchedulerView): Iterable<Request> {
-    if (view.running.length > 0) return;
-    const fits = reserve(view);
-    for (const request of view.waiting) {
-      if (!fits(request)) return;
-      yield request;
-    }
-  }
-
-  turns(view: SchedulerView): Iterable<Turn> {
-    return decodesFirst(view);
-  }
-
-  victim(): undefined {
-    return undefined;
+export class StaticBatch extends FirstCome {
+  override *admit(view: SchedulerView): Iterable<Request> {
+    if (view.running.length === 0) yield* super.admit(view);
   }
 }
 
 /** Each request is given memory for the longest sequence there is (C4-02). */
-export class Preallocate extends StaticBatch {
+export class Preallocate extends FirstCome {
   readonly #most: number;
 
   /** `most`: blocks of a whole context. */
@@ -48,16 +36,15 @@ export class Preallocate extends StaticBatch {
 }
 
 /** S³ (Jin et al. 2023, C4-03): memory for the predicted length, twice as much after each miss, which starts anew. */
-export class LengthBuckets extends StaticBatch {
+export class LengthBuckets implements Policy {
   readonly #predict: Predictor;
   readonly #misses = new WeakMap<Request, number>();
 
   constructor(predict: Predictor) {
-    super();
     this.#predict = predict;
   }
 
-  override *admit({ waiting, running, memory }: SchedulerView): Iterable<Request> {
+  *admit({ waiting, running, memory }: SchedulerView): Iterable<Request> {
     let taken = running.reduce((sum, request) => sum + this.#blocks(request), 0);
     for (const request of waiting) {
       taken += this.#blocks(request);
@@ -66,11 +53,11 @@ export class LengthBuckets extends StaticBatch {
     }
   }
 
-  override *turns(view: SchedulerView): Iterable<Turn> {
-    yield* decodesFirst(view);
+  turns(view: SchedulerView): Iterable<Turn> {
+    return decodesFirst(view);
   }
 
-  override victim(
+  victim(
     { running }: SchedulerView,
     { request }: Readonly<Sequence>,
     candidates: readonly Request[],
@@ -98,15 +85,7 @@ export class LengthBuckets extends StaticBatch {
 }
 
 /** Prompts before answers: whoever comes is served a first token at once, and the others wait (vLLM's first scheduler). */
-export class PrefillFirst extends StaticBatch {
-  override *admit(view: SchedulerView): Iterable<Request> {
-    const fits = reserve(view);
-    for (const request of view.waiting) {
-      if (!fits(request)) return;
-      yield request;
-    }
-  }
-
+export class PrefillFirst extends FirstCome {
   override *turns({ running, stepTokens }: SchedulerView): Iterable<Turn> {
     const pending = running.flatMap(({ sequences }) => sequences.filter((one) => one.state && one.pending > 0));
     const prompts = pending.filter((one) => one.pending > 1);

@@ -9,7 +9,7 @@ import { invariant } from "../errors.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import type { Residents } from "./residents.ts";
-import type { Share } from "./share.ts";
+import { planOps, type Share } from "./share.ts";
 import type { Speculator } from "./speculator.ts";
 import type { DraftingModel, ModelDraft } from "./work/draft.ts";
 
@@ -54,7 +54,7 @@ export class Drafting {
       if (draft === undefined || state === undefined || !isReady(sequence)) continue;
       draft.begin(sequence.length);
       // What a grammar forces is known without a model.
-      if (sequence.request.kinds.some((kind) => (kind.forced?.(sequence, depth) ?? []).length > 0)) draft.isDone = true;
+      if (sequence.forced(depth).length > 0) draft.isDone = true;
       const most = Math.min(depthOf(sequence), sequence.request.capacity - 1 - sequence.length);
       if (draft.isDone || draft.tokens.length >= most) continue;
       const shared = sharedPlaces(sequence);
@@ -86,9 +86,7 @@ export class Drafting {
     const params = request.work.generate?.samplers[index];
     invariant(params !== undefined, "what is not an answer is drafted");
     const sample = draft.addRows(plan, { tokens, slot, params }, count);
-    const ops = state.takeOps();
-    for (const copy of ops.copies) plan.addCopy(...copy);
-    for (const move of ops.moves) plan.addMove(...move);
+    const ops = planOps(plan, state);
     sequence.lastStep = step;
     sequence.isDrafted = true;
     const { capacity, work } = request;

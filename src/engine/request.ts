@@ -72,6 +72,11 @@ export class Sequence {
     return span.end - this.planned <= room ? span.end - this.planned : 0;
   }
 
+  /** Tokens that are all but certain to follow the known ones, `most` at most. */
+  forced(most: number): readonly number[] {
+    return this.request.kinds.flatMap((kind) => kind.forced?.(this, most) ?? []);
+  }
+
   /** Rows that the next step may compute. An answer's last possible token needs none. */
   get pending(): number {
     const { capacity, work } = this.request;

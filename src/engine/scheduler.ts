@@ -158,7 +158,7 @@ export class Scheduler {
     const left = this.#options.limits.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { speculation, limits } = this.#options;
-    const forced = request.kinds.flatMap((kind) => kind.forced?.(sequence, limits.maxDraft) ?? []);
+    const forced = sequence.forced(limits.maxDraft);
     // Forced text beyond the tokens that are coming is drafted behind them, which saves more than a step planned ahead.
     if (sequence.coming.length > 0 && forced.length > sequence.coming.length) return;
     const room = limits.maxOutputs - this.#plan.outputCount;

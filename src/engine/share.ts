@@ -95,9 +95,7 @@ export function addShare(
     plan.addRow(plan.addReference(from, sample), first + plan.tokenCount - row);
   }
   draft?.addRows(plan);
-  const ops = state.takeOps();
-  for (const copy of ops.copies) plan.addCopy(...copy);
-  for (const move of ops.moves) plan.addMove(...move);
+  const ops = planOps(plan, state);
   const asked: Asked[] = [];
   for (const kind of request.kinds) {
     const asks = kind.ask({ step, sequence, first, count, row, draft: draft?.tree }, plan);
@@ -116,6 +114,14 @@ export function addShare(
     settle: (result) => settle(planned, result),
     rewind: () => rewind(planned),
   };
+}
+
+/** What must be moved and copied before a sequence's rows, in the plan; what is held is released when that is done. */
+export function planOps(plan: StepPlanBuffer, state: SequenceState): MemoryOps {
+  const ops = state.takeOps();
+  for (const copy of ops.copies) plan.addCopy(...copy);
+  for (const move of ops.moves) plan.addMove(...move);
+  return ops;
 }
 
 function settle({ sequence, state, first, count, draft, asked }: Planned, result: StepResult): Settled {

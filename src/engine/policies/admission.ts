@@ -11,7 +11,7 @@ import type { SchedulerView } from "./policy.ts";
 /** Says of one request after another whether it fits, too; one that does is counted from then on. */
 export type Admission = (view: SchedulerView) => (request: Readonly<EngineRequest>) => boolean;
 
-export const reserve: Admission = ({ running, memory }) => {
+export const reserve = ({ running, memory }: Pick<SchedulerView, "running" | "memory">): ReturnType<Admission> => {
   const taken = memory.map((_, g) => running.reduce((sum, { need }) => sum + (need[g] ?? 0), 0));
   return ({ need }) => {
     if (memory.some(({ size }, g) => (taken[g] ?? 0) + (need[g] ?? 0) > size)) return false;
@@ -23,15 +23,16 @@ export const reserve: Admission = ({ running, memory }) => {
 export const peak: Admission = (view) => {
   const { running, memory } = view;
   const growing = running.flatMap(growthOf);
-  const fitsRest = reserve({ ...view, memory: memory.map((group) => (group.grows ? NOT_ASKED : group)) });
+  const fitsRest = reserveRest(view);
   return (request) => {
-    const all = [...growing, ...growthOf(request)];
+    const growth = growthOf(request);
+    const all = [...growing, ...growth];
     const most = peakOf(all);
     // Whoever is alone fits: that was seen to when it came.
     const isAlone = growing.length === 0;
     const fits = memory.every(({ size, grows, slack }) => !grows || isAlone || most + all.length * slack <= size);
     if (!fits || !fitsRest(request)) return false;
-    growing.push(...growthOf(request));
+    growing.push(...growth);
     return true;
   };
 };
@@ -42,7 +43,7 @@ export const optimistic: Admission = (view) => {
   // A block for everybody's next tokens, and what the prompts that are being computed still lack.
   const lacking = running.reduce((sum, request) => sum + Math.max(0, promptBlocks(request) - heldBlocks(request)), 0);
   let promised = answers + lacking;
-  const fitsRest = reserve({ ...view, memory: memory.map((group) => (group.grows ? NOT_ASKED : group)) });
+  const fitsRest = reserveRest(view);
   return (request) => {
     const wanted = promptBlocks(request) + request.unfinished.length;
     const fits = memory.every(({ free, grows }) => !grows || promised + wanted <= free);
@@ -58,7 +59,10 @@ export const ADMISSIONS = { reserve, peak, optimistic } as const;
 export type AdmissionName = keyof typeof ADMISSIONS;
 export const ADMISSION_NAMES = ["reserve", "peak", "optimistic"] as const satisfies readonly AdmissionName[];
 
-const NOT_ASKED = { size: Infinity, free: Infinity, grows: true, slack: 0 };
+/** In groups that don't grow with the tokens, a request holds from the start what it will need. */
+function reserveRest({ running, memory }: SchedulerView): ReturnType<Admission> {
+  return reserve({ running, memory: memory.map((group) => (group.grows ? { ...group, size: Infinity } : group)) });
+}
 
 /** A sequence's blocks once its prompt is computed, and the tokens that may still come. */
 interface Growth {
