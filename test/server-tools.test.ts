@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, isStepCount, streamText, tool } from "ai";
 import OpenAI, { BadRequestError } from "openai";
 import { z } from "zod";
 import { load, type Llm } from "../src/index.ts";
 import { createServer, type Server } from "../src/server/server.ts";
+import { weatherLoop } from "./support/weather-loop.ts";
 
 let llm: Llm;
 let server: Server;
@@ -148,35 +148,7 @@ test("Anthropic's client: tool_use and tool_result, whole and streamed", async (
 
 test("the AI SDK's tool loop, whole and streamed", async () => {
   const provider = createOpenAICompatible({ name: "millrace", baseURL: `${url}/v1` });
-  const asked: unknown[] = [];
-  const weather = tool({
-    description: "The weather of a city",
-    inputSchema: Arguments,
-    execute: async (args) => {
-      asked.push(args);
-      return { sky: "clear" };
-    },
-  });
-  const options = {
-    model: provider("brook"),
-    tools: { weather },
-    prompt: QUESTION,
-    seed: 4,
-    maxOutputTokens: 200,
-    stopWhen: isStepCount(2),
-    toolChoice: "required" as const,
-    providerOptions: { millrace: { parallel_tool_calls: false } },
-  };
-  const { steps } = await generateText(options);
-  assert.equal(steps.length, 2);
-  assert.equal(asked.length, 2);
-  for (const args of asked) Arguments.parse(args);
-  asked.length = 0;
-  const streamed = streamText(options);
-  const kinds = new Set<string>();
-  for await (const part of streamed.fullStream) kinds.add(part.type);
-  assert.ok(kinds.has("tool-call") && kinds.has("tool-result"), [...kinds].join());
-  assert.equal(asked.length, 2);
+  await weatherLoop(provider("brook"), Arguments, { millrace: { parallel_tool_calls: false } });
 });
 
 test("what is wrong with tools is told by field", async () => {
