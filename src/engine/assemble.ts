@@ -25,7 +25,7 @@ import { draftMethods } from "./draft-methods.ts";
 import { type DraftingGraph, draftingGraph, type DraftingOptions } from "./drafting-models.ts";
 import { adapterOpener, type AdapterOptions, adapterRoom, type OpenAdapter } from "./adapter-files.ts";
 import { Adapters } from "./adapters.ts";
-import { compileOptions, draftingOptions, type DraftingProgram, Engine, type OutputShape } from "./engine.ts";
+import { compileOptions, draftingOptions, type DraftingProgram, Engine, type ValueShape } from "./engine.ts";
 import { Embedder } from "./embedder.ts";
 import { Grammars } from "./grammars.ts";
 import { InputProcessor } from "./input.ts";
@@ -130,6 +130,7 @@ export async function assemble(
     const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
       options;
     const outputs = outputShapes(graph);
+    const inputs = inputShapes(graph);
     // An encoder: its tokens see each other, so a text is one step's.
     const mutual = !graph.outputs.has("logits");
     const vocabSize = tokenIdsOf(graph) ?? graph.vocabSize;
@@ -167,7 +168,7 @@ export async function assemble(
     const { maxAdapters, maxRank, maxBytes } = await adapterRoom(options, options.openAdapter);
     const pool = await backend.allocate(groups, memory.blocks);
     closers.push(() => pool.close());
-    const compiled = { ...compileOptions(limits, groups.length, outputs), maxAdapters, maxRank };
+    const compiled = { ...compileOptions(limits, groups.length, outputs, inputs), maxAdapters, maxRank };
     const program = await backend.compile(lowered, weights, pool, compiled);
     closers.push(() => program.close());
     const adapters = new Adapters({
@@ -193,6 +194,7 @@ export async function assemble(
       program,
       limits,
       outputs,
+      inputs,
       policy: options.policy ?? new Balanced({ admission: ADMISSIONS[admission], chunkTokens: options.chunkTokens }),
       speculation:
         drafter === undefined
@@ -249,8 +251,15 @@ export async function assemble(
   }
 }
 
-function outputShapes({ outputs, widths }: Graph): OutputShape[] {
+function outputShapes({ outputs, widths }: Graph): ValueShape[] {
   return [...outputs].map(([name, value]) => ({ name, width: widths[value] ?? 0 }));
+}
+
+function inputShapes({ nodes, widths }: Graph): ValueShape[] {
+  const shapes = nodes.flatMap((node, value) =>
+    node.op === "input" ? [[node.name, { name: node.name, width: widths[value] ?? 0 }] as const] : [],
+  );
+  return [...new Map(shapes).values()];
 }
 
 /** A file that was written to while it was loaded gives weights of two models: no error of arithmetic would show it. */

@@ -21,6 +21,8 @@ export interface Work {
   readonly embed?: EmbedWish;
   /** Tokens that see each other, also those behind them: all of an encoder's prompt. In order, apart from each other. */
   readonly spans?: readonly Span[];
+  /** Rows of the prompt whose values the caller gives: pictures, soft prompts. Apart from each other where their input is one. */
+  readonly given?: readonly GivenRows[];
   /** Prefixes are shared in memory only under an equal salt. Default "". */
   readonly cacheSalt?: string;
   /** The name of a loaded adapter. Default: the base model. */
@@ -70,6 +72,21 @@ export type Pooling = (typeof POOLINGS)[number];
 export interface Span {
   readonly begin: number;
   readonly end: number;
+}
+
+/** Rows that a model takes as they are, in place of what their tokens would give. */
+export interface GivenRows {
+  /** The model's input that takes them. */
+  readonly input: string;
+  /** Where the first of them stands in the prompt. */
+  readonly begin: number;
+  /** `[rows, the input's width]`. */
+  readonly values: Float32Array;
+  /**
+   * What they are, for instance a digest of a picture and of how it was read: equal names, equal values. By it prefixes are
+   * shared in memory.
+   */
+  readonly content: string;
 }
 
 export type FinishReason = "stop" | "length";

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
-import { TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
+import { TOY_INPUTS, TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
 import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
 import type { Drafter } from "../decode/speculative/drafter.ts";
 import { RequestError } from "../errors.ts";
-import { type EngineClient, POOLINGS, type Work, type WorkEvent } from "./client.ts";
+import { type EngineClient, type GivenRows, POOLINGS, type Work, type WorkEvent } from "./client.ts";
 import { Engine } from "./engine.ts";
 import { optimistic } from "./policies/admission.ts";
 import { Balanced } from "./policies/balanced.ts";
@@ -52,6 +52,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram; dr
     program,
     limits,
     outputs: TOY_OUTPUTS,
+    inputs: TOY_INPUTS,
     policy,
     speculation: drafter && always(drafter),
     drafting,
@@ -111,6 +112,28 @@ function embedding({ prompt, generate }: Work, draw: Random): Work {
   };
 }
 
+/** A row that is given, of a content and a place in it. */
+function soft(content: number, rows: number, begin: number): GivenRows {
+  const values = Float32Array.from({ length: 2 * rows }, (_, i) => (i % 2 === 0 ? (i >> 1) % 100 : content));
+  return { input: "soft", begin, values, content: `picture ${content}` };
+}
+
+/** A prompt with pictures in it, whose rows may see each other: equal tokens stand where they are. */
+function pictures(job: Work, draw: Random): Work {
+  const prompt = job.prompt.slice();
+  const given: GivenRows[] = [];
+  for (let at = draw.below(20); at < prompt.length; at += draw.below(20)) {
+    const content = draw.below(3);
+    const rows = content === 0 ? SPAN : 9 * content;
+    if (at + rows > prompt.length) break;
+    prompt.fill(7, at, at + rows);
+    given.push(soft(content, rows, at));
+    at += rows;
+  }
+  const spans = given.flatMap(({ content, begin }) => (content === "picture 0" ? [{ begin, end: begin + SPAN }] : []));
+  return { ...job, prompt, given, ...(spans.length > 0 && { spans }) };
+}
+
 function alone(job: Work): Promise<string[]> {
   const stepTokens = Math.max(1, ...(job.spans ?? []).map(({ begin, end }) => end - begin));
   return collect(makeEngine({ stepTokens, sequences: 8, blocks: [600, 600], depth: 1 }).engine, job);
@@ -136,6 +159,7 @@ test("random loads under any policy, depth and drafts give every request the ans
         ...hints,
       };
       if (next(5) === 0) return embedding(job, draw);
+      if (next(4) === 0) return pictures(job, draw);
       const want = next(2) ? ("logprobs" as const) : ("logits" as const);
       return next(4) === 0 ? { ...job, score: { want, topLogprobs: 0 } } : job;
     });
@@ -239,6 +263,34 @@ test("scores don't depend on chunks or company", async () => {
     "",
   ]);
   assert.equal(engine.stats().blocks[0]?.used, 0);
+});
+
+test("a picture's prefix is shared with those who have the same picture there, and nobody else", async () => {
+  const { engine, program } = makeEngine({ stepTokens: 64, sequences: 2, blocks: [40, 60], prefixCache: true });
+  const prompt = (content: number, ending: number): Work => ({
+    ...work([...COMMON.slice(0, 10), ...Array.from({ length: 30 }, () => 7), ending], 6, 1, 4),
+    given: [soft(content, 30, 10)],
+  });
+  const computed = async (job: Work): Promise<number> => {
+    const before = program.steps.length;
+    assert.deepEqual(await collect(engine, job), await alone(job));
+    return program.steps[before] ?? 0;
+  };
+  assert.equal(await computed(prompt(1, 3)), 41);
+  // The last block has the same rows of the picture, too.
+  assert.equal(await computed(prompt(1, 4)), 1);
+  assert.equal(await computed(prompt(2, 3)), 31);
+  const spans = [{ begin: 10, end: 40 }];
+  assert.equal(await computed({ ...prompt(1, 3), spans }), 41, "rows that see each other are other rows");
+  assert.notDeepEqual(await alone(prompt(1, 3)), await alone(prompt(2, 3)));
+  const refused = async (change: Partial<GivenRows>, message: RegExp): Promise<void> =>
+    assert.rejects(collect(engine, { ...prompt(1, 3), given: [{ ...soft(1, 30, 10), ...change }] }), message);
+  await refused({ input: "pixels" }, /no input "pixels"; it has soft/);
+  await refused({ begin: 12 }, /rows at 12 … 42; the prompt has 41/);
+  await refused({ values: new Float32Array(5) }, /5 given values are not rows of 2/);
+  await refused({ values: Float32Array.of(1, Number.NaN) }, /not finite/);
+  const twice = { ...prompt(1, 3), given: [soft(1, 20, 0), soft(2, 20, 19)] };
+  await assert.rejects(collect(engine, twice), /row 19 is given twice/);
 });
 
 test("calls made together share the first step, and a decode is never starved by a long prompt", async () => {

@@ -19,6 +19,7 @@ import {
   type WorkEvent,
   type WorkHandle,
 } from "./client.ts";
+import { GivenContents } from "./given.ts";
 import type { Grammars } from "./grammars.ts";
 import type { Policy } from "./policies/policy.ts";
 import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
@@ -36,7 +37,9 @@ export interface EngineParts {
   readonly program: Program;
   readonly limits: StepLimits;
   /** The program's named outputs, in its order. */
-  readonly outputs: readonly OutputShape[];
+  readonly outputs: readonly ValueShape[];
+  /** Its named inputs, likewise. Default: none. */
+  readonly inputs?: readonly ValueShape[] | undefined;
   readonly policy: Policy;
   /** Absent: nothing is drafted. */
   readonly speculation?: Speculator | undefined;
@@ -49,7 +52,8 @@ export interface EngineParts {
   readonly adapters?: Adapters | undefined;
 }
 
-export interface OutputShape {
+/** A value of the graph that has a name outside. */
+export interface ValueShape {
   readonly name: string;
   readonly width: number;
 }
@@ -75,7 +79,8 @@ export class Engine implements EngineClient {
   readonly #scheduler: Scheduler;
   readonly #memory: readonly GroupMemory[];
   readonly #depth: number;
-  readonly #outputs: readonly OutputShape[];
+  readonly #outputs: readonly ValueShape[];
+  readonly #given: GivenContents;
   readonly #grammars: Grammars | undefined;
   readonly #speculation: Speculator | undefined;
   readonly #adapters: Adapters | undefined;
@@ -91,18 +96,20 @@ export class Engine implements EngineClient {
   #closed = false;
 
   constructor(parts: EngineParts) {
-    const { program, limits, outputs, policy, speculation, drafting = [], prefixCache } = parts;
+    const { program, limits, outputs, inputs = [], policy, speculation, drafting = [], prefixCache } = parts;
     const { groups, blocks } = program.pool;
     this.#programs = [program, ...drafting.map((one) => one.program)];
     this.#depth = limits.depth;
     this.#outputs = outputs;
+    this.#given = new GivenContents(inputs);
     this.#grammars = parts.grammars;
     this.#speculation = speculation;
     this.#adapters = parts.adapters;
     this.#memory = groups.map((group, g) => ({ group, pool: new BlockPool(blocks[g] ?? 0) }));
     const context = limits.context + limits.treeSlots;
-    const compiled = compileOptions(limits, groups.length, outputs);
-    const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context });
+    const compiled = compileOptions(limits, groups.length, outputs, inputs);
+    const inputWidths = inputs.map(({ width }) => width);
+    const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context, inputWidths });
     const models = drafting.map(({ depth, minProbability }) => ({
       plan: new StepPlanBuffer({ ...draftingOptions(limits, groups.length), groups: groups.length, context }),
       stepTokens: limits.stepTokens,
@@ -127,6 +134,7 @@ export class Engine implements EngineClient {
       request = new EngineRequest(work, tell, this.#kindsOf(work), makeDrafts);
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
+      request.given = this.#given.read(work);
       if (work.adapter !== undefined) request.adapter = this.#requireAdapters().take(work.adapter);
       this.#scheduler.add(request);
     } catch (error) {
@@ -343,7 +351,12 @@ export class Engine implements EngineClient {
 }
 
 /** How large the steps of an engine with these limits may be. */
-export function compileOptions(limits: StepLimits, groups: number, outputs: readonly OutputShape[]): CompileOptions {
+export function compileOptions(
+  limits: StepLimits,
+  groups: number,
+  outputs: readonly ValueShape[],
+  inputs: readonly ValueShape[] = [],
+): CompileOptions {
   const { stepTokens, maxSequences, maxOutputs, maxListed, maxDraft } = limits;
   return {
     stepTokens,
@@ -354,6 +367,8 @@ export function compileOptions(limits: StepLimits, groups: number, outputs: read
     maxMoves: groups * maxSequences * maxDraft,
     maxCopies: groups * maxSequences,
     outputs: outputs.map(({ name }) => name),
+    inputs: inputs.map(({ name }) => name),
+    maxInputRows: inputs.length > 0 ? stepTokens : 0,
   };
 }
 

@@ -7,6 +7,7 @@ import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
 import { type PrefixNode, type PrefixRun, PrefixTree } from "../state/prefix-tree.ts";
 import { SequenceState } from "../state/sequence-state.ts";
+import type { Span } from "./client.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 
 export class PrefixCache {
@@ -24,8 +25,9 @@ export class PrefixCache {
 
   /** Gives a sequence memory; its kinds of work say how many rows may be left out. */
   begin(sequence: Sequence): void {
-    const { request, tokens } = sequence;
-    const hit = this.#treeOf(sequence)?.match(tokens, this.reusable(request), request.salt);
+    const { request } = sequence;
+    const keys = sequence.keys(0, sequence.length);
+    const hit = this.#treeOf(sequence)?.match(keys, this.#limit(sequence, keys), request.salt);
     const state = hit && SequenceState.withPrefix(this.#memory, hit);
     sequence.state = state ?? new SequenceState(this.#memory);
     if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
@@ -48,9 +50,9 @@ export class PrefixCache {
   /** How many of them the tree has. */
   cached(request: EngineRequest): number {
     const [first] = request.unfinished;
-    const limit = this.reusable(request);
-    if (first === undefined || limit === 0) return 0;
-    return this.#tree?.find(first.tokens, limit, request.salt).length ?? 0;
+    if (first === undefined || this.reusable(request) === 0) return 0;
+    const keys = first.keys(0, first.length);
+    return this.#tree?.find(keys, this.#limit(first, keys), request.salt).length ?? 0;
   }
 
   /** What is kept, as a picture shows it. */
@@ -124,13 +126,24 @@ export class PrefixCache {
     return 0;
   }
 
+  /** The most tokens that a hit may have: none ends in a span. */
+  #limit({ request }: Sequence, keys: Int32Array): number {
+    const { spans = [] } = request.work;
+    let limit = this.reusable(request);
+    for (let cut: Span | undefined = spans[0]; cut !== undefined; limit = cut?.begin ?? limit) {
+      const { length = 0 } = this.#tree?.find(keys, limit, request.salt) ?? {};
+      cut = spans.find(({ begin, end }) => begin < length && length < end);
+    }
+    return limit;
+  }
+
   #enter(sequence: Sequence, count: number, later: (pool: BlockPool, block: number) => void): void {
     const { state, entered, tokens, prefix } = sequence;
     invariant(this.#tree && state && prefix, "a sequence enters the prefix tree without a place in it");
     const from = entered * BLOCK_TOKENS;
     const blocks = state.blocksAt(entered);
     let isOwn = true;
-    const node = this.#tree.add(prefix, tokens.subarray(from, from + count), blocks, (g, own, shared) => {
+    const node = this.#tree.add(prefix, sequence.keys(from, from + count), blocks, (g, own, shared) => {
       const pool = this.#memory[g]?.pool;
       // The last, partial block is the sequence's own while it goes on.
       if (pool === undefined || count < BLOCK_TOKENS) return;
@@ -147,9 +160,13 @@ export class PrefixCache {
     }
   }
 
-  /** What a token's row is where it sees tokens behind it, the tokens before it don't say. */
-  #treeOf({ request }: Sequence): PrefixTree | undefined {
-    return request.work.spans === undefined ? this.#tree : undefined;
+  /**
+   * A token's row that sees tokens behind it isn't told by those before it. A span of one content is: all of it is given
+   * wherever its first row is.
+   */
+  #treeOf({ request: { work, given } }: Sequence): PrefixTree | undefined {
+    const isTold = ({ begin, end }: Span): boolean => given.some((one) => one.begin <= begin && end <= one.end);
+    return work.spans?.every(isTold) === false ? undefined : this.#tree;
   }
 
   #moveTo(sequence: Sequence, node: Sequence["prefix"]): void {

@@ -11,6 +11,7 @@ import type { PrefixNode } from "../state/prefix-tree.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
 import type { HeldAdapter } from "./adapters.ts";
 import type { Work, WorkEvent } from "./client.ts";
+import type { Given } from "./given.ts";
 import type { ModelDraft } from "./work/draft.ts";
 
 /** A sample of a step in flight. */
@@ -63,6 +64,17 @@ export class Sequence {
     return this.length + this.coming.length;
   }
 
+  /** What stands for the tokens `from … to − 1` where prefixes are compared: their ids, negative where a row was given. */
+  keys(from: number, to: number): Int32Array {
+    const { given } = this.request;
+    if (given.length === 0) return this.tokens.subarray(from, to);
+    const keys = this.tokens.slice(from, to);
+    for (const { begin, end, key } of given) {
+      if (begin < to && end > from) keys.fill(key, Math.max(0, begin - from), end - from);
+    }
+    return keys;
+  }
+
   /** As many of its next `count` rows as leave no span cut in two; if need be more, but at most `room`. */
   uncut(count: number, room: number): number {
     const end = this.planned + count;
@@ -106,6 +118,8 @@ export class EngineRequest {
   predicted = { drafted: 0, accepted: 0 };
   /** Set by a kind of work: the request can't go on. */
   failure: Error | undefined;
+  /** Rows of its prompt that are no tokens' but the caller's. */
+  given: readonly Given[] = [];
   /** Held from the submission to the end. */
   adapter: HeldAdapter | undefined;
 

@@ -6,6 +6,7 @@ import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import type { GroupMemory } from "../state/block-pool.ts";
 import type { MemoryOps, SequenceState } from "../state/sequence-state.ts";
+import { addGiven } from "./given.ts";
 import type { DraftingModel } from "./work/draft.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
@@ -94,6 +95,7 @@ export function addShare(
   for (const { step: from, sample } of coming.slice(Math.max(0, first - length), first + count - length)) {
     plan.addRow(plan.addReference(from, sample), first + plan.tokenCount - row);
   }
+  addGiven(plan, request.given, first, end, row);
   draft?.addRows(plan);
   const ops = planOps(plan, state);
   const asked: Asked[] = [];

@@ -26,6 +26,8 @@ export const TOY_OUTPUTS = [
   { name: "logits", width: TOY_VOCAB },
   { name: "hidden", width: 3 },
 ] as const;
+/** Rows that are given stand in memory in place of their tokens. */
+export const TOY_INPUTS = [{ name: "soft", width: 2 }] as const;
 const SHAPE = { kvHeads: 1, keyDim: 16, valueDim: 16, type: "f32" } as const;
 export const TOY_GROUPS: readonly StateGroup[] = [
   { ...SHAPE, kind: "kv", states: ["all"] },
@@ -69,6 +71,7 @@ export class ToyProgram implements Program {
     cancelled: 0,
     inFlight: 0,
     spans: 0,
+    given: 0,
     /** Borders that were passed; states that steps went on from. */
     borders: 0,
     granules: 0,
@@ -179,6 +182,10 @@ export class ToyProgram implements Program {
     this.#openSlots(plan, resolve);
     this.#moveMemory(plan);
     const tokens = Array.from(plan.tokens.subarray(0, plan.tokenCount), resolve);
+    const [soft] = plan.inputs;
+    for (const [i, row] of soft?.rows.subarray(0, soft.count).entries() ?? [])
+      tokens[row] = TOY_VOCAB + (soft?.values[2 * i] ?? 0) + 100 * (soft?.values[2 * i + 1] ?? 0);
+    this.used.given += soft?.count ?? 0;
     const sequenceOf: number[] = [];
     for (let s = 0; s < plan.sequenceCount; s++) {
       for (let row = plan.queryStarts[s] ?? 0; row < (plan.queryStarts[s + 1] ?? 0); row++) {
