@@ -24,7 +24,7 @@ import type { Grammars } from "./grammars.ts";
 import type { Policy } from "./policies/policy.ts";
 import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
-import type { StepLimits } from "./limits.ts";
+import type { StepLimits, ValueShape } from "./limits.ts";
 import { isLive } from "./share.ts";
 import type { Speculator } from "./speculator.ts";
 import { ModelDraft } from "./work/draft.ts";
@@ -50,12 +50,6 @@ export interface EngineParts {
   readonly grammars?: Grammars | undefined;
   /** Absent: none can be loaded. */
   readonly adapters?: Adapters | undefined;
-}
-
-/** A value of the graph that has a name outside. */
-export interface ValueShape {
-  readonly name: string;
-  readonly width: number;
 }
 
 export interface DraftingProgram {
