@@ -6,7 +6,7 @@ import type { GenerationDefaults, ModelArtifact } from "../artifact/artifact.ts"
 import { type Backend, BORDER_TOKENS, type KvType, type LoadProgress } from "../backend/contract.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { tokenIdsOf } from "../graph/shapes.ts";
+import { graphInputs, outputShapes, tokenIdsOf } from "../graph/shapes.ts";
 import { modelContext, modelGraph, pairForm } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
@@ -28,7 +28,6 @@ import { Adapters } from "./adapters.ts";
 import { compileOptions, draftingOptions, type DraftingProgram, Engine } from "./engine.ts";
 import { Embedder } from "./embedder.ts";
 import { Grammars } from "./grammars.ts";
-import type { ValueShape } from "./limits.ts";
 import { InputProcessor } from "./input.ts";
 import { Llm } from "./llm.ts";
 import { planMemory } from "./memory-plan.ts";
@@ -131,7 +130,7 @@ export async function assemble(
     const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
       options;
     const outputs = outputShapes(graph);
-    const inputs = inputShapes(graph);
+    const inputs = [...graphInputs(graph)].map(([name, width]) => ({ name, width }));
     // An encoder: its tokens see each other, so a text is one step's.
     const mutual = !graph.outputs.has("logits");
     const vocabSize = tokenIdsOf(graph) ?? graph.vocabSize;
@@ -250,17 +249,6 @@ export async function assemble(
     await release();
     throw error;
   }
-}
-
-function outputShapes({ outputs, widths }: Graph): ValueShape[] {
-  return [...outputs].map(([name, value]) => ({ name, width: widths[value] ?? 0 }));
-}
-
-function inputShapes({ nodes, widths }: Graph): ValueShape[] {
-  const shapes = nodes.flatMap((node, value) =>
-    node.op === "input" ? [[node.name, { name: node.name, width: widths[value] ?? 0 }] as const] : [],
-  );
-  return [...new Map(shapes).values()];
 }
 
 /** A file that was written to while it was loaded gives weights of two models: no error of arithmetic would show it. */

@@ -6,6 +6,7 @@
 import type { CompileOptions, Program, StepHandle } from "../backend/contract.ts";
 import { StepPlanBuffer } from "../backend/step-plan.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
+import type { ValueShape } from "../graph/shapes.ts";
 import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
 import type { AdapterInfo, Adapters } from "./adapters.ts";
 import {
@@ -24,7 +25,7 @@ import type { Grammars } from "./grammars.ts";
 import type { Policy } from "./policies/policy.ts";
 import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
-import type { StepLimits, ValueShape } from "./limits.ts";
+import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
 import type { Speculator } from "./speculator.ts";
 import { ModelDraft } from "./work/draft.ts";

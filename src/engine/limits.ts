@@ -22,12 +22,6 @@ export interface StepLimits {
   readonly depth: number;
 }
 
-/** A value of the graph that has a name outside. */
-export interface ValueShape {
-  readonly name: string;
-  readonly width: number;
-}
-
 /** The most blocks of each group that a request may need; throws RequestError where it could not even run alone. */
 export function needOf(request: EngineRequest, limits: StepLimits, groups: readonly GroupMemory[]): readonly number[] {
   const { stepTokens, maxSequences, context, depth, treeSlots } = limits;

@@ -389,3 +389,14 @@ export function graphWeights(graph: Graph): Map<string, WeightRef> {
     for (const weight of weightsOf(node)) weights.set(weight.name, weights.get(weight.name) ?? weight);
   return weights;
 }
+
+/** A value of the graph that has a name outside. */
+export interface ValueShape {
+  readonly name: string;
+  readonly width: number;
+}
+
+/** The outputs that a graph names. */
+export function outputShapes({ outputs, widths }: Graph): ValueShape[] {
+  return [...outputs].map(([name, value]) => ({ name, width: widths[value] ?? 0 }));
+}
