@@ -3,6 +3,16 @@
  * take and give. `compileGrammar` tells of a grammar alone what it accepts.
  */
 export type { KvType } from "./backend/contract.ts";
+export {
+  compress,
+  planCompression,
+  type CompressOptions,
+  type CompressPlan,
+  type CompressProgress,
+  type CompressResult,
+  type PassReport,
+  type RecipeSource,
+} from "./compress/api.ts";
 export { compileGrammar } from "./decode/grammar/compile.ts";
 export type { Grammar, GrammarState } from "./decode/grammar/grammar.ts";
 export type { GrammarSpec, JsonValue, SchemaOptions } from "./decode/grammar/spec.ts";

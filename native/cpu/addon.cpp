@@ -259,6 +259,7 @@ NAPI_MODULE_INIT() {
       {"counters", counters},
       {"formats", formats},
       {"probe", probe},
+      {"quantizeRows", quantizeRows},
       {"matrixLayout", matrixLayout},
       {"createWeights", createWeights},
       {"addMatrix", addMatrix},

@@ -27,5 +27,6 @@ napi_value deliverMask(napi_env env, napi_callback_info info);
 napi_value cancelStep(napi_env env, napi_callback_info info);
 napi_value probe(napi_env env, napi_callback_info info);
 napi_value formats(napi_env env, napi_callback_info info);
+napi_value quantizeRows(napi_env env, napi_callback_info info);
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "fit.h"
 #include "kernels.h"
 #include "os.h"
 #include "probes.h"
@@ -21,6 +22,7 @@ namespace millrace {
   namespace isa {               \
   extern const Kernels kernels; \
   extern const Probes probes;   \
+  extern const Fits fits;       \
   }
 MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 #undef MILLRACE_DECLARE
@@ -112,6 +114,15 @@ const Probes& probesOf(const Kernels& kernels) {
   if (&kernels == &isa::kernels) found = &isa::probes;
   MILLRACE_FOR_EACH_ISA(MILLRACE_PROBES)
 #undef MILLRACE_PROBES
+  return *found;
+}
+
+const Fits& fitsOf(const Kernels& kernels) {
+  const Fits* found = nullptr;
+#define MILLRACE_FITS(isa) \
+  if (&kernels == &isa::kernels) found = &isa::fits;
+  MILLRACE_FOR_EACH_ISA(MILLRACE_FITS)
+#undef MILLRACE_FITS
   return *found;
 }
 

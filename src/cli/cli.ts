@@ -5,6 +5,7 @@ import process from "node:process";
 import { type Command, commandHelp, overview } from "./command.ts";
 import { bench } from "./commands/bench.ts";
 import { chat } from "./commands/chat.ts";
+import { compress } from "./commands/compress.ts";
 import { datastore } from "./commands/datastore.ts";
 import { detokenize } from "./commands/detokenize.ts";
 import { embed } from "./commands/embed.ts";
@@ -38,6 +39,7 @@ const COMMANDS: readonly Command[] = [
   list,
   inspect,
   merge,
+  compress,
   bench,
 ];
 

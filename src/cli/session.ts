@@ -95,16 +95,22 @@ interface ProgressOptions {
 }
 
 async function withProgress<T>(terminal: Terminal, work: (options: ProgressOptions) => Promise<T>): Promise<T> {
+  return withLoadProgress(terminal, (onProgress) => work({ signal: terminal.signal, onProgress }));
+}
+
+/** Tells on a progress line how files and kernels come; the work may go on on the same line. */
+export async function withLoadProgress<T>(
+  terminal: Terminal,
+  work: (onProgress: (event: LoadEvent) => void, line: ProgressLine) => Promise<T>,
+): Promise<T> {
   const line = new ProgressLine(terminal);
+  const onProgress = ({ stage, name, done, total }: LoadEvent): void => {
+    if (stage === "compile" && total === 0) terminal.note(name);
+    else if (stage === "compile") line.update("compile the kernels (once)", done, total, "steps");
+    else line.update(`${stage} ${baseName(name)}`, done, total, "bytes");
+  };
   try {
-    return await work({
-      signal: terminal.signal,
-      onProgress: ({ stage, name, done, total }) => {
-        if (stage === "compile" && total === 0) terminal.note(name);
-        else if (stage === "compile") line.update("compile the kernels (once)", done, total, "steps");
-        else line.update(`${stage} ${baseName(name)}`, done, total, "bytes");
-      },
-    });
+    return await work(onProgress, line);
   } finally {
     line.clear();
   }

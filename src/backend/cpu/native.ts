@@ -102,6 +102,16 @@ export interface NativeAddon {
    * with codes of 4 bits and of 8. `out` belongs to the call until it has ended.
    */
   probe(team: TeamHandle, bytes: number, out: Float32Array): Promise<void>;
+  /** Rows as blocks of a format; `errors`: each row's sum of squared errors. The arrays belong to the call until its end. */
+  quantizeRows(
+    team: TeamHandle,
+    type: number,
+    cols: number,
+    values: Float32Array,
+    importance: Float32Array | undefined,
+    out: Uint8Array,
+    errors: Float32Array,
+  ): Promise<void>;
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */
   matrixLayout(
     type: number,

@@ -1,0 +1,137 @@
+/**
+ * compress(): from a model's name and a recipe to a file, as a program or the command calls it. It opens the files, makes
+ * threads and a backend, and leaves the rest to `compress.ts`. (Files are Node's: their modules are imported when needed.)
+ */
+import type { ModelArtifact } from "../artifact/artifact.ts";
+import { describeGguf } from "../artifact/gguf-artifact.ts";
+import { createBackend, type LoadEvent, openReference } from "../engine/load.ts";
+import { RequestError } from "../errors.ts";
+import { createTokenizer } from "../tokenizer/tokenizer.ts";
+import { type Calibration, calibrateWith } from "./calibration.ts";
+import { type Compressed, type CompressProgress, planRecipe, runKey, runRecipe } from "./compress.ts";
+import type { RecipeSource } from "./presets.ts";
+import { checkRecipe, presetRecipe, type Recipe } from "./recipe.ts";
+export type { PassReport } from "./report.ts";
+export type { CompressProgress } from "./compress.ts";
+export type { RecipeSource } from "./presets.ts";
+
+export interface CompressOptions {
+  /** A preset's name, or passes with their options. */
+  readonly recipe: string | RecipeSource;
+  /** The GGUF file to write. Beside it, OUT.work keeps what was computed until the file is whole. */
+  readonly out: string;
+  /** Texts whose activations tell what matters. */
+  readonly calibrate?: readonly { readonly name: string; readonly text: string }[] | undefined;
+  /** Tokens of them that are used. Default 16,384. */
+  readonly tokens?: number | undefined;
+  /** Default: the machine's cores. */
+  readonly threads?: number | undefined;
+  /** Never ask the network. */
+  readonly offline?: boolean | undefined;
+  readonly onProgress?: ((progress: CompressProgress) => void) | undefined;
+  /** Downloads, and the kernels' first compilation. */
+  readonly onLoad?: ((event: LoadEvent) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface CompressResult {
+  readonly out: string;
+  /** Bytes of tensors before and after. */
+  readonly from: number;
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+  /** What each pass tells of what it did. */
+  readonly reports: Compressed["reports"];
+}
+
+export interface CompressPlan extends Pick<CompressResult, "from" | "bytes" | "bitsPerWeight"> {
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly from: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly byteLength: number;
+  }[];
+}
+
+/**
+ * Makes a model smaller and writes it. A run that was interrupted goes on where it was when it is called again, to the same
+ * bytes.
+ * @param model as `load` takes it
+ * @throws RequestError where the recipe is wrong or wants text that isn't there, UnsupportedError where a pass can't do this
+ * model, and what `load` throws
+ * @example
+ * await compress("model.gguf", { recipe: "q4_k_m", out: "small.gguf" });
+ */
+export async function compress(model: string | undefined, options: CompressOptions): Promise<CompressResult> {
+  const { out, threads, onProgress, onLoad, signal } = options;
+  const recipe = recipeOf(options.recipe);
+  const [{ writeGguf }, { FolderStore }, { createToolkit }] = await Promise.all([
+    import("../artifact/node-gguf.ts"),
+    import("../artifact/node-store.ts"),
+    import("../backend/cpu/toolkit.ts"),
+  ]);
+  const artifact = await openReference(model, { offline: options.offline, onProgress: onLoad, signal });
+  try {
+    const calibration = calibrationOf(artifact, options);
+    const work = new FolderStore(`${out}.work`);
+    const key = await runKey(artifact, recipe, { calibration });
+    await work.removeOthers(key);
+    const backend = await createBackend({ threads, onProgress: onLoad, signal });
+    const toolkit = await createToolkit({ threads, signal });
+    try {
+      const store = work.within(key);
+      const running = { toolkit, backend, calibration, store, onProgress, signal };
+      const { artifact: made, reports } = await runRecipe(artifact, recipe, running);
+      await writeGguf(out, describeGguf(made));
+      await work.remove();
+      return { out, from: bytesOf(artifact), bytes: bytesOf(made), bitsPerWeight: bitsPerWeight(made), reports };
+    } finally {
+      await toolkit.close();
+      await backend.close();
+    }
+  } finally {
+    await artifact.close();
+  }
+}
+
+/** Formats and sizes as the recipe would leave them; nothing is computed. Undefined where a pass can't tell before. */
+export async function planCompression(
+  model: string | undefined,
+  options: Pick<CompressOptions, "recipe" | "offline" | "onLoad" | "signal">,
+): Promise<CompressPlan | undefined> {
+  const recipe = recipeOf(options.recipe);
+  const { offline, onLoad, signal } = options;
+  const artifact = await openReference(model, { offline, onProgress: onLoad, signal });
+  try {
+    const plan = planRecipe(artifact, recipe);
+    if (plan === undefined) return undefined;
+    const tensors = [...plan.tensors.values()].map(({ name, dtype, shape, byteLength }) => {
+      return { name, from: artifact.tensors.get(name)?.dtype ?? "", dtype, shape, byteLength };
+    });
+    return { from: bytesOf(artifact), bytes: bytesOf(plan), bitsPerWeight: bitsPerWeight(plan), tensors };
+  } finally {
+    await artifact.close();
+  }
+}
+
+function recipeOf(recipe: string | RecipeSource): Recipe {
+  return typeof recipe === "string" ? presetRecipe(recipe) : checkRecipe(recipe, recipe.name ?? "given");
+}
+
+function calibrationOf(artifact: ModelArtifact, { calibrate = [], tokens }: CompressOptions): Calibration | undefined {
+  if (calibrate.length === 0) {
+    if (tokens !== undefined) throw new RequestError("tokens to calibrate with are given, but no text");
+    return undefined;
+  }
+  return calibrateWith(createTokenizer(artifact.tokenizer), calibrate, tokens === undefined ? {} : { tokens });
+}
+
+function bytesOf({ tensors }: ModelArtifact): number {
+  return [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function bitsPerWeight(artifact: ModelArtifact): number {
+  const weights = [...artifact.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  return (8 * bytesOf(artifact)) / weights;
+}
