@@ -24,8 +24,13 @@ test("a file is as large as was planned, tells how it was made, and answers", as
   assert.equal(result.bytes, plan?.bytes);
   assert.ok(result.bytes < 0.9 * result.from);
   const artifact = await openGguf(out);
-  assert.deepEqual(JSON.parse(String(artifact.metadata["millrace.compress.recipe"])), { name: "given", ...recipe });
-  assert.deepEqual(JSON.parse(String(artifact.metadata["millrace.compress.report"])), result.reports);
+  const told = (key: string): unknown => {
+    const value = artifact.metadata[`millrace.compress.${key}`];
+    assert.ok(typeof value === "string");
+    return JSON.parse(value);
+  };
+  assert.deepEqual(told("recipe"), { name: "given", ...recipe });
+  assert.deepEqual(told("report"), result.reports);
   assert.equal(artifact.metadata["general.file_type"], 2);
   await artifact.close();
   await using llm = await load(out, { threads: 1 });

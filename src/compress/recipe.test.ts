@@ -26,7 +26,7 @@ const WRONG: readonly [name: string, recipe: unknown, complaint: RegExp][] = [
   ["an unknown pass", { passes: [{ pass: "quantise" }] }, /no pass "quantise"; did you mean quantize\?/],
   ["an unknown option", { passes: [{ pass: "quantize", type: "Q4_0", bits: 4 }] }, /pass 1 \(quantize\): .*"bits"/],
   ["an unknown type", { passes: [{ pass: "quantize", type: "Q9" }] }, /pass 1 \(quantize\): type: /],
-  ["another field", { passes: [{ pass: "quantize", type: "Q4_0" }], then: 1 }, /"then"/],
+  ["another field", { passes: [{ pass: "quantize", type: "Q4_0" }], after: 1 }, /"after"/],
 ];
 for (const [name, recipe, complaint] of WRONG) {
   test(`${name} is refused by name`, () => {
