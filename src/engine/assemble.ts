@@ -9,6 +9,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphInputs, outputShapes, tokenIdsOf } from "../graph/shapes.ts";
 import { modelContext, modelGraph, pairForm } from "../models/models.ts";
 import { groupStates } from "../backend/groups.ts";
+import { MOST_LIKELY } from "../decode/grammar/likely-tokens.ts";
 import type { TokenTable } from "../decode/grammar/vocabulary.ts";
 import { checkNumber } from "../decode/limits.ts";
 import type { WordReader } from "../decode/speculative/datastore.ts";
@@ -85,8 +86,6 @@ export interface AssembleOptions extends EngineOptions {
 const DEFAULT_CONTEXT = 8192;
 /** Nodes of a draft where tests let models draft as much as they may. */
 const MOST_DRAFTED = 64;
-/** Nodes of a draft of text that a grammar forces. */
-const FORCED_DRAFT = 32;
 /** Logits of rows that a score wants lie in memory together: at most so many bytes, so many rows. */
 const SCORE_BYTES = 32 * 2 ** 20;
 const MAX_SCORE_ROWS = 256;
@@ -127,8 +126,7 @@ export async function assemble(
     const needs = { tokenizer, vocabSize: graph.vocabSize, datastore, hasModel: drafting.length > 0 };
     const methods = draftMethods(plan, needs);
     const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
-    const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(FORCED_DRAFT, nodes) } =
-      options;
+    const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(MOST_LIKELY, nodes) } = options;
     const outputs = outputShapes(graph);
     const inputs = [...graphInputs(graph)].map(([name, width]) => ({ name, width }));
     // An encoder: its tokens see each other, so a text is one step's.
@@ -198,8 +196,8 @@ export async function assemble(
       policy: options.policy ?? new Balanced({ admission: ADMISSIONS[admission], chunkTokens: options.chunkTokens }),
       speculation:
         drafter === undefined
-          ? nodes > 0
-            ? new Speculation({ methods, plan, nodes, limits })
+          ? maxDraft > 0
+            ? new Speculation({ methods, plan, nodes: maxDraft, limits })
             : undefined
           : always(drafter),
       drafting: draftPrograms,
@@ -280,6 +278,5 @@ function tokenTable(tokenizer: Tokenizer, { eosTokenIds = [] }: GenerationDefaul
     tokenBytes: (id) => (id < tokenizer.vocabSize ? tokenizer.tokenBytes(id) : new Uint8Array()),
     isSpecial: (id) => id < tokenizer.vocabSize && tokenizer.isSpecial(id),
     tokenText: (id) => tokenizer.tokenText(id),
-    encode: (text) => tokenizer.encode(text, { addSpecial: false, parseSpecial: false }),
   };
 }

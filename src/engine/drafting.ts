@@ -10,7 +10,7 @@ import type { SequenceState } from "../state/sequence-state.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import type { Residents } from "./residents.ts";
 import { planOps, type Share } from "./share.ts";
-import type { Speculator } from "./speculator.ts";
+import { SURE, type Speculator } from "./speculator.ts";
 import type { DraftingModel, ModelDraft } from "./work/draft.ts";
 
 export interface DraftingStep {
@@ -53,8 +53,8 @@ export class Drafting {
       const { state } = sequence;
       if (draft === undefined || state === undefined || !isReady(sequence)) continue;
       draft.begin(sequence.length);
-      // What a grammar forces is known without a model.
-      if (sequence.forced(depth).length > 0) draft.isDone = true;
+      // What a grammar all but forces is known without a model.
+      if ((sequence.likely?.chances?.[0] ?? 0) >= SURE) draft.isDone = true;
       const most = Math.min(depthOf(sequence), sequence.request.capacity - 1 - sequence.length);
       if (draft.isDone || draft.tokens.length >= most) continue;
       const shared = sharedPlaces(sequence);

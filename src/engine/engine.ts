@@ -208,7 +208,7 @@ export class Engine implements EngineClient {
     for (const release of this.#pins) release();
   }
 
-  #kindsOf({ generate, score, embed, prefill }: Work): WorkKind[] {
+  #kindsOf({ generate, score, embed, prefill, cacheSalt }: Work): WorkKind[] {
     const kinds: WorkKind[] = [];
     if (score !== undefined) kinds.push(new Score(score, ...this.#output("logits")));
     if (embed !== undefined) kinds.push(new Embed(embed, ...this.#output(embed.output)));
@@ -217,7 +217,7 @@ export class Engine implements EngineClient {
       const isHeld = generate.grammar !== undefined || generate.budget !== undefined;
       if (isHeld && this.#grammars === undefined)
         throw new RequestError("this engine has no vocabulary to apply a grammar to");
-      kinds.push(new Generate(generate, this.#grammars?.get(generate)));
+      kinds.push(new Generate(generate, this.#grammars?.get(generate, cacheSalt)));
     }
     if (prefill !== undefined) kinds.push(new Prefill());
     return kinds;

@@ -20,12 +20,11 @@ export interface PlacedDraft {
 }
 
 /**
- * What may follow a sequence whose next `count` rows, with so many outputs, reach its last token: text that is forced, and
- * behind it what a drafting model or else speculation proposes. Undefined where nothing is proposed, or nothing fits.
+ * What is proposed behind a sequence whose next `count` rows, with so many outputs, reach its last token. Undefined where nothing
+ * is, or nothing fits.
  */
 export function placeDraft(
   speculation: Speculator | undefined,
-  forced: readonly number[],
   sequence: Sequence,
   count: number,
   outputs: number,
@@ -43,28 +42,14 @@ export function placeDraft(
   // The answer's last possible token needs no row.
   const deepest = request.capacity - 1 - length;
   if (room <= 0 || deepest <= 0) return undefined;
-  const listed = limits.maxListed - Math.max(plan.listedCount, plan.countedCount);
-  // A chain of n nodes lists n (n + 1) / 2 of them.
-  const chain = forced.slice(0, Math.min(room, deepest, Math.floor(Math.sqrt(2 * listed + 0.25) - 0.5)));
-  const proposed = chain.length === room ? undefined : propose(speculation, sequence, forced, room - chain.length);
-  if (proposed !== undefined && chain.length === forced.length) {
-    const whole = prune(behind(chain, proposed), room, deepest);
-    const placed = place(sequence, trim(sequence, whole), listed);
-    if (placed !== undefined) return placed;
-  }
-  return place(sequence, behind(chain, NO_TREE), listed);
-}
-
-const NO_TREE: DraftTree = { tokens: [], parents: [] };
-
-function propose(
-  speculation: Speculator | undefined,
-  sequence: Sequence,
-  forced: readonly number[],
-  room: number,
-): DraftTree | undefined {
-  if (speculation !== undefined) return speculation.propose(sequence, forced, room);
-  return forced.length > 0 ? undefined : proposalOf(sequence.drafts, sequence.length);
+  const proposed =
+    speculation === undefined ? proposalOf(sequence.drafts, length) : speculation.propose(sequence, room);
+  if (proposed === undefined) return undefined;
+  const tree = trim(sequence, limits.treeSlots > 0 ? proposed : trunk(proposed));
+  // A tree's slots lie behind its deepest place, which no node is deeper than there are nodes.
+  const nodes = isChain(tree) ? room : Math.min(room, limits.treeSlots >> 1);
+  const left = limits.maxListed - Math.max(plan.listedCount, plan.countedCount);
+  return place(sequence, fitting(tree, nodes, deepest, left));
 }
 
 /** Without what a kind of work can tell to be wrong. */
@@ -72,20 +57,10 @@ function trim(sequence: Sequence, tree: DraftTree): DraftTree {
   return sequence.request.kinds.reduce((left, kind) => kind.trim?.(sequence, left) ?? left, tree);
 }
 
-/** A tree whose root is the end of a chain. */
-function behind(chain: readonly number[], tree: DraftTree): DraftTree {
-  if (chain.length === 0) return tree;
-  return {
-    tokens: [...chain, ...tree.tokens],
-    parents: [...chain.map((_, i) => i - 1), ...tree.parents.map((parent) => parent + chain.length)],
-  };
-}
-
-/** A tree with its slots; undefined where it has no nodes, or lists more than is left. */
-function place({ length }: Sequence, tree: DraftTree, left: number): PlacedDraft | undefined {
+/** A tree with its slots; undefined where it has no nodes. */
+function place({ length }: Sequence, tree: DraftTree): PlacedDraft | undefined {
+  if (tree.tokens.length === 0) return undefined;
   const depths = depthsOf(tree);
-  const listed = depths.reduce((sum, depth) => sum + depth, 0);
-  if (tree.tokens.length === 0 || listed > left) return undefined;
   const chain = isChain(tree);
   const base = chain ? length : length + Math.max(...depths);
   return {
@@ -106,9 +81,25 @@ function place({ length }: Sequence, tree: DraftTree, left: number): PlacedDraft
   };
 }
 
-/** The nodes down to a depth, at most `room` of them. */
-function prune(tree: DraftTree, room: number, deepest: number): DraftTree {
+/** A tree's first node, that one's first child, and so on. */
+function trunk(tree: DraftTree): DraftTree {
+  let tip = -1;
+  return cut(tree, (node) => {
+    if (tree.parents[node] !== tip) return false;
+    tip = node;
+    return true;
+  });
+}
+
+/** The first nodes of a tree, at most `most`, down to a depth, that list no more than is left; a node lists its path. */
+function fitting(tree: DraftTree, most: number, deepest: number, left: number): DraftTree {
   const depths = depthsOf(tree);
-  let kept = 0;
-  return cut(tree, (node) => (depths[node] ?? 0) <= deepest && ++kept <= room);
+  let [nodes, listed] = [0, 0];
+  return cut(tree, (node) => {
+    const depth = depths[node] ?? 0;
+    if (depth > deepest || nodes === most || listed + depth > left) return false;
+    nodes += 1;
+    listed += depth;
+    return true;
+  });
 }

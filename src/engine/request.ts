@@ -6,7 +6,7 @@
  */
 import type { StepResult } from "../backend/contract.ts";
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
-import type { DraftTree } from "../decode/speculative/draft-tree.ts";
+import { type DraftTree, merge } from "../decode/speculative/draft-tree.ts";
 import type { PrefixNode } from "../state/prefix-tree.ts";
 import type { SequenceState } from "../state/sequence-state.ts";
 import type { HeldAdapter } from "./adapters.ts";
@@ -84,9 +84,9 @@ export class Sequence {
     return span.end - this.planned <= room ? span.end - this.planned : 0;
   }
 
-  /** Tokens that are all but certain to follow the known ones, `most` at most. */
-  forced(most: number): readonly number[] {
-    return this.request.kinds.flatMap((kind) => kind.forced?.(this, most) ?? []);
+  /** What its kinds of work tell to be likely behind the known tokens. */
+  get likely(): DraftTree | undefined {
+    return merge(this.request.kinds.flatMap((kind) => kind.likely?.(this) ?? []));
   }
 
   /** Rows that the next step may compute. An answer's last possible token needs none. */
@@ -180,8 +180,8 @@ export interface WorkKind {
   outputs(sequence: Sequence, count: number): number;
   /** Rows from the beginning that need not be computed, where the prefix tree has them. */
   skippable(sequence: Sequence): number;
-  /** Tokens that are all but certain to follow the known ones, `most` at most: proposed as a draft. */
-  forced?(sequence: Sequence, most: number): readonly number[];
+  /** What it can tell to be likely behind the known tokens, with chances. */
+  likely?(sequence: Sequence): DraftTree | undefined;
   /** A draft without the nodes that it can tell to be wrong. */
   trim?(sequence: Sequence, draft: DraftTree): DraftTree;
   /** Asks for outputs; undefined where it wants nothing of these rows. */

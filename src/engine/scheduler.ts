@@ -158,15 +158,12 @@ export class Scheduler {
     const left = this.#options.limits.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { speculation, limits } = this.#options;
-    const forced = sequence.forced(limits.maxDraft);
-    // Forced text beyond the tokens that are coming is drafted behind them, which saves more than a step planned ahead.
-    if (sequence.coming.length > 0 && forced.length > sequence.coming.length) return;
     const room = limits.maxOutputs - this.#plan.outputCount;
     const outputs = (rows: number): number =>
       request.kinds.reduce((sum, kind) => sum + kind.outputs(sequence, rows), 0);
     while (count > 0 && outputs(count) > room) count = sequence.uncut(count - 1, 0);
     if (count <= 0) return;
-    let draft = placeDraft(speculation, forced, sequence, count, outputs(count), this.#plan, limits);
+    let draft = placeDraft(speculation, sequence, count, outputs(count), this.#plan, limits);
     const known = planned + count;
     if (draft !== undefined && !state.grow(draft.slots, known)) draft = undefined;
     if (draft === undefined && !this.#makeRoom(sequence, state, known, shares)) return;

@@ -7,7 +7,7 @@
 import { Acceptance } from "../decode/speculative/acceptance.ts";
 import { behindFirst, choose, couldPay } from "../decode/speculative/choose.ts";
 import { CostModel } from "../decode/speculative/cost-model.ts";
-import { cut, depthsOf, type DraftTree, merge } from "../decode/speculative/draft-tree.ts";
+import { cut, depthsOf, type DraftTree, likeliest, merge } from "../decode/speculative/draft-tree.ts";
 import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
 import type { MethodName } from "../decode/speculative/methods.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
@@ -17,7 +17,7 @@ import type { StepLimits } from "./limits.ts";
 import { ModelDrafts } from "./model-drafts.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import { proposalOf } from "./work/draft.ts";
-import type { DepthCount, Speculator, VerifiedDraft } from "./speculator.ts";
+import { type DepthCount, type Speculator, surest, type VerifiedDraft } from "./speculator.ts";
 
 interface Drafted {
   readonly plan: SpeculationPlan;
@@ -71,8 +71,9 @@ export class Speculation implements Speculator {
     this.#chosen = this.#choose(decoding(running), isReady, (tree) => tree);
   }
 
-  propose(sequence: Sequence, forced: readonly number[]): DraftTree | undefined {
-    return forced.length > 0 ? undefined : this.#chosen.get(sequence);
+  propose(sequence: Sequence): DraftTree | undefined {
+    // Beside the rows of a prompt those of a draft cost little.
+    return sequence.pending > 1 ? surest(sequence.likely) : this.#chosen.get(sequence);
   }
 
   learn(sequence: Sequence, { tree, taken, sampleAt }: VerifiedDraft): void {
@@ -122,6 +123,8 @@ export class Speculation implements Speculator {
     const weighed: { readonly sequence: Sequence; readonly draft: DraftTree | undefined }[] = [];
     for (const sequence of sequences) {
       if (!isReady(sequence)) continue;
+      const sure = surest(sequence.likely && shape(sequence.likely));
+      if (sure !== undefined) chosen.set(sequence, sure);
       const { depth, drafters } = this.#of(sequence);
       if (drafters.length === 0 || (depth === undefined && !pays)) continue;
       const proposal = this.#propose(sequence);
@@ -138,7 +141,9 @@ export class Speculation implements Speculator {
     );
     for (const [i, { sequence }] of weighed.entries()) {
       const draft = drafts[i];
-      if (draft !== undefined) chosen.set(sequence, draft);
+      if (draft === undefined) continue;
+      const sure = chosen.get(sequence);
+      chosen.set(sequence, sure === undefined ? draft : (merge([sure, draft]) ?? draft));
     }
     return chosen;
   }
@@ -158,7 +163,8 @@ export class Speculation implements Speculator {
       trees.push(acceptance.measured(tree));
     }
     drafted.length = length;
-    drafted.proposal = merge(trees);
+    const proposal = merge(trees);
+    drafted.proposal = proposal && likeliest(proposal, this.#nodes);
     return drafted.proposal;
   }
 
@@ -178,6 +184,11 @@ export class Speculation implements Speculator {
       const drafter = new PredictionDrafter(generate.prediction, prompt.length);
       drafters.push({ drafter, acceptance: new Acceptance(this.#measuredOf("prediction")) });
     }
+    if (sequence.request.kinds.some((kind) => kind.likely !== undefined))
+      drafters.push({
+        drafter: { propose: () => sequence.likely },
+        acceptance: new Acceptance(this.#measuredOf("likely")),
+      });
     const invests = plan.methods.some((name) => this.#invests(name));
     const depth = plan.depth ?? (invests ? Infinity : undefined);
     const drafted = { plan, depth, drafters, proposal: undefined, length: -1 };

@@ -1,7 +1,7 @@
 /**
  * Who proposes drafts to the scheduler: an interface, so that tests can force any; speculation.ts is what the engine uses.
  */
-import type { DraftTree } from "../decode/speculative/draft-tree.ts";
+import { cut, type DraftTree, merge, pathChances } from "../decode/speculative/draft-tree.ts";
 import type { Drafter } from "../decode/speculative/drafter.ts";
 import { proposalOf } from "./work/draft.ts";
 import type { EngineRequest, Sequence, Taken } from "./request.ts";
@@ -19,8 +19,8 @@ export interface Speculator {
   waits(running: readonly EngineRequest[]): boolean;
   /** A step is made for these. */
   begin(running: readonly EngineRequest[]): void;
-  /** What may follow a sequence's known tokens and the forced ones behind them. */
-  propose(sequence: Sequence, forced: readonly number[], room: number): DraftTree | undefined;
+  /** What may follow a sequence's known tokens. */
+  propose(sequence: Sequence, room: number): DraftTree | undefined;
   learn(sequence: Sequence, draft: VerifiedDraft): void;
   end(request: EngineRequest): void;
   /** How many tokens the drafting models shall make for each sequence now. */
@@ -37,6 +37,17 @@ export interface VerifiedDraft {
   readonly sampleAt: (node: number) => number;
 }
 
+/** What is so likely pays even where rows are dear. */
+export const SURE = 0.7;
+
+/** The part of what is likely that needs no weighing. */
+export function surest(likely: DraftTree | undefined): DraftTree | undefined {
+  if (likely === undefined) return undefined;
+  const reached = pathChances(likely);
+  const sure = cut(likely, (node) => (reached[node] ?? 0) >= SURE);
+  return sure.tokens.length === 0 ? undefined : sure;
+}
+
 /** One drafter for all, asked always: for tests. */
 export function always(drafter: Drafter): Speculator {
   const nothing = (): void => undefined;
@@ -44,9 +55,11 @@ export function always(drafter: Drafter): Speculator {
     depths: [],
     waits: () => false,
     begin: nothing,
-    propose: ({ tokens, length, drafts }, forced, room) =>
-      (forced.length > 0 ? undefined : proposalOf(drafts, length)) ??
-      drafter.propose(Int32Array.of(...tokens.subarray(0, length), ...forced), room),
+    propose: (sequence, room) => {
+      const { tokens, length, drafts } = sequence;
+      const drafted = proposalOf(drafts, length) ?? drafter.propose(tokens.slice(0, length), room);
+      return merge([surest(sequence.likely), drafted].filter((tree) => tree !== undefined));
+    },
     draftDepths: (_, most) => () => most,
     learn: nothing,
     end: nothing,

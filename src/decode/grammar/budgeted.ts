@@ -2,18 +2,8 @@
  * A grammar whose first part, the reasoning, may take so many tokens: where it is still going on then, the text has to go on
  * as another grammar says, which ends it. Counted in tokens, so that it stands above the grammars, which know bytes only.
  */
-import type { ByteString } from "./byte-string.ts";
-import type { ForcedRun } from "./forced-tokens.ts";
+import type { AnswerGrammar } from "./answer-grammar.ts";
 import type { GrammarState, TokenGrammar } from "./grammar.ts";
-
-/** What follows an answer token by token; `State` is opaque and immutable. */
-export interface AnswerGrammar<State> {
-  readonly start: State;
-  mask(state: State): Uint32Array;
-  advance(state: State, token: number): State | undefined;
-  forcedRun(state: State, before: readonly number[], most: number): ForcedRun;
-  noteForced(bytes: ByteString, before: readonly number[], token: number): ByteString;
-}
 
 export interface BudgetedState {
   readonly grammar: TokenGrammar;
@@ -37,6 +27,10 @@ export class BudgetedGrammar implements AnswerGrammar<BudgetedState> {
     this.start = this.#checked({ grammar, state: grammar.start, thoughts: thoughts.start, tokens: 0 });
   }
 
+  get stopIds(): ReadonlySet<number> {
+    return this.#then.stopIds;
+  }
+
   mask({ grammar, state }: BudgetedState): Uint32Array {
     return grammar.mask(state);
   }
@@ -49,12 +43,8 @@ export class BudgetedGrammar implements AnswerGrammar<BudgetedState> {
     return this.#checked({ grammar, state: next, thoughts: still, tokens: tokens + (thoughts?.accepting ? 1 : 0) });
   }
 
-  forcedRun({ grammar, state }: BudgetedState, before: readonly number[], most: number): ForcedRun {
-    return grammar.forcedRun(state, before, most);
-  }
-
-  noteForced(bytes: ByteString, before: readonly number[], token: number): ByteString {
-    return this.#then.noteForced(bytes, before, token);
+  few({ grammar, state }: BudgetedState): readonly number[] {
+    return grammar.few(state);
   }
 
   #checked(state: BudgetedState): BudgetedState {

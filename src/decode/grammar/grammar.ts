@@ -2,10 +2,10 @@
  * A compiled grammar, and its states over a vocabulary. A state is an immutable value: to go back, keep the earlier one.
  * `Grammar` answers about texts, `TokenGrammar` about tokens, and `GrammarCursor` follows one sequence.
  */
-import { type ByteString, toBytes, utf8Bytes } from "./byte-string.ts";
+import type { AnswerGrammar } from "./answer-grammar.ts";
+import { toBytes, utf8Bytes } from "./byte-string.ts";
 import type { GrammarBuilder } from "./builder.ts";
 import type { Rule } from "./expression.ts";
-import { type ForcedRun, ForcedTokens } from "./forced-tokens.ts";
 import { Masks } from "./masks.ts";
 import { Parser, type ParseState } from "./parser.ts";
 import { Slices } from "./slices.ts";
@@ -26,12 +26,10 @@ const FORCED = 512;
 export class GrammarVocabulary {
   readonly vocabulary: Vocabulary;
   readonly slices: Slices;
-  readonly forced: ForcedTokens;
 
   constructor(table: TokenTable) {
     this.vocabulary = new Vocabulary(table);
     this.slices = new Slices(this.vocabulary);
-    this.forced = new ForcedTokens(this.vocabulary, (text) => table.encode(text));
   }
 }
 
@@ -104,21 +102,23 @@ export class Grammar {
   }
 }
 
-export class TokenGrammar {
+export class TokenGrammar implements AnswerGrammar<GrammarState> {
   readonly #grammar: Grammar;
   readonly #vocabulary: Vocabulary;
-  readonly #forced: ForcedTokens;
   readonly #masks: Masks;
 
-  constructor(grammar: Grammar, { vocabulary, slices, forced }: GrammarVocabulary, parser: Parser) {
+  constructor(grammar: Grammar, { vocabulary, slices }: GrammarVocabulary, parser: Parser) {
     this.#grammar = grammar;
     this.#vocabulary = vocabulary;
-    this.#forced = forced;
     this.#masks = new Masks(parser, vocabulary, slices);
   }
 
   get start(): GrammarState {
     return this.#grammar.start;
+  }
+
+  get stopIds(): ReadonlySet<number> {
+    return this.#vocabulary.stopIds;
   }
 
   /** One bit a token id, set where the token may come next. It is shared: don't write to it. */
@@ -139,14 +139,10 @@ export class TokenGrammar {
     return this.#grammar.forced(state);
   }
 
-  /** Those bytes, and up to `most` tokens in which they are likely to come, where `before` came last (forced-tokens.ts). */
-  forcedRun(state: GrammarState, before: readonly number[], most: number): ForcedRun {
-    return this.#forced.after(this, state, before, most);
-  }
-
-  /** Tells that a token came where `bytes` were forced; gives what is left of them. */
-  noteForced(bytes: ByteString, before: readonly number[], token: number): ByteString {
-    return this.#forced.note(bytes, before, token);
+  /** The tokens that may come next where they are few, the longest first; none: they are many. It is shared. */
+  few(state: GrammarState): readonly number[] {
+    this.#grammar.begin(MASK_FUEL, "looking for what may come next");
+    return this.#masks.few(state);
   }
 }
 

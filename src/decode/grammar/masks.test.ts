@@ -52,7 +52,6 @@ function pieces(): TokenTable {
     tokenBytes: (id) => tokens[id] ?? encoder.encode('{"name":'),
     isSpecial: (id) => id === other,
     tokenText: () => "<|other|>",
-    encode: (text) => Int32Array.from(encoder.encode(text)),
   };
 }
 
@@ -63,7 +62,7 @@ for (const spec of SPECS) {
   test(`the masks of ${JSON.stringify(spec).slice(0, 60)}…`, () => {
     const grammar = compileGrammar(spec);
     const random = new Random(11);
-    let compared = 0;
+    let [compared, scarce] = [0, 0];
     for (const answer of ANSWERS) {
       const cursor = new GrammarCursor(grammar.over(VOCABULARY));
       const bytes = new TextEncoder().encode(answer);
@@ -82,11 +81,19 @@ for (const spec of SPECS) {
             );
             compared++;
           }
+          const allowed = Array.from({ length: TABLE.vocabSize }, (_, id) => id).filter((id) => allows(mask, id));
+          const few = compileGrammar(spec).over(VOCABULARY);
+          let state = few.start;
+          for (const byte of bytes.subarray(0, at)) state = few.advance(state, byte) ?? state;
+          const listed = few.few(state);
+          assert.deepEqual(new Set(listed), new Set(allowed.length > 16 ? [] : allowed), `at ${at} of ${answer}`);
+          if (listed.length > 0) scarce++;
         }
         if (!cursor.advance(bytes[at] ?? 0)) break;
       }
     }
     assert.ok(compared > 10_000);
+    assert.ok(scarce > 0, "few tokens were never in sight");
   });
 }
 

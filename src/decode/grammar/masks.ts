@@ -11,6 +11,9 @@ import type { Vocabulary } from "./vocabulary.ts";
 
 /** Bytes of masks kept for a grammar; the oldest go first. */
 const KEPT = 8 * 2 ** 20;
+/** As many tokens are few. */
+const FEW = 16;
+const MANY: readonly number[] = [];
 
 export class Masks {
   readonly #vocabulary: Vocabulary;
@@ -18,6 +21,7 @@ export class Masks {
   readonly #parser: Parser;
   readonly #derivatives: Derivatives;
   readonly #known = new Map<ParseState, Uint32Array>();
+  readonly #few = new WeakMap<ParseState, readonly number[]>();
   readonly #states: ParseState[] = [];
 
   constructor(parser: Parser, vocabulary: Vocabulary, slices: Slices) {
@@ -38,8 +42,34 @@ export class Masks {
     return mask;
   }
 
+  /** The tokens that may come next where they are few, the longest first; none: they are many. */
+  few(state: ParseState): readonly number[] {
+    let few = this.#few.get(state);
+    if (few === undefined) {
+      few = this.#findFew(state);
+      this.#few.set(state, few);
+    }
+    return few;
+  }
+
+  #findFew(state: ParseState): readonly number[] {
+    const vocabulary = this.#vocabulary;
+    const found = state.accepting ? [...vocabulary.stopIds] : [];
+    const add = (id: number): boolean => {
+      found.push(id, ...vocabulary.equals(id));
+      return found.length <= FEW;
+    };
+    if (!this.#walk(state, 0, vocabulary.trie.size, 0, add)) return MANY;
+    return found.sort((a, b) => vocabulary.bytes(b).length - vocabulary.bytes(a).length || a - b);
+  }
+
   #compute(state: ParseState): Uint32Array {
     const mask = new Uint32Array(this.#vocabulary.words);
+    const few = this.#few.get(state) ?? MANY;
+    if (few.length > 0) {
+      for (const id of few) this.#vocabulary.allow(mask, id);
+      return mask;
+    }
     const rest: Item[] = [];
     for (const item of state.items) {
       if (item.expression.kind !== "text") {
@@ -52,8 +82,8 @@ export class Masks {
       this.#goOn(mask, item, state, slice);
     }
     const { size } = this.#vocabulary.trie;
-    if (rest.length === state.items.length) this.#walk(mask, state, 0, size, 0);
-    else if (rest.length > 0) this.#walk(mask, this.#parser.part(rest, state), 0, size, 0);
+    if (rest.length === state.items.length) this.#allow(mask, state, 0, size, 0);
+    else if (rest.length > 0) this.#allow(mask, this.#parser.part(rest, state), 0, size, 0);
     if (state.accepting) for (const id of this.#vocabulary.stopIds) this.#vocabulary.allow(mask, id);
     return mask;
   }
@@ -76,17 +106,27 @@ export class Masks {
       const end = trie.end[node] ?? 0;
       const depth = (trie.depth[node] ?? 0) + 1;
       if (after !== undefined) {
-        this.#walk(mask, after, node + 1, end, depth);
+        this.#allow(mask, after, node + 1, end, depth);
       } else if (sink !== undefined) {
         const expression = sink.owner.finish(sink.bytes + (slice.contents[i] ?? ""));
         const closed = this.#parser.part([{ rule: item.rule, expression, origin }], state);
-        this.#walk(mask, closed, node + 1, end, depth);
+        this.#allow(mask, closed, node + 1, end, depth);
       }
     }
   }
 
-  /** Allows the tokens that end in a range of the trie and are matched from `start`, whose depth is `base`. */
-  #walk(mask: Uint32Array, start: ParseState, from: number, to: number, base: number): void {
+  #allow(mask: Uint32Array, start: ParseState, from: number, to: number, base: number): void {
+    this.#walk(start, from, to, base, (id) => {
+      this.#vocabulary.allow(mask, id);
+      return true;
+    });
+  }
+
+  /**
+   * Tells the tokens that end in a range of the trie and are matched from `start`, whose depth is `base`, for as long as that is
+   * answered with true.
+   */
+  #walk(start: ParseState, from: number, to: number, base: number, tell: (id: number) => boolean): boolean {
     const parser = this.#parser;
     const states = this.#states;
     const { byte, depth, end, token } = this.#vocabulary.trie;
@@ -99,10 +139,11 @@ export class Masks {
         continue;
       }
       const id = token[node] ?? -1;
-      if (id >= 0) this.#vocabulary.allow(mask, id);
+      if (id >= 0 && !tell(id)) return false;
       states[at + 1] = next;
       node++;
     }
+    return true;
   }
 }
 

@@ -22,8 +22,6 @@ export interface TokenTable {
   isSpecial(id: number): boolean;
   /** The name of a control token. */
   tokenText(id: number): string;
-  /** The ids of a text that goes on after other text, as the tokenizer writes it; control tokens are not looked for. */
-  encode(text: string): Int32Array;
 }
 
 /** The nodes in depth-first order: a node's subtree is the range from it up to before its `end`. */
@@ -36,6 +34,8 @@ export interface Trie {
   /** The token that ends here, or −1. */
   readonly token: Int32Array;
 }
+
+const NONE: readonly number[] = [];
 
 export class Vocabulary {
   readonly size: number;
@@ -71,49 +71,20 @@ export class Vocabulary {
     return this.#bytes[id] ?? "";
   }
 
-  /** The first token with these bytes; −1 where there is none. */
-  find(bytes: ByteString): number {
-    return this.trie.token[this.#node(bytes)] ?? -1;
-  }
-
-  /** Is there a token that begins with some bytes and goes on, in a mask that is asked for where one is in sight? */
-  hasLonger(bytes: ByteString, mask: () => Uint32Array): boolean {
-    const node = this.#node(bytes);
-    const { end, token } = this.trie;
-    const last = end[node] ?? 0;
-    if (node < 0 || last === node + 1) return false;
-    const allowed = mask();
-    for (let at = node + 1; at < last; at++) {
-      const id = token[at] ?? -1;
-      if (id >= 0 && allows(allowed, id)) return true;
-    }
-    return false;
-  }
-
-  /** The node where some bytes end, or −1. */
-  #node(bytes: ByteString): number {
-    const { byte, end, size } = this.trie;
-    let node = -1;
-    let last = size;
-    for (let i = 0; i < bytes.length; i++) {
-      let child = node + 1;
-      while (child < last && byte[child] !== bytes.charCodeAt(i)) child = end[child] ?? last;
-      if (child >= last) return -1;
-      node = child;
-      last = end[node] ?? node;
-    }
-    return node;
-  }
-
   /** Sets a token's bit, and those of its equals. */
   allow(mask: Uint32Array, id: number): void {
     set(mask, id);
-    if (this.#hasSame[id] === 1) for (const other of this.#same.get(id) ?? []) set(mask, other);
+    for (const other of this.equals(id)) set(mask, other);
+  }
+
+  /** The other tokens with the same bytes. */
+  equals(id: number): readonly number[] {
+    return this.#hasSame[id] === 1 ? (this.#same.get(id) ?? NONE) : NONE;
   }
 
   forbid(mask: Uint32Array, id: number): void {
     clear(mask, id);
-    for (const other of this.#same.get(id) ?? []) clear(mask, other);
+    for (const other of this.equals(id)) clear(mask, other);
   }
 }
 

@@ -5,11 +5,12 @@
  */
 import { MAX_TOP_LOGPROBS, NOT_FINITE, type StepResult } from "../../backend/contract.ts";
 import type { StepPlanBuffer } from "../../backend/step-plan.ts";
-import type { AnswerGrammar } from "../../decode/grammar/budgeted.ts";
-import type { ForcedRun } from "../../decode/grammar/forced-tokens.ts";
+import type { AnswerGrammar } from "../../decode/grammar/answer-grammar.ts";
+import { likelyTokens } from "../../decode/grammar/likely-tokens.ts";
 import { cut, type DraftTree, pathTo, verify } from "../../decode/speculative/draft-tree.ts";
 import { ModelError, UnsupportedGrammarError, invariant } from "../../errors.ts";
 import type { FinishReason, GenerateWish, ScoredToken } from "../client.ts";
+import type { HeldGrammar } from "../grammars.ts";
 import type { Asked, EngineRequest, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
 const NONE: Taken = [];
@@ -17,15 +18,15 @@ const NONE: Taken = [];
 export class Generate implements WorkKind {
   readonly #wish: GenerateWish;
   readonly #stopIds: ReadonlySet<number>;
-  readonly #grammar: AnswerGrammar<unknown> | undefined;
+  readonly #held: HeldGrammar | undefined;
   /** For each answer. */
   readonly #states: unknown[] = [];
-  /** For each answer: what is forced behind its first `length` tokens, where that was looked for. */
-  readonly #runs: ((ForcedRun & { readonly length: number }) | undefined)[] = [];
+  /** For each answer: what is likely behind its first `length` tokens, where that was looked for. */
+  readonly #likely: ({ readonly length: number; readonly tree: DraftTree | undefined } | undefined)[] = [];
 
-  constructor(wish: GenerateWish, grammar: AnswerGrammar<unknown> | undefined) {
+  constructor(wish: GenerateWish, held: HeldGrammar | undefined) {
     this.#wish = wish;
-    this.#grammar = grammar;
+    this.#held = held;
     this.#stopIds = new Set(wish.stopIds);
   }
 
@@ -37,21 +38,19 @@ export class Generate implements WorkKind {
     return length - 1;
   }
 
-  forced(answer: Sequence, most: number): readonly number[] {
-    const grammar = this.#grammar;
-    if (grammar === undefined || most === 0 || answer.finished) return NONE;
-    const { index, length } = answer;
-    let run = this.#runs[index];
-    if (run?.length !== length) {
-      run = { length, ...forcedRun(grammar, this.#stateOf(answer, grammar), lastTokens(answer), most) };
-      this.#runs[index] = run;
-    }
-    return run.tokens;
+  likely(answer: Sequence): DraftTree | undefined {
+    const { index, length, finished } = answer;
+    if (this.#held === undefined || finished) return undefined;
+    const known = this.#likely[index];
+    if (known?.length === length) return known.tree;
+    const tree = likelyBehind(this.#held, this.#stateOf(answer, this.#held.grammar), lastTwo(answer));
+    this.#likely[index] = { length, tree };
+    return tree;
   }
 
   /** Without what the grammar forbids. */
   trim(sequence: Sequence, draft: DraftTree): DraftTree {
-    const grammar = this.#grammar;
+    const grammar = this.#held?.grammar;
     if (grammar === undefined) return draft;
     const states: unknown[] = [];
     return cut(draft, (node) => {
@@ -71,23 +70,22 @@ export class Generate implements WorkKind {
     const masks: MaskWish[] = [];
     const samples = answers.map((answer) => {
       this.#count(answer, plan);
-      const sample = this.#sample(answer, row, [], plan, masks);
+      const sample = this.#sample(answer, row, plan, masks, (grammar) => this.#stateOf(answer, grammar));
       answer.coming.push({ step, sample });
       return { answer, sample };
     });
     if (draft !== undefined && draft.tokens.length > 0) {
       const [root] = samples;
       invariant(root !== undefined && samples.length === 1, "a draft where answers still share a prompt");
-      for (const node of draft.tokens.keys()) {
-        const path = pathTo(draft, node);
-        this.#sample(
-          sequence,
-          row + 1 + node,
-          path.map((before) => draft.tokens[before] ?? -1),
-          plan,
-          masks,
-        );
-        for (const before of path) plan.addCounted(row + 1 + before);
+      // Node by node, each from its parent's.
+      const states: unknown[] = [];
+      for (const [node, token] of draft.tokens.entries()) {
+        const parent = draft.parents[node] ?? -1;
+        this.#sample(sequence, row + 1 + node, plan, masks, (grammar) => {
+          const before = parent < 0 ? this.#stateOf(sequence, grammar) : states[parent];
+          return (states[node] = before === undefined ? undefined : grammar.advance(before, token));
+        });
+        for (const before of pathTo(draft, node)) plan.addCounted(row + 1 + before);
       }
       const take = (result: StepResult): Taken => {
         const path = verify(draft, (node) => result.sampleIds[root.sample + 1 + node] ?? NOT_FINITE);
@@ -105,14 +103,19 @@ export class Generate implements WorkKind {
     return { take, masks };
   }
 
-  /** A sample of an answer, behind some drafted tokens, and the wish for its mask. */
-  #sample(answer: Sequence, row: number, drafted: readonly number[], plan: StepPlanBuffer, masks: MaskWish[]): number {
-    const grammar = this.#grammar;
+  /** A sample of an answer, and the wish for its mask: masks are made in this order, once the answer's known tokens are taken. */
+  #sample(
+    answer: Sequence,
+    row: number,
+    plan: StepPlanBuffer,
+    masks: MaskWish[],
+    stateAt: (grammar: AnswerGrammar<unknown>) => unknown,
+  ): number {
+    const grammar = this.#held?.grammar;
     const sample = plan.addSample(row, answer.slot, this.#wish.topLogprobs, grammar !== undefined);
     if (grammar === undefined) return sample;
     const make = (): Uint32Array | "drop" => {
-      let state: unknown = this.#stateOf(answer, grammar);
-      for (const token of drafted) state &&= grammar.advance(state, token);
+      const state = stateAt(grammar);
       return answer.finished || state === undefined ? "drop" : grammar.mask(state);
     };
     masks.push({ sample, make });
@@ -145,6 +148,14 @@ export class Generate implements WorkKind {
     }
   }
 
+  /** A token follows the answer's known ones. */
+  #advance(answer: Sequence, token: number, { grammar, choices }: HeldGrammar): void {
+    const state = this.#stateOf(answer, grammar);
+    const among = fewIn(grammar, state);
+    if (among.length > 1) choices.learn(...lastTwo(answer), among, among.indexOf(token));
+    this.#states[answer.index] = grammar.advance(state, token);
+  }
+
   /** Appends samples of the step to an answer, as far as it goes; gives how many. */
   #take(answer: Sequence, samples: readonly number[], result: StepResult): number {
     const { request } = answer;
@@ -152,7 +163,6 @@ export class Generate implements WorkKind {
     answer.coming.shift();
     const tokens: ScoredToken[] = [];
     let finish: FinishReason | undefined;
-    let forced = this.#runs[answer.index]?.bytes ?? "";
     for (const sample of samples) {
       const id = result.sampleIds[sample] ?? NOT_FINITE;
       if (id < 0) {
@@ -164,18 +174,14 @@ export class Generate implements WorkKind {
         );
         return tokens.length;
       }
-      if (forced !== "") forced = this.#grammar?.noteForced(forced, lastTokens(answer), id) ?? "";
+      if (this.#held !== undefined) this.#advance(answer, id, this.#held);
       answer.tokens[answer.length] = id;
       answer.length += 1;
       tokens.push(scored(id, result.sampleLogprobs, result.topIds, result.topLogprobs, sample, this.#wish.topLogprobs));
-      if (this.#grammar !== undefined) {
-        this.#states[answer.index] = this.#grammar.advance(this.#stateOf(answer, this.#grammar), id);
-      }
       if (this.#stopIds.has(id)) finish = "stop";
       else if (answer.length === request.capacity) finish = "length";
       if (finish !== undefined) break;
     }
-    this.#runs[answer.index] = undefined;
     answer.finished = finish !== undefined;
     request.listen({ type: "tokens", answer: answer.index, tokens, ...(finish && { finish }) });
     return tokens.length;
@@ -183,22 +189,26 @@ export class Generate implements WorkKind {
 }
 
 /** A grammar that grows too large while it is looked through ends the request where its mask is made. */
-function forcedRun(
-  grammar: AnswerGrammar<unknown>,
-  state: unknown,
-  before: readonly number[],
-  most: number,
-): ForcedRun {
+function likelyBehind(held: HeldGrammar, state: unknown, last: readonly [number, number]): DraftTree | undefined {
   try {
-    return grammar.forcedRun(state, before, most);
+    return likelyTokens(held.grammar, state, last, held.choices);
   } catch (error) {
-    if (error instanceof UnsupportedGrammarError) return { bytes: "", tokens: NONE };
+    if (error instanceof UnsupportedGrammarError) return undefined;
     throw error;
   }
 }
 
-function lastTokens({ tokens, length }: Sequence): readonly number[] {
-  return Array.from(tokens.subarray(Math.max(0, length - 8), length));
+function fewIn(grammar: AnswerGrammar<unknown>, state: unknown): readonly number[] {
+  try {
+    return grammar.few(state);
+  } catch (error) {
+    if (error instanceof UnsupportedGrammarError) return [];
+    throw error;
+  }
+}
+
+function lastTwo({ tokens, length }: Sequence): readonly [number, number] {
+  return [tokens[length - 2] ?? -1, tokens[length - 1] ?? -1];
 }
 
 function advanced(grammar: AnswerGrammar<unknown>, state: unknown, token: number): unknown {
