@@ -116,7 +116,7 @@ abstract class Ranked implements Policy {
   }
 
   *turns(view: SchedulerView): Iterable<Turn> {
-    const turns = [...decodesFirst(view)];
+    const turns = decodesFirst(view);
     yield* turns.toSorted((a, b) => this.rank(a.sequence.request) - this.rank(b.sequence.request));
   }
 

@@ -182,15 +182,21 @@ ResultView readResult(Call& call, napi_value object, const PlanView& plan, const
     return view;
   }
   auto samples = static_cast<size_t>(plan.sampleCount), logprobs = static_cast<size_t>(plan.logprobCount);
-  bool wantsTop = false;
-  for (size_t i = 0; i < std::min(logprobs, plan.logprobTop.size); i++) wantsTop |= plan.logprobTop[i] > 0;
+  // Alternatives have room only where some row wants any.
+  auto tops = [](const PlanView::Ints& wanted, size_t count) {
+    for (size_t i = 0; i < std::min(count, wanted.size); i++) {
+      if (wanted[i] > 0) return count * kMaxTop;
+    }
+    return size_t{0};
+  };
+  size_t sampleTops = tops(plan.sampleTop, samples), logprobTops = tops(plan.logprobTop, logprobs);
   view.sampleIds = ints("sampleIds", samples);
   view.sampleLogprobs = floats("sampleLogprobs", samples);
-  view.topIds = ints("topIds", samples * kMaxTop);
-  view.topLogprobs = floats("topLogprobs", samples * kMaxTop);
+  view.topIds = ints("topIds", sampleTops);
+  view.topLogprobs = floats("topLogprobs", sampleTops);
   view.logprobs = floats("logprobs", logprobs);
-  view.logprobTopIds = ints("logprobTopIds", wantsTop ? logprobs * kMaxTop : 0);
-  view.logprobTopLogprobs = floats("logprobTopLogprobs", wantsTop ? logprobs * kMaxTop : 0);
+  view.logprobTopIds = ints("logprobTopIds", logprobTops);
+  view.logprobTopLogprobs = floats("logprobTopLogprobs", logprobTops);
   napi_value list = call.property(object, "outputs");
   uint32_t count = call.length(list);
   require(count, plan.outputs.size());

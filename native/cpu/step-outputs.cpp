@@ -38,8 +38,10 @@ void Step::sample(int32_t index, const float* logits, uint8_t* scratch) {
   args.position = wanted.position;
   args.mask = wanted.mask < 0 ? nullptr : maskWords_.data() + (vocab + 31) / 32 * static_cast<size_t>(wanted.mask);
   args.top = wanted.top;
-  args.topIds = result_.topIds + first;
-  args.topLogprobs = result_.topLogprobs + first;
+  if (wanted.top > 0) {
+    args.topIds = result_.topIds + first;
+    args.topLogprobs = result_.topLogprobs + first;
+  }
   args.scratch = floats;
   program_.kernels->sample(args);
   result_.sampleIds[index] = args.id;

@@ -309,7 +309,7 @@ export interface StepResult {
   /** `[sampleCount]`: a token id, NO_SAMPLE or NOT_FINITE. */
   readonly sampleIds: Int32Array;
   readonly sampleLogprobs: Float32Array;
-  /** `[sampleCount, MAX_TOP_LOGPROBS]`, most likely first. */
+  /** `[sampleCount, MAX_TOP_LOGPROBS]`, most likely first; empty where no sample asked for any. */
   readonly topIds: Int32Array;
   readonly topLogprobs: Float32Array;
   /** `[logprobCount]`; alternatives `[logprobCount, MAX_TOP_LOGPROBS]`, empty where no row asked for any. */

@@ -122,7 +122,7 @@ export class Drafting {
 function isReady({ request, finished, coming, isDrafted, planned, length }: Sequence): boolean {
   if (request.work.generate === undefined || finished || isDrafted || coming.length > 0) return false;
   // Nobody waits for a draft before the first token.
-  return planned === length - 1 && length > request.work.prompt.length && request.unforked.length === 0;
+  return planned === length - 1 && length > request.work.prompt.length && !request.hasUnforked;
 }
 
 /** Places whose blocks other sequences may have, too: in the prefix tree, or as the prompt of several answers. */

@@ -43,6 +43,7 @@ export class Flights {
 
   /** Gives back what step `id` was the last to use. */
   settle(id: number): void {
+    if (this.#leaving.length === 0) return;
     const due = this.#leaving.filter(({ until }) => until <= id);
     this.#leaving = this.#leaving.filter(({ until }) => until > id);
     for (const { release } of due) release();

@@ -33,7 +33,7 @@ export function placeDraft(
 ): PlacedDraft | undefined {
   const { request, length, coming, planned } = sequence;
   if (request.work.generate === undefined || coming.length > 0 || planned + count < length) return undefined;
-  if (request.unforked.length > 0) return undefined;
+  if (request.hasUnforked) return undefined;
   const room = Math.min(
     limits.maxDraft,
     limits.stepTokens - plan.tokenCount - count,

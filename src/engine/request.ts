@@ -150,10 +150,23 @@ export class EngineRequest {
     return this.sequences.filter(({ finished }) => !finished);
   }
 
+  get isFinished(): boolean {
+    return this.sequences.every(({ finished }) => finished);
+  }
+
+  /** Whether some of its answers wait to be forked off another. */
+  get hasUnforked(): boolean {
+    return this.sequences.some(isUnforked);
+  }
+
   /** Answers that wait to be forked off the sequence that computes the prompt for all. */
   get unforked(): readonly Sequence[] {
-    return this.sequences.filter(({ finished, state }) => !finished && state === undefined);
+    return this.sequences.filter(isUnforked);
   }
+}
+
+function isUnforked({ finished, state }: Sequence): boolean {
+  return !finished && state === undefined;
 }
 
 export function saltOf(cacheSalt = "", adapter?: HeldAdapter): string {

@@ -10,6 +10,8 @@ import { PrefixCache } from "./prefix-cache.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
 import type { SchedulerOptions, Share } from "./share.ts";
 
+const NONE: readonly number[] = [];
+
 export class Residents {
   readonly prefixes: PrefixCache;
   readonly #flights: Flights;
@@ -40,6 +42,7 @@ export class Residents {
   /** Once the prompt is in memory, the other answers get theirs of it. `makeRoom`: false where no block can be had. */
   fork(request: EngineRequest, makeRoom: (answer: Sequence) => boolean): void {
     const prompt = request.work.prompt.length;
+    if (!request.hasUnforked) return;
     const parent = request.sequences.find(({ state, computed }) => state !== undefined && computed === prompt);
     if (parent?.state === undefined) return;
     for (const answer of request.unforked) {
@@ -113,8 +116,10 @@ class SamplerSlots {
   }
 
   takeClosing(program: number): readonly number[] {
-    const slots = [...(this.#toClose[program] ?? [])];
-    this.#toClose[program]?.clear();
+    const closing = this.#toClose[program];
+    if (closing === undefined || closing.size === 0) return NONE;
+    const slots = [...closing];
+    closing.clear();
     return slots;
   }
 }

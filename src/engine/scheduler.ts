@@ -62,10 +62,10 @@ export class Scheduler {
   /** Ends one answer; the others go on. True where it was the last. */
   endAnswer(sequence: Sequence): boolean {
     sequence.finished = true;
-    const { unforked, unfinished } = sequence.request;
+    const { request } = sequence;
     // Others may still need the prompt that it computes for them.
-    if (sequence.state === undefined || unforked.length === 0) this.residents.drop(sequence);
-    return unfinished.length === 0;
+    if (sequence.state === undefined || !request.hasUnforked) this.residents.drop(sequence);
+    return request.isFinished;
   }
 
   /** The next step, or undefined where there is nothing to do now. The plan holds until the next call. */
@@ -114,7 +114,7 @@ export class Scheduler {
       releaseBlocks(share.ops.held);
     }
     this.flights.settle(flight.id);
-    const ended = this.running.filter(({ failure, unfinished }) => failure !== undefined || unfinished.length === 0);
+    const ended = this.running.filter(({ failure, isFinished }) => failure !== undefined || isFinished);
     for (const request of ended) this.remove(request);
     return { flight, ended };
   }
@@ -151,10 +151,10 @@ export class Scheduler {
   /** Adds a sequence's rows to the step, as many as fit. */
   #share(sequence: Sequence, rows: number, step: number, shares: Share[]): void {
     const { request, planned, state } = sequence;
-    const { unforked } = request;
-    if (state === undefined || sequence.isDrafted || (sequence.finished && unforked.length === 0)) return;
+    const { hasUnforked } = request;
+    if (state === undefined || sequence.isDrafted || (sequence.finished && !hasUnforked)) return;
     // The prompt is computed once for all answers, which are forked off where it ends.
-    const end = unforked.length > 0 ? request.work.prompt.length - planned : sequence.pending;
+    const end = hasUnforked ? request.work.prompt.length - planned : sequence.pending;
     const left = this.#options.limits.stepTokens - this.#plan.tokenCount;
     let count = sequence.uncut(Math.min(rows, end, sequence.pending, left), left);
     const { speculation, limits } = this.#options;

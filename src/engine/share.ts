@@ -153,7 +153,7 @@ function settle({ sequence, state, first, count, draft, asked }: Planned, result
   for (const model of sequence.drafts) model.keep(sequence.tokens, sequence.computed);
   // Who has nothing left to compute, and nothing to come, has ended.
   if (sequence.reach === sequence.computed) sequence.finished = true;
-  const hasEnded = sequence.finished && sequence.request.unforked.length === 0;
+  const hasEnded = sequence.finished && !sequence.request.hasUnforked;
   return { hasEnded, ...(verified && { verified }) };
 }
 

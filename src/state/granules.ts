@@ -45,6 +45,7 @@ export class Granules {
 
   /** A granule for the last border before place `known`, and for others before place `length` where there is room for all. */
   grow(length: number, known: number): boolean {
+    if (this.#tables.length === 0) return true;
     const needed = borderOf(known);
     if (needed > this.#border && !this.#isKept(needed)) {
       if (this.#tables.some(({ pool }) => pool.free === 0)) return false;

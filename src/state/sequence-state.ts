@@ -38,6 +38,8 @@ class BlockTable {
 }
 
 export class SequenceState {
+  /** The block ids of each group, by slot / 16; of a recurrent one its granules, by border − 1. */
+  readonly tables: readonly (readonly number[])[];
   readonly #memory: readonly GroupMemory[];
   /** Of recurrent groups they stay empty. */
   readonly #tables: readonly BlockTable[];
@@ -48,6 +50,9 @@ export class SequenceState {
     this.#memory = memory;
     this.#tables = memory.map(() => new BlockTable());
     this.#granules = new Granules(memory);
+    this.tables = this.#tables.map(({ ids }, g) =>
+      memory[g]?.group.kind === "recurrent" ? this.#granules.idsOf(g) : ids,
+    );
   }
 
   /** Memory that begins with a prefix of the tree. Undefined where there is no room for the copy of its last block. */
@@ -82,13 +87,6 @@ export class SequenceState {
     });
     if (copies.length > 0) state.#pending = { copies, moves: [], held };
     return state;
-  }
-
-  /** The block ids of each group, by slot / 16; of a recurrent one its granules, by border − 1. */
-  get tables(): readonly (readonly number[])[] {
-    return this.#memory.map(({ group }, g) =>
-      group.kind === "recurrent" ? this.#granules.idsOf(g) : this.#table(g).ids,
-    );
   }
 
   /** The border that the next step's scans go on from. */

@@ -53,7 +53,8 @@ export class NativeProgram implements Program {
 
   run(plan: StepPlan): StepHandle {
     const { id } = plan;
-    const missing = new Set([...plan.sampleMasked.subarray(0, plan.sampleCount).entries()].flatMap(isDeclared));
+    const missing = new Set<number>();
+    for (let i = 0; i < plan.sampleCount; i++) if (plan.sampleMasked[i] === 1) missing.add(i);
     const result = this.#submit(plan);
     return {
       result,
@@ -118,31 +119,45 @@ export class NativeProgram implements Program {
   }
 
   /** Arrays for what the step gives, filled with what stands where it gives nothing. */
-  #resultOf({ sampleCount, logprobCount, logprobTop, outputs }: StepPlan): StepResult {
+  #resultOf({ sampleCount, sampleTop, logprobCount, logprobTop, outputs }: StepPlan): StepResult {
     const rows = outputs.reduce((sum, { count }) => sum + count, sampleCount + logprobCount);
-    const counts = [sampleCount, logprobCount, ...outputs.map(({ count }) => count)];
-    if (counts.some((count) => count < 0) || rows > this.#options.maxOutputs) {
+    const isNegative = sampleCount < 0 || logprobCount < 0 || outputs.some(({ count }) => count < 0);
+    if (isNegative || rows > this.#options.maxOutputs) {
       throw new NativeError(`bad step plan: output count (${rows}, limit ${this.#options.maxOutputs})`);
     }
-    const wantsTop = logprobTop.subarray(0, logprobCount).some((top) => top > 0);
-    const logprobTops = wantsTop ? logprobCount * MAX_TOP_LOGPROBS : 0;
+    const sampleTops = topsOf(sampleTop, sampleCount);
+    const logprobTops = topsOf(logprobTop, logprobCount);
     return {
-      sampleIds: new Int32Array(sampleCount).fill(NO_SAMPLE),
-      sampleLogprobs: new Float32Array(sampleCount).fill(NaN),
-      topIds: new Int32Array(sampleCount * MAX_TOP_LOGPROBS).fill(-1),
-      topLogprobs: new Float32Array(sampleCount * MAX_TOP_LOGPROBS).fill(-Infinity),
-      logprobs: new Float32Array(logprobCount),
-      logprobTopIds: new Int32Array(logprobTops).fill(-1),
-      logprobTopLogprobs: new Float32Array(logprobTops).fill(-Infinity),
+      sampleIds: ints(sampleCount, NO_SAMPLE),
+      sampleLogprobs: floats(sampleCount, NaN),
+      topIds: ints(sampleTops, -1),
+      topLogprobs: floats(sampleTops, -Infinity),
+      logprobs: floats(logprobCount, 0),
+      logprobTopIds: ints(logprobTops, -1),
+      logprobTopLogprobs: floats(logprobTops, -Infinity),
       outputs: outputs.map(({ count }, i) => {
         const width = this.#widths[i];
         if (width === undefined) throw new NativeError("bad step plan: the program has fewer named outputs");
-        return new Float32Array(count * width);
+        return floats(count * width, 0);
       }),
     };
   }
 }
 
-function isDeclared([sample, masked]: readonly [number, number]): number[] {
-  return masked === 0 ? [] : [sample];
+/** What there is nothing of: most steps have but samples. */
+const NO_INTS = new Int32Array();
+const NO_FLOATS = new Float32Array();
+
+function ints(count: number, value: number): Int32Array {
+  return count === 0 ? NO_INTS : new Int32Array(count).fill(value);
+}
+
+function floats(count: number, value: number): Float32Array {
+  return count === 0 ? NO_FLOATS : new Float32Array(count).fill(value);
+}
+
+/** Places for alternatives: none where no row wants any. */
+function topsOf(wanted: Int32Array, count: number): number {
+  for (let i = 0; i < count; i++) if ((wanted[i] ?? 0) > 0) return count * MAX_TOP_LOGPROBS;
+  return 0;
 }

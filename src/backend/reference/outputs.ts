@@ -32,7 +32,7 @@ export function stepResult(
   };
   const sampleIds = new Int32Array(plan.sampleCount);
   const sampleLogprobs = new Float32Array(plan.sampleCount);
-  const tops = new Alternatives(plan.sampleCount);
+  const tops = new Alternatives(plan.sampleTop.some((top) => top > 0) ? plan.sampleCount : 0);
   for (const [i, row] of plan.sampleRows.entries()) {
     const logits = rowOf("logits", row);
     const id = sample(step, i, tokens, logits, slots);

@@ -57,17 +57,21 @@ export interface Policy {
  * A step's turns: whoever needs one row gets it before prompts are computed, those that have waited longest first, so that a
  * prompt slows others down, but never stops them; then at most `prompts` rows of prompts, in order.
  */
-export function* decodesFirst({ running, stepTokens }: SchedulerView, prompts = stepTokens): Iterable<Turn> {
-  const pending = running.flatMap(({ sequences }) => sequences.filter((one) => one.state && one.pending > 0));
+export function decodesFirst({ running, stepTokens }: SchedulerView, prompts = stepTokens): Turn[] {
   const [single, long]: [Readonly<Sequence>[], Readonly<Sequence>[]] = [[], []];
-  for (const sequence of pending) (sequence.pending === 1 ? single : long).push(sequence);
+  for (const { sequences } of running) {
+    for (const sequence of sequences) {
+      if (sequence.state !== undefined && sequence.pending > 0) (sequence.pending === 1 ? single : long).push(sequence);
+    }
+  }
   single.sort((a, b) => a.lastStep - b.lastStep);
-  for (const sequence of single) yield { sequence, rows: 1 };
+  const turns = single.map((sequence): Turn => ({ sequence, rows: 1 }));
   let left = single.length > 0 ? prompts : stepTokens;
   for (const sequence of long) {
-    if (left === 0) return;
+    if (left === 0) break;
     const rows = Math.min(left, sequence.pending);
-    yield { sequence, rows };
+    turns.push({ sequence, rows });
     left -= rows;
   }
+  return turns;
 }

@@ -14,6 +14,7 @@ import type { HeldGrammar } from "../grammars.ts";
 import type { Asked, EngineRequest, MaskWish, Rows, Sequence, Taken, WorkKind } from "../request.ts";
 
 const NONE: Taken = [];
+const NOBODY: readonly Sequence[] = [];
 
 export class Generate implements WorkKind {
   readonly #wish: GenerateWish;
@@ -229,7 +230,10 @@ function countDraft(request: EngineRequest, draft: DraftTree, accepted: readonly
 
 /** The answers whose last token is the last of a sequence's first `end` ones: its own, and those that share its prompt. */
 function answersAt(sequence: Sequence, end: number): readonly Sequence[] {
-  return [sequence, ...sequence.request.unforked].filter(({ reach, finished }) => reach === end && !finished);
+  const { request } = sequence;
+  const isThere = ({ reach, finished }: Sequence): boolean => reach === end && !finished;
+  if (!request.hasUnforked) return isThere(sequence) ? [sequence] : NOBODY;
+  return [sequence, ...request.unforked].filter(isThere);
 }
 
 /** Token `id`, and the first `count` of the alternatives at index `at` of a result's lists. */
