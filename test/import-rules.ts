@@ -33,7 +33,7 @@ const ROOMS = [
 ];
 /** What rooms above the engine may know of it. */
 const ENGINE_DOORS: ReadonlySet<string> = new Set(["engine/client.ts", "engine/llm.ts", "engine/load.ts"]);
-const NODE_ALLOWED = /^(cli|server|cluster|backend\/cpu)\/|^artifact\/node-[^/]*$/;
+const NODE_ALLOWED = /^(cli|server|cluster|backend\/cpu)\/|^artifact\/node-[^/]*$|^engine\/thread\/node-[^/]*$/;
 const ADDON_ALLOWED = /^backend\/cpu\//;
 
 export function checkImports(tree: SourceTree): string[] {

@@ -9,6 +9,7 @@ import {
   type EngineOptions,
   load,
   type LoadEvent,
+  type LoadOptions,
   openAdapterReference,
   openReference,
 } from "../engine/load.ts";
@@ -31,7 +32,11 @@ export function speculationOf(flags: Values<(typeof DRAFTS)["flags"]>): EngineOp
   return { drafter: speculation ?? named.join("+"), model: draft, datastore };
 }
 
-export async function loadModel(flags: ModelFlags, terminal: Terminal, engine: EngineOptions = {}): Promise<Llm> {
+export async function loadModel(
+  flags: ModelFlags,
+  terminal: Terminal,
+  engine: EngineOptions & Pick<LoadOptions, "thread"> = {},
+): Promise<Llm> {
   const { model, context, kv, backend, threads } = flags;
   return withProgress(terminal, (progress) =>
     load(model, { ...engine, context, kv, backend, threads, ...networkOptions(flags), ...progress }),

@@ -185,7 +185,7 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
   #iterated = false;
 
   /** What `prepare` throws, a wrong option say, is what the answer rejects with. */
-  constructor(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest) {
+  constructor(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest | Promise<AnswerRequest>) {
     this.#parts = new EventQueue(() => this.#leave.abort(new MillraceError("ERR_LEFT", "the iteration was left")));
     this.#result = this.#run(client, tokenizer, prepare);
     // Whoever iterates meets the error there; whoever awaits meets it in `then`.
@@ -219,15 +219,21 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
     return this.#parts;
   }
 
-  async #run(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest): Promise<Generation<Value>> {
-    const request = prepare();
+  async #run(
+    client: EngineClient,
+    tokenizer: Tokenizer,
+    prepare: () => AnswerRequest | Promise<AnswerRequest>,
+  ): Promise<Generation<Value>> {
+    const start = performance.now();
+    const prepared = prepare();
+    // Without a turn of its own where there is nothing to wait for: answers asked for together begin together.
+    const request = prepared instanceof Promise ? await prepared : prepared;
     const { work, signal } = request;
     const answers = work.generate.samplers.map((_, i) => {
       const callId = (call: number): string => callName(request, i, call);
       return new Growing(i, new OutputProcessor(tokenizer, { ...request, callId }), request.parse !== undefined);
     });
     const promptLogprobs: TokenLogprob[] = [];
-    const start = performance.now();
     let first: number | undefined;
     const leave = this.#leave.signal;
     const either = signal === undefined ? leave : AbortSignal.any([signal, leave]);

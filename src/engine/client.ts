@@ -4,6 +4,7 @@
  */
 import type { SamplerParams } from "../backend/contract.ts";
 import type { ReasoningBudget } from "../chat/answer-format.ts";
+import type { MillraceError } from "../errors.ts";
 import type { AdapterInfo } from "./adapters.ts";
 import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
@@ -185,13 +186,15 @@ export interface Pin {
 }
 
 export interface EngineClient {
+  /** Why it can work no more, though nobody has closed it; undefined: it can. */
+  readonly failure: MillraceError | undefined;
   /**
    * Queues work. Its events come by `listen`, never before `submit` has returned; what can't be done is refused by an
    * `end` with a RequestError.
    */
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle;
   stats(): EngineStats;
-  memory(): MemoryMap;
+  memory(): Promise<MemoryMap>;
   /** Loads an adapter for requests to name. @throws RequestError, MemoryError, ArtifactError, UnsupportedError */
   loadAdapter(name: string, reference: string): Promise<AdapterInfo>;
   /** No new request can name it; resolves when the last one that does has ended, and its memory is free. */

@@ -2,13 +2,12 @@
  * Vectors of texts, and scores of pairs of texts: what `llm.embed` and `llm.rerank` do with a model's rows. The engine pools
  * them in order of position (work/embed.ts); here texts become tokens, and vectors get their length.
  */
-import type { EmbeddingDefaults } from "../artifact/artifact.ts";
 import { checkOptions, shown } from "../decode/limits.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
 import type { PairForm } from "../models/models.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type EngineClient, perform, type Pooling, POOLINGS } from "./client.ts";
+import type { ModelCard } from "./model-card.ts";
 
 export interface EmbedOptions {
   /** Which rows become the vector: all (their mean), the first or the last one. Default: as the model's files say, else "mean". */
@@ -40,13 +39,7 @@ export interface RerankOptions {
 export interface EmbedderParts {
   readonly tokenizer: Tokenizer;
   readonly client: EngineClient;
-  readonly graph: Graph;
-  readonly defaults: EmbeddingDefaults;
-  readonly pairs: PairForm;
-  /** Positions of a text. */
-  readonly context: number;
-  /** Do tokens see those behind them? */
-  readonly mutual: boolean;
+  readonly card: Pick<ModelCard, "info" | "embedding" | "pairs" | "outputs" | "mutual">;
 }
 
 export class Embedder {
@@ -59,7 +52,7 @@ export class Embedder {
   /** @throws RequestError where a text doesn't fit the context, or an option is wrong. */
   async embed(texts: readonly string[], options: EmbedOptions): Promise<Embedding[]> {
     checkOptions(options);
-    const { defaults, graph } = this.#parts;
+    const { embedding: defaults, info } = this.#parts.card;
     const { pooling = defaults.pooling ?? "mean", normalize = defaults.normalize ?? true, signal } = options;
     if (!POOLINGS.includes(pooling))
       throw new RequestError(`pooling is one of ${POOLINGS.join(", ")}, not ${shown(pooling)}`);
@@ -67,7 +60,7 @@ export class Embedder {
     if (defaults.unread !== undefined)
       throw new UnsupportedError(`this model's vectors need what isn't computed here: ${defaults.unread.join(", ")}`);
     const width = this.#width("hidden");
-    if (width === undefined) throw new RequestError(`${graph.name}: the model gives no rows to make vectors of`);
+    if (width === undefined) throw new RequestError(`${info.description}: the model gives no rows to make vectors of`);
     const { dimensions = width } = options;
     if (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > width)
       throw new RequestError(`dimensions is a whole number from 1 to ${width}, not ${shown(dimensions)}`);
@@ -84,9 +77,11 @@ export class Embedder {
   /** @throws RequestError where the model has no classifier of pairs. */
   async rerank(query: string, documents: readonly string[], options: RerankOptions): Promise<Ranked[]> {
     checkOptions(options);
-    const { graph, pairs } = this.#parts;
+    const { info, pairs } = this.#parts.card;
     if (this.#width("scores") !== 1)
-      throw new RequestError(`${graph.name}: the model gives no score of two texts; a reranker (a cross-encoder) does`);
+      throw new RequestError(
+        `${info.description}: the model gives no score of two texts; a reranker (a cross-encoder) does`,
+      );
     const first = this.#tokens(query, "the query");
     const prompts = documents.map((document, i) => pair(first, this.#tokens(document, `document ${i}`), pairs));
     prompts.forEach((prompt, i) => this.#checkLength(prompt, `the query with document ${i}`));
@@ -98,8 +93,7 @@ export class Embedder {
   }
 
   #width(output: string): number | undefined {
-    const value = this.#parts.graph.outputs.get(output);
-    return value === undefined ? undefined : this.#parts.graph.widths[value];
+    return this.#parts.card.outputs.find(({ name }) => name === output)?.width;
   }
 
   #tokens(text: string, what: string): Int32Array {
@@ -111,7 +105,8 @@ export class Embedder {
   }
 
   #checkLength({ length }: Int32Array, what: string): void {
-    const { context } = this.#parts;
+    const { context: positions, stepTokens } = this.#parts.card.info;
+    const context = Math.min(positions, stepTokens);
     if (length > context) throw new RequestError(`${what} has ${length} tokens, the context holds ${context}`);
   }
 
@@ -121,7 +116,7 @@ export class Embedder {
     pooling: Pooling,
     signal: AbortSignal | undefined,
   ): Promise<Float32Array> {
-    const spans = this.#parts.mutual ? { spans: [{ begin: 0, end: prompt.length }] } : {};
+    const spans = this.#parts.card.mutual ? { spans: [{ begin: 0, end: prompt.length }] } : {};
     let values = new Float32Array(0);
     await perform(this.#parts.client, { prompt, embed: { output, pooling }, ...spans }, signal, (event) => {
       if (event.type === "vector") values = Float32Array.from(event.values);

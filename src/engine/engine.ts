@@ -69,6 +69,8 @@ interface InFlight {
 const MAX_RUNS = 512;
 
 export class Engine implements EngineClient {
+  /** What befalls a step ends its requests, not the engine. */
+  readonly failure = undefined;
   /** The one that answers, then those that draft. */
   readonly #programs: readonly Program[];
   readonly #scheduler: Scheduler;
@@ -161,7 +163,7 @@ export class Engine implements EngineClient {
     };
   }
 
-  memory(): MemoryMap {
+  async memory(): Promise<MemoryMap> {
     return {
       groups: this.#memory.map(({ pool }) => pool.states()),
       prefixes: this.#scheduler.residents.prefixes.runs(MAX_RUNS),

@@ -16,7 +16,7 @@ import { reasoningFormat } from "../chat/reasoning.ts";
 import { readSchema } from "../chat/standard-schema.ts";
 import { checkTools, readTools, type ToolChoice, type Tools, type ToolSpec } from "../chat/tools.ts";
 import type { MarkedText } from "../tokenizer/marked-text.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { AnswerRequest } from "./answer.ts";
 
 export interface GenerateOptions<Schema = unknown> extends SamplingOptions {
@@ -86,6 +86,8 @@ export interface InputParts {
   readonly context: number;
   /** The methods of drafting that requests may name; none where speculation is off. */
   readonly methods: readonly MethodName[];
+  /** Encodes long texts elsewhere; undefined: all are encoded here and now. */
+  readonly longTexts?: LongTexts | undefined;
 }
 
 export class InputProcessor {
@@ -119,7 +121,8 @@ export class InputProcessor {
     return template.render(messages, { addGenerationPrompt, tools, ...(variables && { variables }) });
   }
 
-  chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest {
+  /** A promise where the text is so long that it is encoded elsewhere. */
+  chat(messages: readonly ChatMessage[], options: ChatOptions): AnswerRequest | Promise<AnswerRequest> {
     checkOptions(options);
     const { toolChoice = "auto", parallelToolCalls = true, templateVariables } = options;
     const tools = readTools(options.tools);
@@ -142,23 +145,39 @@ export class InputProcessor {
       options.reasoningBudget === undefined
         ? undefined
         : format.budget(checkNumber("reasoningBudget", options.reasoningBudget));
-    return this.#answer(this.checkIds(this.encodeChat(text)), options, {
+    const held = {
       grammar: format.grammar,
       budget,
       parse,
       parser: format.parser,
       shows: new Set(format.marks.map((name) => controls.get(name) ?? -1)),
-    });
+    };
+    const { longTexts } = this.#parts;
+    const isHere = longTexts === undefined || text.length < LONG_TEXT;
+    if (!isHere) this.#checkCharacters(text.value);
+    const ids = isHere ? this.encodeChat(text) : longTexts.encodeMarked(text);
+    return after(ids, (known) => this.#answer(this.checkIds(known), options, held));
   }
 
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions & PromptOptions): AnswerRequest {
+  generate(
+    prompt: string | ArrayLike<number>,
+    options: GenerateOptions & PromptOptions,
+  ): AnswerRequest | Promise<AnswerRequest> {
     checkOptions(options);
     const { parseSpecial = true, addSpecial = true } = options;
     checkType("parseSpecial", parseSpecial, "boolean");
     checkType("addSpecial", addSpecial, "boolean");
-    if (typeof prompt === "string") this.#checkCharacters(prompt);
-    const ids = typeof prompt === "string" ? this.#tokenizer.encode(prompt, { addSpecial, parseSpecial }) : prompt;
-    return this.#answer(this.checkIds(ids), options, answerGrammar(options));
+    const held = answerGrammar(options);
+    const ids = typeof prompt === "string" ? this.encodeText(prompt, { addSpecial, parseSpecial }) : prompt;
+    return after(ids, (known) => this.#answer(this.checkIds(known), options, held));
+  }
+
+  /** A promise where the text is so long that it is encoded elsewhere. */
+  encodeText(text: string, options: EncodeOptions): Int32Array | Promise<Int32Array> {
+    this.#checkCharacters(text);
+    const { longTexts } = this.#parts;
+    const isHere = longTexts === undefined || text.length < LONG_TEXT;
+    return isHere ? this.#tokenizer.encode(text, options) : longTexts.encode(text, options);
   }
 
   /** The template writes BOS itself; no message writes a control token. */
@@ -184,13 +203,11 @@ export class InputProcessor {
   checkIds(ids: ArrayLike<number>): Int32Array {
     if (!Array.isArray(ids) && !ArrayBuffer.isView(ids))
       throw new RequestError(`a text or a list of token ids is expected, not ${shown(ids)}`);
-    const list: readonly unknown[] = Array.from(ids);
-    const isId = (id: unknown): boolean =>
-      Number.isInteger(id) && Number(id) >= 0 && Number(id) < this.#parts.vocabSize;
-    const place = list.findIndex((id) => !isId(id));
-    const bad = list[place];
-    if (place >= 0) {
-      throw new RequestError(`${shown(bad)} is not a token id (valid: 0 to ${this.#parts.vocabSize - 1})`);
+    const { vocabSize } = this.#parts;
+    for (let i = 0; i < ids.length; i++) {
+      const id: unknown = ids[i];
+      if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
+      throw new RequestError(`${shown(id)} is not a token id (valid: 0 to ${vocabSize - 1})`);
     }
     return Int32Array.from(ids);
   }
@@ -279,6 +296,20 @@ export class InputProcessor {
     const ids = all.slice(0, this.#parts.context);
     return { ...(plan && { speculation: plan }), ...(methods.length > 0 && { prediction: ids }) };
   }
+}
+
+/** Encodes texts without keeping the caller's thread from its other work. */
+export interface LongTexts {
+  encode(text: string, options: EncodeOptions): Promise<Int32Array>;
+  encodeMarked(text: MarkedText): Promise<Int32Array>;
+}
+
+/** Characters: shorter texts are encoded in a millisecond or two. */
+const LONG_TEXT = 16_384;
+
+/** At once where the value is there: what is asked for together stays together. */
+function after<T, U>(value: T | Promise<T>, then: (value: T) => U): U | Promise<U> {
+  return value instanceof Promise ? value.then(then) : then(value);
 }
 
 /** What holds an answer, and what reads it. */

@@ -2,10 +2,9 @@
  * Llm: a loaded model as a program uses it. It joins the tokenizer, the input processor and an engine client; it
  * holds no policy of its own.
  */
-import type { KvType } from "../backend/contract.ts";
 import type { ChatMessage } from "../chat/chat-template.ts";
 import { checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
-import { RequestError } from "../errors.ts";
+import { type MillraceError, RequestError } from "../errors.ts";
 import type { OutputOf } from "../chat/standard-schema.ts";
 import { readTools, type Tools } from "../chat/tools.ts";
 import type { EncodeOptions, Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -21,32 +20,9 @@ export type { Perplexity, PerplexityOptions } from "./perplexity.ts";
 import { type EngineClient, type EngineStats, type MemoryMap, perform, type Pin, type StepRecord } from "./client.ts";
 import type { ChatOptions, GenerateOptions, InputProcessor, PromptOptions } from "./input.ts";
 import type { EmbedOptions, Embedder, Embedding, Ranked, RerankOptions } from "./embedder.ts";
+import type { LlmInfo } from "./model-card.ts";
+export type { LlmInfo } from "./model-card.ts";
 import { measurePerplexity, type Perplexity, type PerplexityOptions } from "./perplexity.ts";
-
-/** What was loaded, and the memory that it holds. */
-export interface LlmInfo {
-  /** The file or folder. */
-  readonly model: string;
-  /** Family and size. */
-  readonly description: string;
-  readonly vocabSize: number;
-  /** Positions of prompt and answer together. */
-  readonly context: number;
-  /** Positions that the model was made for. */
-  readonly modelContext: number;
-  readonly weightBytes: number;
-  readonly kvBytes: number;
-  /** Positions that the KV budget holds, over all sequences. */
-  readonly kvTokens: number;
-  readonly kv: KvType;
-  /** Sequences that run at once. */
-  readonly maxSequences: number;
-  /** The most tokens that one step computes. */
-  readonly stepTokens: number;
-  /** What tokens may depend on beside the request: backend, ISA path, KV type, kernel version. */
-  readonly profile: string;
-  readonly hasChatTemplate: boolean;
-}
 
 export interface LlmParts {
   readonly info: LlmInfo;
@@ -223,13 +199,18 @@ export class Llm implements AsyncDisposable {
     return this.#client.adapters();
   }
 
+  /** Why the model answers no more, though nobody has closed it: its engine's thread has ended. Undefined: it answers. */
+  get failure(): MillraceError | undefined {
+    return this.#client.failure;
+  }
+
   /** How much is under way, and the KV memory in use. */
   stats(): EngineStats {
     return this.#client.stats();
   }
 
   /** What each KV block is for, and the shape of the prefix tree. */
-  memory(): MemoryMap {
+  memory(): Promise<MemoryMap> {
     return this.#client.memory();
   }
 

@@ -9,36 +9,13 @@ import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../dec
 import type { WordReader } from "../decode/speculative/datastore.ts";
 import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
-import { assemble, type EngineOptions } from "./assemble.ts";
+import { withFront } from "./assemble.ts";
 import type { DraftingOptions } from "./drafting-models.ts";
 import { ADMISSION_NAMES } from "./policies/admission.ts";
-export type { EngineOptions } from "./assemble.ts";
 import type { Llm } from "./llm.ts";
-
-export interface LoadOptions extends EngineOptions {
-  /** "cpu": native kernels. "reference": plain TypeScript, slow, the oracle of tests. Default "cpu". */
-  readonly backend?: "cpu" | "reference" | undefined;
-  /** Compute threads. Default: the cores that this process may use. */
-  readonly threads?: number | undefined;
-  /** An ISA path of the cpu backend, for experiments ("avx512amx", "avx512vnni", "avxvnni", "avx2", "neon", "scalar"). Default: the best. */
-  readonly isa?: string | undefined;
-  /** Never ask the network: what is not in the cache is an error. Default: MILLRACE_OFFLINE. */
-  readonly offline?: boolean | undefined;
-  /** The download, the kernels' compilation at the first load ever, then the weights on their way into memory. */
-  readonly onProgress?: ((progress: LoadEvent) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/**
- * `done` of `total`: bytes, or for `compile` calls of the compiler. `name`: the file that it is about; where `compile` has
- * a total of 0, another process compiles, and it says which.
- */
-export interface LoadEvent {
-  readonly stage: "download" | "compile" | "load";
-  readonly name: string;
-  readonly done: number;
-  readonly total: number;
-}
+import { assembleEngine, type LoadedEngine } from "./loaded-engine.ts";
+import type { LoadOptions } from "./options.ts";
+export type { EngineOptions, LoadEvent, LoadOptions } from "./options.ts";
 
 /**
  * Loads a model. The reference is a path to a GGUF file, a folder with safetensors (or one GGUF),
@@ -53,6 +30,13 @@ export interface LoadEvent {
  */
 export async function load(reference?: string, options: LoadOptions = {}): Promise<Llm> {
   checkLoadOptions(options);
+  if (options.thread !== true) return withFront(await loadEngine(reference, options));
+  const { loadInThread } = await import("./thread/node-thread.ts");
+  return loadInThread(reference, options);
+}
+
+/** The engine half alone. */
+export async function loadEngine(reference: string | undefined, options: LoadOptions): Promise<LoadedEngine> {
   const { onProgress, signal } = options;
   const artifact = await openReference(reference, options);
   let backend: Backend;
@@ -75,7 +59,7 @@ export async function load(reference?: string, options: LoadOptions = {}): Promi
     await backend.close();
     throw error;
   }
-  return assemble(artifact, backend, {
+  return assembleEngine(artifact, backend, {
     ...options,
     drafting,
     datastore,
@@ -115,6 +99,7 @@ function checkLoadOptions(options: LoadOptions): void {
     checkType(`adapters.${name}`, reference, "string");
   checkType("isa", options.isa, "string");
   checkType("offline", options.offline, "boolean");
+  checkType("thread", options.thread, "boolean");
   checkType("onProgress", options.onProgress, "function");
 }
 

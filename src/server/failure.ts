@@ -75,7 +75,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof RequestError || error instanceof UnsupportedError) return failure(400, error.message);
   if (error instanceof MemoryError) return failure(503, error.message);
   if (error instanceof MillraceError) {
-    const busy = error.code === "ERR_CLOSED" || error.code === "ERR_MEMORY";
+    const busy = ["ERR_CLOSED", "ERR_MEMORY", "ERR_ENGINE"].includes(error.code);
     return failure(busy ? 503 : 500, error.message);
   }
   return failure(500, "the server failed; its log says how, under this request's id");

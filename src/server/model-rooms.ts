@@ -63,7 +63,7 @@ export class ModelRooms {
   /** The model, loaded where it isn't; `enter` makes a tenant of it. Throws 503 where there is no room. */
   async get(name: string, enter: (llm: Llm) => Tenant): Promise<Tenant> {
     const room = this.#rooms.get(name);
-    if (room !== undefined) {
+    if (room !== undefined && room.tenant.llm.failure === undefined) {
       room.asked = performance.now();
       return room.tenant;
     }
@@ -88,6 +88,8 @@ export class ModelRooms {
     if (this.#isClosed || loader === undefined) throw new HttpError(503, "the server is going down");
     const { memoryBytes = Infinity, log } = this.#options;
     const began = performance.now();
+    // One whose engine is gone makes room for another.
+    await this.#drop(name);
     const llm = await loader();
     try {
       const own = bytesOf(llm);

@@ -75,6 +75,11 @@ export class Service {
     return this.#draining;
   }
 
+  /** Whether the engine of a model is gone that nobody will load again. */
+  get hasFailed(): boolean {
+    return [...this.#models.values()].some(({ name, llm }) => llm.failure !== undefined && !this.#rooms.has(name));
+  }
+
   /** Aborted when the service closes: for what would go on without an end. */
   get closing(): AbortSignal {
     return this.#closing.signal;

@@ -37,6 +37,9 @@ const MODELS = {
       ["peak", "reserve", "optimistic"],
       "who starts beside others: whom memory suffices for at their peak (default), to the last token of all, or for now",
     ),
+    "one-thread": switchFlag(
+      "compute in the thread that speaks HTTP: less memory, but a long text or a slow client of much work holds answers up",
+    ),
     "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
     adapter: listFlag(
       "[MODEL:]NAME=REF",
@@ -89,6 +92,7 @@ export const serve = defineCommand({
       chunkTokens: values["chunk-tokens"],
       admission: values.admission,
       kvBytes: bytesOf(values["kv-mib"]),
+      thread: !values["one-thread"],
     };
     const models = new Map<string, Llm>();
     const lazyModels = new Map<string, () => Promise<Llm>>();

@@ -1,9 +1,9 @@
-/** GET /health: is the server alive, and does it take work? 503 while it drains. Open to everybody. */
+/** GET /health: is the server alive, and does it take work? 503 while it drains, or where a model's engine is gone. Open to everybody. */
 import { z } from "zod";
 
 import type { Endpoint } from "../endpoint.ts";
 
-const Health = z.strictObject({ status: z.enum(["ready", "draining"]) }).meta({ id: "Health" });
+const Health = z.strictObject({ status: z.enum(["ready", "draining", "failed"]) }).meta({ id: "Health" });
 
 export const ready: Endpoint = {
   method: "GET",
@@ -12,8 +12,8 @@ export const ready: Endpoint = {
   open: true,
   answer: Health,
   handle(_call, service) {
-    const status = service.isDraining ? "draining" : "ready";
-    return Response.json({ status }, { status: service.isDraining ? 503 : 200 });
+    const status = service.isDraining ? "draining" : service.hasFailed ? "failed" : "ready";
+    return Response.json({ status }, { status: status === "ready" ? 200 : 503 });
   },
 };
 

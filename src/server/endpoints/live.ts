@@ -48,7 +48,8 @@ async function* frames(call: Call, service: Service): AsyncGenerator<string> {
   };
   try {
     while (!ended.aborted) {
-      const models = [...service.models.values()].map((model) => liveModel(model, stepsOf(model)));
+      const served = [...service.models.values()].filter(({ llm }) => llm.failure === undefined);
+      const models = await Promise.all(served.map((model) => liveModel(model, stepsOf(model))));
       yield frame({ time: Date.now(), models } satisfies LiveFrame);
       await pause(FRAME_MS, ended);
     }
@@ -69,10 +70,13 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function liveModel({ name, llm, metrics }: ServedModel, steps: readonly StepRecord[]): LiveFrame["models"][number] {
+async function liveModel(
+  { name, llm, metrics }: ServedModel,
+  steps: readonly StepRecord[],
+): Promise<LiveFrame["models"][number]> {
   const { running, waiting, promptTokens, cachedTokens, steps: count } = llm.stats();
   const { description, maxSequences, stepTokens, kvBytes } = llm.info;
-  const { groups, prefixes } = llm.memory();
+  const { groups, prefixes } = await llm.memory();
   return {
     name,
     description,
