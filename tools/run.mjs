@@ -1,6 +1,7 @@
 /**
- * What the npm scripts go through: `run.mjs [--native [--tests]] [FILE ARGUMENTS]`. It says in one line where this Node is
- * too old, builds the addon where asked (`--native`; with `--tests` the C++ unit tests too), and runs FILE in this process.
+ * What the npm scripts go through: `run.mjs [--native [--here] [--tests]] [FILE ARGUMENTS]`. It says in one line where this
+ * Node is too old, builds the addon where asked (`--native`; with `--here` for this processor alone, with `--tests` the C++
+ * unit tests too), and runs FILE in this process.
  * Plain JavaScript of an old kind, so that any Node can read it.
  */
 import { spawnSync } from "node:child_process";
@@ -20,8 +21,8 @@ const first = words.findIndex((word) => !word.startsWith("--"));
 const flags = first < 0 ? words : words.slice(0, first);
 const [file, ...rest] = words.slice(flags.length);
 if (flags.includes("--native")) {
-  const tests = flags.includes("--tests") ? ["--tests"] : [];
-  const build = spawnSync(process.execPath, ["tools/build-native.ts", "--quiet", ...tests], { stdio: "inherit" });
+  const wishes = flags.filter((flag) => flag !== "--native");
+  const build = spawnSync(process.execPath, ["tools/build-native.ts", "--quiet", ...wishes], { stdio: "inherit" });
   if (build.status !== 0) process.exit(build.status ?? 1);
 }
 if (file !== undefined) {

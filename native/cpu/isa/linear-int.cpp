@@ -25,12 +25,15 @@ template <typename L, int Parts, int Rows>
 MILLRACE_INLINE void accumulate(const Weights<L::kScales, Parts>& w, const ActBlock* x, float* acc) {
   constexpr int steps = 8 / L::kScales;
   constexpr bool hasInit = L::kOffset != 0 || (L::kBits == 8 && kSignedOffset != 0);
+  MILLRACE_UNROLL
   for (int h = 0; h < L::kScales; h++) {
     I32 sum[Rows][Parts];
     dot<L::kBits, steps, Parts, Rows, hasInit>(w.codes + steps * h, x->codes + 4 * steps * h, sizeof(ActBlock),
                                                x->init + h, sizeof(ActBlock) / sizeof(int32_t), sum);
+    MILLRACE_UNROLL
     for (int r = 0; r < Rows; r++) {
       const F32 scale = splat(x[r].scale);
+      MILLRACE_UNROLL
       for (int p = 0; p < Parts; p++) {
         float* out = acc + kGroupRows * r + kLanes * p;
         F32 v = fma(toFloat(sum[r][p]), mul(w.scale[h][p], scale), load(out));
@@ -80,8 +83,10 @@ void multiplyStreams(const LinearArgs& a, int row, int g, int apart, const ActBl
   const uint8_t* group[Groups];
   for (int i = 0; i < Groups; i++) group[i] = groupOf(a, g + apart * i);
   for (int b = 0; b < blocks; b++) {
+    MILLRACE_UNROLL
     for (int i = 0; i < Groups; i++) {
       prefetchBlock<L>(group[i], b);
+      MILLRACE_UNROLL
       for (int part = 0; part < kParts; part++) {
         Weights<L::kScales, 1> w;
         L::unpack(group[i], b, part, 0, w);
@@ -213,7 +218,7 @@ void multiplyFlat(const LinearArgs& a, int rowBegin, int rows, int g0, int g1, c
   for (int g = g0; g < g1; g++) {
     for (int t = 0; t < tiles.count(); t++) {
       const int first = tiles.begin(t);
-      withRows<kRegisterRows>(tiles.begin(t + 1) - first, [&](auto count) {
+      withRows<kRegisterRows / 2, kRegisterRows>(tiles.begin(t + 1) - first, [&](auto count) {
         multiplyInRegisters<L, count>(a, rowBegin + first, g, panel + first, rows, backwards);
       });
     }
@@ -243,13 +248,9 @@ void integerLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
         multiplyFew<L, 3>(a, row, g0, g1, panel);
         break;
       default:
-        if constexpr (kParts == 1) {
-          if (a.rows <= kFewRows) {
-            multiplyFlat<L>(a, row, rows, g0, g1, panel, backwards);
-            break;
-          }
-        }
-        multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, backwards);
+        // Where a machine vector holds a group, more rows than few have a kernel of their own (linearInt below).
+        if constexpr (kParts == 1) multiplyFlat<L>(a, row, rows, g0, g1, panel, backwards);
+        else multiplyPanel<L>(a, row, rows, g0, g1, panel, acc, backwards);
     }
   }
 }

@@ -17,6 +17,7 @@ MILLRACE_INLINE void finish(const LinearArgs& a, int i, int g, const float* acc)
   const float* bias = a.bias ? a.bias + n : nullptr;
   const float* residual = a.residual ? a.residual + static_cast<size_t>(i) * a.ldr + n : nullptr;
   if (n + kGroupRows <= a.w->rows) {
+    MILLRACE_UNROLL
     for (int part = 0; part < kParts; part++) {
       F32 v = load(acc + kLanes * part);
       if (bias) v = add(v, load(bias + kLanes * part));
@@ -42,6 +43,7 @@ MILLRACE_INLINE const uint8_t* groupOf(const LinearArgs& a, int g) {
 constexpr int kStreams = 4;
 constexpr int kAhead = 1024;
 MILLRACE_INLINE void prefetch(const uint8_t* p, size_t bytes) {
+  MILLRACE_UNROLL
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 constexpr int kFewRows = 16;          // at most: a panel of its own, as the weights come from memory
@@ -61,11 +63,11 @@ struct Tiling {
   int begin(int tile) const { return rows * tile / count(); }
 };
 
-// f(std::integral_constant<int, rows>) for a number of rows from 1 to Most.
-template <int Most, typename F>
+// f(std::integral_constant<int, rows>) for a number of rows from Least to Most.
+template <int Least, int Most, typename F>
 MILLRACE_INLINE void withRows(int rows, F f) {
-  if constexpr (Most > 1) {
-    if (rows < Most) return withRows<Most - 1>(rows, f);
+  if constexpr (Most > Least) {
+    if (rows < Most) return withRows<Least, Most - 1>(rows, f);
   }
   f(std::integral_constant<int, Most>{});
 }

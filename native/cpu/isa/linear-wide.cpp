@@ -127,7 +127,7 @@ void multiplyChunk(const LinearArgs& a, int row, Tiling rows, Chunk chunk, Chunk
     const int first = rows.begin(t), last = rows.begin(t + 1);
     prefetchWeights<Groups>(a, next, t, rows.count());
     if (isLast) prefetchOutputs<Groups>(a, row + first, row + last, chunk.group);
-    withRows<kTileRows>(last - first, [&](auto count) {
+    withRows<1, kTileRows>(last - first, [&](auto count) {
       constexpr int R = count;
       const ActTile<R>* x = reinterpret_cast<const ActTile<R>*>(panel);
       panel += sizeof(ActTile<R>) * blocks;
@@ -157,7 +157,7 @@ void wideLinear(const LinearArgs& a, int g0, int g1, uint8_t* scratch) {
     const Tiling rows{std::min(kMostRows, a.rows - row), kTileRows};
     uint8_t* to = panel;
     for (int t = 0; t < rows.count() && !filled; t++) {
-      withRows<kTileRows>(rows.begin(t + 1) - rows.begin(t), [&](auto count) {
+      withRows<1, kTileRows>(rows.begin(t + 1) - rows.begin(t), [&](auto count) {
         constexpr int R = count;
         fillTile<L, R>(a, row + rows.begin(t), reinterpret_cast<ActTile<R>*>(to));
         to += sizeof(ActTile<R>) * static_cast<size_t>(a.w->cols / kActBlock);

@@ -22,6 +22,7 @@ struct Weights {
 
 template <int Parts>
 MILLRACE_INLINE void unpackNibbles(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
+  MILLRACE_UNROLL
   for (int j = 0; j < 4; j++) {
     const Bytes both = loadBytes(codes + 64 * j);
     out[j][p] = bits<0, 15>(both);
@@ -30,6 +31,7 @@ MILLRACE_INLINE void unpackNibbles(const uint8_t* codes, int p, Bytes (*out)[Par
 }
 template <int Parts>
 MILLRACE_INLINE void unpackBytes(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
+  MILLRACE_UNROLL
   for (int j = 0; j < 8; j++) out[j][p] = signedCodes(loadBytes(codes + 64 * j));
 }
 
@@ -111,6 +113,7 @@ struct Q6_K {
     const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
     const Block::Sub& sub = block.sub[b % 8];
     unpackNibbles(sub.codes + 4 * kLanes * part, p, w.codes);
+    MILLRACE_UNROLL
     for (int h = 0; h < 2; h++) {
       const Bytes high = loadBytes(sub.high + 64 * h + 4 * kLanes * part);
       Bytes(*codes)[Parts] = w.codes + 4 * h;
@@ -132,6 +135,7 @@ struct General {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
     unpackBytes(block.codes + 4 * kLanes * part, p, w.codes);
     const float* scale = reinterpret_cast<const float*>(&block);  // then, where there is one, the minimum
+    MILLRACE_UNROLL
     for (int h = 0; h < Scales; h++) {
       w.scale[h][p] = load(scale + 16 * h + kLanes * part);
       if constexpr (Min) w.min[h][p] = load(scale + 16 * (Scales + h) + kLanes * part);

@@ -21,7 +21,7 @@ import {
   isIntact,
   packageRoot,
 } from "./build.ts";
-import { VARIANTS, compileFlags, forProcessor, hostTarget, type Variant } from "./toolchain.ts";
+import { VARIANTS, compileFlags, forProcessor, hostTarget, isaList, type Target, type Variant } from "./toolchain.ts";
 
 export interface LoadAddonOptions {
   /**
@@ -54,7 +54,7 @@ async function developmentBuild(root: string, options: LoadAddonOptions): Promis
   const outDir = join(root, "build", variant);
   const addon = join(outDir, addonFileName());
   if (!(await isIntact(addon))) {
-    await buildNative({ root, outDir, variant, strict: true, ...buildOptions(options) });
+    await buildNative({ root, outDir, variant, target: await targetHere(), strict: true, ...buildOptions(options) });
   } else if (await hasNewerSource(root, addon)) {
     process.emitWarning(`native/cpu is newer than build/${variant}: run "npm run build:native"`, "MillraceWarning");
   }
@@ -75,15 +75,19 @@ async function hasNewerSource(root: string, addon: string): Promise<boolean> {
   return false;
 }
 
+/** What a first start compiles. */
+export async function targetHere(): Promise<Target> {
+  return forProcessor(hostTarget(), await readFile("/proc/cpuinfo", "utf8").catch(() => undefined));
+}
+
 async function userBuild(root: string, options: LoadAddonOptions): Promise<string> {
-  const cpuinfo = await readFile("/proc/cpuinfo", "utf8").catch(() => undefined);
-  const target = forProcessor(hostTarget(), cpuinfo);
+  const target = await targetHere();
   const manifest: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
   const version =
     typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
   const sources = await nativeSources(root);
   const contents = await Promise.all(sources.map((file) => readFile(file)));
-  const name = `${version}-${hash([...compileFlags("release", target, false), ...contents])}`;
+  const name = `${version}-${hash([...compileFlags("release", false), isaList(target), ...contents])}`;
   const outDir = join(millraceHome(), "native", name);
   const addon = join(outDir, addonFileName(target));
   if (await isIntact(addon)) return addon;

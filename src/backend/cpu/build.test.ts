@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
 import { NativeError } from "../../errors.ts";
-import { buildNative, isIntact, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
+import { buildNative, builtIsas, isIntact, packageRoot, type BuildOptions, type BuildResult } from "./build.ts";
 import { findCompiler, forProcessor, hostTarget } from "./toolchain.ts";
 
 /** A small addon with the shape of the real one, in a folder whose name has a space. */
@@ -16,16 +16,16 @@ async function project(t: TestContext): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), "millrace build-"));
   t.after(() => rm(root, { recursive: true }));
   const files: Record<string, string> = {
-    "isas.h": `#pragma once
-      #define X(isa) namespace isa { int answer(); const char* name(); }
-      MILLRACE_FOR_EACH_ISA(X)
-      #undef X`,
-    "isa/answer.cpp": `#include "../isas.h"
+    "isa/answer.h": `#pragma once
+      namespace MILLRACE_ISA { int answer(); const char* name(); }`,
+    "isa/answer.cpp": `#include "answer.h"
       #define TEXT(x) #x
       #define NAME(x) TEXT(x)
       namespace MILLRACE_ISA { int answer() { return 42; } const char* name() { return NAME(MILLRACE_ISA); } }`,
     "addon.cpp": `#include <node_api.h>
-      #include "isas.h"
+      #define X(isa) namespace isa { const char* name(); }
+      MILLRACE_FOR_EACH_ISA(X)
+      #undef X
       static napi_value names(napi_env env, napi_callback_info) {
         napi_value all, text; napi_create_array(env, &all); uint32_t i = 0;
         #define X(isa) napi_create_string_utf8(env, isa::name(), NAPI_AUTO_LENGTH, &text); napi_set_element(env, all, i++, text);
@@ -37,7 +37,7 @@ async function project(t: TestContext): Promise<string> {
         napi_set_named_property(env, exports, "names", f); return exports;
       }`,
     "test/answer.cpp": `#include "test.h"
-      #include "../isas.h"
+      namespace scalar { int answer(); }
       TEST(answerIsRight) { CHECK_EQ(scalar::answer(), 42); }`,
   };
   await mkdir(join(root, "native", "cpu", "isa"), { recursive: true });
@@ -67,21 +67,31 @@ test("each ISA gets its own objects, and only what changed is compiled again", a
   await utimes(join(root, "native", "cpu", "test", "answer.cpp"), later, later);
   assert.equal((await build(root)).steps, 2, "one test source and the tests' program");
   // What was made lies before the header's time, so all that includes it is compiled again.
-  await utimes(join(root, "native", "cpu", "isas.h"), later, later);
-  assert.equal((await build(root)).steps, 2 + isas.length + 2);
+  await utimes(join(root, "native", "cpu", "isa", "answer.h"), later, later);
+  assert.equal((await build(root)).steps, 1 + isas.length + 2);
 });
 
-test("a user's machine compiles the two best instruction sets that its processor runs", () => {
+test("where a build has other ISAs, only what lists them is compiled again", async (t) => {
+  const root = await project(t);
+  const all = hostTarget();
+  const few = { ...all, isas: all.isas.slice(0, 1) };
+  assert.equal((await build(root, { target: few, tests: false })).steps, 3);
+  assert.deepEqual([...(await builtIsas(join(root, "build")))], ["scalar"]);
+  assert.equal((await build(root, { tests: false })).steps, all.isas.length - 1 + 2);
+  assert.deepEqual([...(await builtIsas(join(root, "build")))].sort(), all.isas.map(({ name }) => name).sort());
+});
+
+test("a first start compiles the best instruction set that the processor runs, and a second where it may be refused", () => {
   const namesOf = (cpuinfo: string | undefined, arch = "x64"): string[] =>
     forProcessor(hostTarget("linux", arch), cpuinfo).isas.map(({ name }) => name);
   const avx2 = "processor : 0\nflags\t\t: fpu sse2 avx2 fma f16c bmi2";
   const avx512 = `${avx2} avx512f avx512bw avx512vl avx512dq avx512_vnni`;
   assert.deepEqual(namesOf("flags : fpu sse2"), ["scalar"]);
-  assert.deepEqual(namesOf(avx2), ["scalar", "avx2"]);
-  assert.deepEqual(namesOf(`${avx2} avx_vnni\nbugs : none`), ["avx2", "avxvnni"]);
-  assert.deepEqual(namesOf(avx512), ["avx2", "avx512vnni"]);
+  assert.deepEqual(namesOf(avx2), ["avx2"]);
+  assert.deepEqual(namesOf(`${avx2} avx_vnni\nbugs : none`), ["avxvnni"]);
+  assert.deepEqual(namesOf(avx512), ["avx512vnni"]);
   assert.deepEqual(namesOf(`${avx512} avx_vnni amx_bf16 amx_tile amx_int8`), ["avx512vnni", "avx512amx"]);
-  assert.deepEqual(namesOf("Features\t: fp asimd fphp asimdhp asimddp", "arm64"), ["scalar", "neon"]);
+  assert.deepEqual(namesOf("Features\t: fp asimd fphp asimdhp asimddp", "arm64"), ["neon"]);
   assert.deepEqual(
     namesOf(undefined),
     hostTarget("linux", "x64").isas.map(({ name }) => name),
@@ -128,12 +138,12 @@ test("a failed unit test is reported and counted", async (t) => {
 test("a build that fails says what the compiler said; a warning is an error in our own builds only", async (t) => {
   const root = await project(t);
   const source = join(root, "native", "cpu", "isa", "answer.cpp");
-  await writeFile(source, `#include "../isas.h"\nstatic int unused;\nint broken() { return nonsense; }\n`);
+  await writeFile(source, `#include "answer.h"\nstatic int unused;\nint broken() { return nonsense; }\n`);
   await assert.rejects(build(root), (error) => error instanceof NativeError && /nonsense/.test(error.message));
   await writeFile(join(root, "native", "cpu", "extra.cpp"), `static int unused() { return 1; }\n`);
   await writeFile(
     source,
-    `#include "../isas.h"\nnamespace MILLRACE_ISA { int answer() { return 1; } const char* name() { return ""; } }\n`,
+    `#include "answer.h"\nnamespace MILLRACE_ISA { int answer() { return 1; } const char* name() { return ""; } }\n`,
   );
   await assert.rejects(build(root), /unused/);
   assert.ok((await build(root, { strict: false })).steps > 0);

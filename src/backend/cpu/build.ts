@@ -31,7 +31,9 @@ import {
   compileFlags,
   findCompiler,
   hostTarget,
+  isaList,
   linkFlags,
+  optimization,
   run,
   type Compiler,
   type Target,
@@ -92,6 +94,8 @@ interface Unit {
   readonly object: string;
   readonly flags: readonly string[];
   readonly test: boolean;
+  /** For the order of compiling. */
+  readonly cost: number;
 }
 
 /** Compiles and links what isn't up to date. Errors: NativeError with what the compiler said. */
@@ -104,14 +108,16 @@ async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   const root = options.root ?? packageRoot();
   const target = options.target ?? hostTarget();
   const compiler = await findCompiler(target);
-  const flags = compileFlags(options.variant, target, options.strict);
+  const flags = compileFlags(options.variant, options.strict);
   const include = ["-I", join(root, "native", "cpu"), "-isystem", nodeApiHeaders()];
   const objDir = join(options.outDir, "obj");
-  const units = await listUnits(root, objDir, target, [...flags, ...include], options.tests === true);
+  const units = await listUnits(root, objDir, target, options, [...flags, ...include]);
   await makeFolder(objDir);
 
   const stale: Unit[] = [];
   for (const unit of units) if (!(await isFresh(unit.object, unitStamp(compiler, unit)))) stale.push(unit);
+  // Those that take longest first, so that no core waits for the last one.
+  stale.sort((a, b) => b.cost - a.cost);
   const addon = join(options.outDir, addonFileName(target));
   const tests = options.tests === true ? join(options.outDir, "millrace-cpu-tests") : undefined;
 
@@ -147,12 +153,18 @@ async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   return { addon, tests, steps };
 }
 
+/** Instruction sets of which a build folder has objects. */
+export async function builtIsas(outDir: string): Promise<ReadonlySet<string>> {
+  const names = await readdir(join(outDir, "obj")).catch(() => []);
+  return new Set(names.flatMap((name) => /^isa-.*\.cpp\.(\w+)\.o$/.exec(name)?.[1] ?? []));
+}
+
 async function listUnits(
   root: string,
   objDir: string,
   target: Target,
+  { variant, tests }: BuildOptions,
   flags: readonly string[],
-  withTests: boolean,
 ): Promise<Unit[]> {
   const base = join(root, "native", "cpu");
   const names = (await readdir(base, { recursive: true }).catch(() => []))
@@ -160,29 +172,26 @@ async function listUnits(
     .map((name) => name.split(sep).join("/"))
     .sort();
   if (names.length === 0) throw new NativeError(`No C++ sources in ${base}: the package is damaged.`);
-  const object = (name: string, isa: string): string => join(objDir, `${name.replaceAll("/", "-")}.${isa}.o`);
-  const units: Unit[] = [];
+  const texts = new Map<string, string>();
   for (const name of names) {
-    if (name.startsWith("isa/")) continue;
-    const test = name.startsWith("test/");
-    if (test && !withTests) continue;
-    units.push({
-      label: name,
-      source: join(base, name),
-      object: object(name, "base"),
-      flags: [...flags, ...target.baseline],
-      test,
-    });
+    if (tests === true || !name.startsWith("test/")) texts.set(name, await readFile(join(base, name), "utf8"));
   }
-  for (const isa of target.isas) {
-    for (const name of names) {
-      if (!name.startsWith("isa/")) continue;
-      const own = [...flags, ...isa.flags, `-DMILLRACE_ISA=${isa.name}`];
-      const label = `${name} ${isa.name}`;
-      units.push({ label, source: join(base, name), object: object(name, isa.name), flags: own, test: false });
-    }
-  }
-  return units;
+  const unitsOf = (isInIsa: boolean, isa: string, more: (text: string) => readonly string[]): Unit[] =>
+    [...texts]
+      .filter(([name]) => name.startsWith("isa/") === isInIsa)
+      .map(([name, text]) => ({
+        label: isInIsa ? `${name} ${isa}` : name,
+        source: join(base, name),
+        object: join(objDir, `${name.replaceAll("/", "-")}.${isa}.o`),
+        flags: [...flags, optimization(variant, name), ...more(text)],
+        test: name.startsWith("test/"),
+        cost: isInIsa ? 2 * text.length : text.length,
+      }));
+  const list = (text: string): string[] => (text.includes("MILLRACE_FOR_EACH_ISA") ? [isaList(target)] : []);
+  return [
+    ...unitsOf(false, "base", (text) => [...target.baseline, ...list(text)]),
+    ...target.isas.flatMap((isa) => unitsOf(true, isa.name, () => [...isa.flags, `-DMILLRACE_ISA=${isa.name}`])),
+  ];
 }
 
 function objectsOf(units: readonly Unit[]): string[] {

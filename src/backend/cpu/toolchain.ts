@@ -73,40 +73,55 @@ export function hostTarget(platform: string = process.platform, arch: string = p
 }
 
 /**
- * The target with the two best of the instruction sets that a processor runs, for a build on a user's machine: a second one,
- * as a system may refuse the best (AMX). All of them where /proc/cpuinfo (its text) doesn't tell.
+ * The target with the best of the instruction sets that a processor runs, for a first start that compiles: a second one where
+ * a system may refuse the best (AMX). All of them where /proc/cpuinfo (its text) doesn't tell.
  */
 export function forProcessor(target: Target, cpuinfo: string | undefined): Target {
   const line = /^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo ?? "")?.[1];
   if (line === undefined) return target;
   const features = new Set(line.trim().split(/\s+/));
   const isas = target.isas.filter(({ needs }) => needs.every((feature) => features.has(feature)));
-  return { ...target, isas: isas.slice(-2) };
+  const mayBeRefused = isas.at(-1)?.needs.some((feature) => feature.startsWith("amx")) === true;
+  return { ...target, isas: isas.slice(mayBeRefused ? -2 : -1) };
 }
 
 /**
  * `strict` (warnings are errors) is for our own builds; on a user's machine a newer compiler's new warning must not
  * stop the first load.
  */
-export function compileFlags(variant: Variant, target: Target, strict: boolean): string[] {
-  const isas = target.isas.map((isa) => `X(${isa.name})`).join(" ");
+export function compileFlags(variant: Variant, strict: boolean): string[] {
   const common = ["-std=c++20", "-fPIC", "-pthread", "-fvisibility=hidden", "-fvisibility-inlines-hidden"];
   // No contraction of a*b+c and no other liberty with floats: the same bits on every ISA.
   common.push("-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti");
   common.push("-Wall", "-Wextra", ...(strict ? ["-Werror"] : []));
-  common.push("-DNAPI_VERSION=9", `-DMILLRACE_FOR_EACH_ISA(X)=${isas}`);
+  common.push("-DNAPI_VERSION=9");
   switch (variant) {
     case "release":
-      return [...common, "-O3", "-DNDEBUG"];
+      return [...common, "-DNDEBUG"];
     case "sabotage":
-      return [...common, "-O3", "-DNDEBUG", "-DMILLRACE_SABOTAGE"];
+      return [...common, "-DNDEBUG", "-DMILLRACE_SABOTAGE"];
     case "debug":
-      return [...common, "-Og", "-g", "-D_GLIBCXX_ASSERTIONS"];
+      return [...common, "-g", "-D_GLIBCXX_ASSERTIONS"];
     case "sanitize":
-      return [...common, "-O1", "-g", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS", ...SANITIZE];
+      return [...common, "-g", "-fno-omit-frame-pointer", "-D_GLIBCXX_ASSERTIONS", ...SANITIZE];
     default:
       return variant satisfies never;
   }
+}
+
+/** In these every loop that is to be unrolled says so; GCC takes three times as long over them at -O3, and gains nothing. */
+const SPELLED_OUT = ["isa/linear-int.cpp", "isa/linear-wide.cpp"];
+
+/** How far the compiler goes with a source (its name from native/cpu on). */
+export function optimization(variant: Variant, source: string): string {
+  if (variant === "debug") return "-Og";
+  if (variant === "sanitize") return "-O1";
+  return source.startsWith("isa/") && !SPELLED_OUT.includes(source) ? "-O3" : "-O2";
+}
+
+/** What tells select.cpp the instruction sets of a build, lowest first. */
+export function isaList(target: Target): string {
+  return `-DMILLRACE_FOR_EACH_ISA(X)=${target.isas.map((isa) => `X(${isa.name})`).join(" ")}`;
 }
 
 const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
