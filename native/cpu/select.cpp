@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "dense.h"
 #include "fit.h"
 #include "kernels.h"
 #include "os.h"
@@ -23,6 +24,7 @@ namespace millrace {
   extern const Kernels kernels; \
   extern const Probes probes;   \
   extern const Fits fits;       \
+  extern const Dense dense;     \
   }
 MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 #undef MILLRACE_DECLARE
@@ -123,6 +125,15 @@ const Fits& fitsOf(const Kernels& kernels) {
   if (&kernels == &isa::kernels) found = &isa::fits;
   MILLRACE_FOR_EACH_ISA(MILLRACE_FITS)
 #undef MILLRACE_FITS
+  return *found;
+}
+
+const Dense& denseOf(const Kernels& kernels) {
+  const Dense* found = nullptr;
+#define MILLRACE_DENSE(isa) \
+  if (&kernels == &isa::kernels) found = &isa::dense;
+  MILLRACE_FOR_EACH_ISA(MILLRACE_DENSE)
+#undef MILLRACE_DENSE
   return *found;
 }
 

@@ -75,6 +75,28 @@ export interface AdapterSpec {
   readonly runs: readonly (readonly [first: number, inner: number, matrix: number, gain: number])[];
 }
 
+/** A rounding with error feedback; the arrays belong to the call until its end. */
+export interface SolveSpec {
+  /** A ggml type, or plain groups of `bits`. */
+  readonly type?: number;
+  readonly bits?: number;
+  readonly group?: number;
+  readonly symmetric?: boolean;
+  readonly rows: number;
+  readonly cols: number;
+  readonly values: Float32Array;
+  readonly unit: Float32Array;
+  readonly pivots: Float32Array;
+  readonly importance?: Float32Array;
+  readonly order?: Int32Array;
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
+  readonly mins: Float32Array;
+  readonly blocks?: Uint8Array;
+  readonly out: Float32Array;
+  readonly errors: Float32Array;
+}
+
 export interface NativeAddon {
   /** Instruction sets that this processor runs, best first. */
   isas(): string[];
@@ -112,6 +134,21 @@ export interface NativeAddon {
     out: Uint8Array,
     errors: Float32Array,
   ): Promise<void>;
+  /** c[rows, cols] += a · b, row-major; flags: 1 a is stored transposed, 2 b is, 4 only what the upper triangle needs. */
+  addProduct(
+    team: TeamHandle,
+    a: Float32Array,
+    b: Float32Array,
+    c: Float32Array,
+    rows: number,
+    cols: number,
+    terms: number,
+    flags: number,
+  ): Promise<void>;
+  /** The upper triangle of h `[n, n]` becomes U with h = U Uᵀ. Rejects where h is not positive definite. */
+  factor(team: TeamHandle, h: Float32Array, n: number): Promise<void>;
+  /** Rows rounded with error feedback (addon-solve.cpp). */
+  solveRows(team: TeamHandle, spec: SolveSpec): Promise<void>;
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */
   matrixLayout(
     type: number,

@@ -40,6 +40,61 @@ export interface QuantizedRows {
   readonly errors: Float32Array;
 }
 
+/** Weights that share a scale. */
+const GROUPS: Readonly<Record<QuantizedDType, number>> = {
+  Q4_0: 32,
+  Q4_1: 32,
+  Q5_0: 32,
+  Q5_1: 32,
+  Q8_0: 32,
+  Q2_K: 16,
+  Q3_K: 16,
+  Q4_K: 32,
+  Q5_K: 32,
+  Q6_K: 16,
+  IQ4_NL: 32,
+  IQ4_XS: 32,
+  TQ1_0: 256,
+  TQ2_0: 256,
+  MXFP4: 32,
+  NVFP4: 16,
+};
+
+/** What rounding goes to: a file format, or integers in groups of 16 … 256 under a scale (and a whole zero point). */
+export type Grid =
+  | { readonly dtype: QuantizedDType }
+  | { readonly bits: number; readonly group: number; readonly symmetric: boolean };
+
+export interface Factor {
+  readonly n: number;
+  /** I + Ǔ `[n, n]`, row-major. */
+  readonly unit: Float32Array;
+  /** D `[n]`. */
+  readonly pivots: Float32Array;
+}
+
+export interface SolveOptions {
+  readonly grid: Grid;
+  /** `[n]`: how much an error in a column counts where scales are searched. */
+  readonly importance?: Float32Array | undefined;
+  /** The columns in the order in which they are rounded, which the factor has; scales are fitted beforehand then. */
+  readonly order?: Int32Array | undefined;
+}
+
+export interface SolvedRows {
+  /** `[rows, n]`: what a weight is rounded to: scale · code + min, or an index of the format's levels. */
+  readonly codes: Int8Array;
+  /** `[rows, n / group]` */
+  readonly scales: Float32Array;
+  readonly mins: Float32Array;
+  /** `[rows, n]`: the rounded weights themselves. */
+  readonly values: Float32Array;
+  /** `[rows]`: (w − ŵ) H (w − ŵ)ᵀ. */
+  readonly errors: Float32Array;
+  /** The format's bytes. */
+  readonly blocks: Uint8Array | undefined;
+}
+
 /** Loads (at the first use on a machine: compiles) the addon and starts the threads. Throws NativeError. */
 export async function createToolkit(options: ToolkitOptions = {}): Promise<Toolkit> {
   const native = asNativeAddon(await loadAddon({ onBuild: options.onBuild, signal: options.signal }));
@@ -72,6 +127,79 @@ export class Toolkit {
     const errors = new Float32Array(values.length / columns);
     await this.#native.quantizeRows(this.#team, ggml, columns, values, importance, bytes, errors);
     return { bytes, errors };
+  }
+
+  /**
+   * c += a b.
+   * @param a `[rows, terms]`, or with `transposed` "a" `[terms, rows]`; b likewise `[terms, cols]` or `[cols, terms]`
+   * @param c `[rows, cols]`
+   */
+  addProduct(
+    a: Float32Array,
+    b: Float32Array,
+    c: Float32Array,
+    shape: { readonly rows: number; readonly cols: number; readonly terms: number },
+    transposed: "" | "a" | "b" | "both" = "",
+  ): Promise<void> {
+    const flags = { "": 0, a: 1, b: 2, both: 3 }[transposed];
+    return this.#native.addProduct(this.#team, a, b, c, shape.rows, shape.cols, shape.terms, flags);
+  }
+
+  /** gram += xᵀ x for rows x `[rows, n]`, the upper triangle of gram `[n, n]` only (and something below it). */
+  addGram(x: Float32Array, n: number, gram: Float32Array): Promise<void> {
+    return this.#native.addProduct(this.#team, x, x, gram, n, n, x.length / n, 1 + 4);
+  }
+
+  /**
+   * A positive definite matrix as (I + Ǔ) D (I + Ǔ)ᵀ with Ǔ strictly upper triangular. Its upper triangle is read; the
+   * matrix itself becomes I + Ǔ.
+   * @throws NativeError where it isn't positive definite
+   */
+  async factor(matrix: Float32Array, n: number): Promise<Factor> {
+    await this.#native.factor(this.#team, matrix, n);
+    const pivots = new Float32Array(n);
+    const roots = Float32Array.from({ length: n }, (_, i) => matrix[i * n + i] ?? 0);
+    for (let i = 0; i < n; i++) {
+      pivots[i] = (roots[i] ?? 0) ** 2;
+      matrix.fill(0, i * n, i * n + i);
+      for (let j = i; j < n; j++) matrix[i * n + j] = (matrix[i * n + j] ?? 0) / (roots[j] ?? 1);
+    }
+    return { n, unit: matrix, pivots };
+  }
+
+  /**
+   * Rounds rows with error feedback, so that the error under the factored matrix is small, not that of each weight.
+   * @param values `[rows, n]`
+   */
+  async solve(values: Float32Array, { n, unit, pivots }: Factor, options: SolveOptions): Promise<SolvedRows> {
+    const { grid, importance, order } = options;
+    const rows = values.length / n;
+    const info = "dtype" in grid ? DTYPES[grid.dtype] : undefined;
+    const group = "dtype" in grid ? GROUPS[grid.dtype] : grid.group;
+    invariant(Number.isInteger(rows) && n % (info?.blockSize ?? group) === 0, `${n} columns in groups of ${group}`);
+    const codes = new Uint8Array(values.length);
+    const solved = {
+      scales: new Float32Array(values.length / group),
+      mins: new Float32Array(values.length / group),
+      out: new Float32Array(values.length),
+      errors: new Float32Array(rows),
+    };
+    const blocks = info && new Uint8Array((values.length / info.blockSize) * info.blockBytes);
+    await this.#native.solveRows(this.#team, {
+      ...("dtype" in grid ? { type: DTYPES[grid.dtype].ggml } : grid),
+      rows,
+      cols: n,
+      values,
+      unit,
+      pivots,
+      codes,
+      ...solved,
+      ...(blocks && { blocks }),
+      ...(importance && { importance }),
+      ...(order && { order }),
+    });
+    const { out, ...rest } = solved;
+    return { ...rest, values: out, codes: new Int8Array(codes.buffer), blocks };
   }
 
   /** Ends the threads. */
