@@ -5,6 +5,7 @@
 export type { KvType } from "./backend/contract.ts";
 export {
   compress,
+  importanceMatrix,
   planCompression,
   type CompressOptions,
   type CompressPlan,
@@ -13,6 +14,7 @@ export {
   type PassReport,
   type RecipeSource,
 } from "./compress/api.ts";
+export { evaluate, type EvaluateOptions, type Evaluation } from "./compress/evaluate.ts";
 export { compileGrammar } from "./decode/grammar/compile.ts";
 export type { Grammar, GrammarState } from "./decode/grammar/grammar.ts";
 export type { GrammarSpec, JsonValue, SchemaOptions } from "./decode/grammar/spec.ts";

@@ -9,6 +9,7 @@ import { compress } from "./commands/compress.ts";
 import { datastore } from "./commands/datastore.ts";
 import { detokenize } from "./commands/detokenize.ts";
 import { embed } from "./commands/embed.ts";
+import { evaluate } from "./commands/evaluate.ts";
 import { grammar } from "./commands/grammar.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
@@ -40,6 +41,7 @@ const COMMANDS: readonly Command[] = [
   inspect,
   merge,
   compress,
+  evaluate,
   bench,
 ];
 

@@ -9,6 +9,9 @@ import { RequestError } from "../errors.ts";
 import { createTokenizer } from "../tokenizer/tokenizer.ts";
 import { type Calibration, calibrateWith } from "./calibration.ts";
 import { type Compressed, type CompressProgress, planRecipe, runKey, runRecipe } from "./compress.ts";
+import { imatrixBytes, readImatrix } from "./imatrix.ts";
+import { measureImportance } from "./importance.ts";
+import type { PassProgress } from "./pass.ts";
 import type { RecipeSource } from "./presets.ts";
 import { checkRecipe, presetRecipe, type Recipe } from "./recipe.ts";
 export type { PassReport } from "./report.ts";
@@ -22,6 +25,8 @@ export interface CompressOptions {
   readonly out: string;
   /** Texts whose activations tell what matters. */
   readonly calibrate?: readonly { readonly name: string; readonly text: string }[] | undefined;
+  /** An importance matrix of llama.cpp's, instead of measuring one. */
+  readonly imatrix?: { readonly name: string; readonly bytes: Uint8Array } | undefined;
   /** Tokens of them that are used. Default 16,384. */
   readonly tokens?: number | undefined;
   /** Default: the machine's cores. */
@@ -75,19 +80,49 @@ export async function compress(model: string | undefined, options: CompressOptio
   try {
     const calibration = calibrationOf(artifact, options);
     const work = new FolderStore(`${out}.work`);
-    const key = await runKey(artifact, recipe, { calibration });
+    const importance = options.imatrix && (await readImatrix(options.imatrix.name, options.imatrix.bytes));
+    const key = await runKey(artifact, recipe, { calibration, importance });
     await work.removeOthers(key);
     const backend = await createBackend({ threads, onProgress: onLoad, signal });
     const toolkit = await createToolkit({ threads, signal });
     try {
       const store = work.within(key);
-      const running = { toolkit, backend, calibration, store, onProgress, signal };
+      const running = { toolkit, backend, calibration, importance, store, onProgress, signal };
       const { artifact: made, reports } = await runRecipe(artifact, recipe, running);
       await writeGguf(out, describeGguf(made));
       await work.remove();
       return { out, from: bytesOf(artifact), bytes: bytesOf(made), bitsPerWeight: bitsPerWeight(made), reports };
     } finally {
       await toolkit.close();
+      await backend.close();
+    }
+  } finally {
+    await artifact.close();
+  }
+}
+
+/**
+ * Measures how much errors in each column of each matrix count, and gives the bytes of llama.cpp's file of it, in its GGUF
+ * layout or the older one.
+ * @throws as `compress`
+ */
+export async function importanceMatrix(
+  model: string | undefined,
+  options: Omit<CompressOptions, "recipe" | "out" | "imatrix">,
+  layout: "gguf" | "plain" = "gguf",
+): Promise<Uint8Array> {
+  const { threads, onProgress, onLoad, signal } = options;
+  const artifact = await openReference(model, { offline: options.offline, onProgress: onLoad, signal });
+  try {
+    const calibration = calibrationOf(artifact, options);
+    if (calibration === undefined) throw new RequestError("an importance matrix is measured with a text");
+    const backend = await createBackend({ threads, onProgress: onLoad, signal });
+    try {
+      const progress = (event: PassProgress): void => onProgress?.({ ...event, step: 0, pass: "importance" });
+      const importance = await measureImportance(artifact, { backend, progress, signal }, calibration);
+      const { sequences } = calibration;
+      return await imatrixBytes(importance, layout, { chunks: sequences.length, length: sequences[0]?.length ?? 1 });
+    } finally {
       await backend.close();
     }
   } finally {
@@ -119,7 +154,10 @@ function recipeOf(recipe: string | RecipeSource): Recipe {
   return typeof recipe === "string" ? presetRecipe(recipe) : checkRecipe(recipe, recipe.name ?? "given");
 }
 
-function calibrationOf(artifact: ModelArtifact, { calibrate = [], tokens }: CompressOptions): Calibration | undefined {
+function calibrationOf(
+  artifact: ModelArtifact,
+  { calibrate = [], tokens }: Pick<CompressOptions, "calibrate" | "tokens">,
+): Calibration | undefined {
   if (calibrate.length === 0) {
     if (tokens !== undefined) throw new RequestError("tokens to calibrate with are given, but no text");
     return undefined;

@@ -1,17 +1,57 @@
 /**
- * How much an error in a column of a matrix counts: the mean square of the activations that meet it (llama.cpp's
- * "importance matrix"). Measured with the calibration's text, or read from an imatrix file (`imatrix.ts`).
+ * The importance of columns, measured: the calibration's sequences go through the model layer by layer, and the mean squares
+ * of what each matrix reads are taken (llama.cpp's "importance matrix"). Files of it are read in `imatrix.ts`.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Calibration, Importance } from "./calibration.ts";
+import { LayerWalk } from "./layer-walk.ts";
 import type { PassContext } from "./pass.ts";
-import { UnsupportedError } from "../errors.ts";
 
-/** Runs the calibration's sequences through the model and takes the mean squares of what its matrices read. */
+/** By tensor the mean squares of the columns that it reads; the matrices of layers, and the head. */
 export async function measureImportance(
   artifact: ModelArtifact,
-  _context: PassContext,
-  _calibration: Calibration,
+  { backend, progress, signal }: Pick<PassContext, "backend" | "progress" | "signal">,
+  calibration: Calibration,
 ): Promise<Importance> {
-  throw new UnsupportedError(`${artifact.name}: not yet`);
+  const columns = new Map<string, Float32Array>();
+  const walk = await LayerWalk.begin(artifact, { backend, calibration, signal });
+  const total = walk.sections.layers.length;
+  for (let section = walk.section; section !== undefined; section = walk.section) {
+    const { sites, index } = section;
+    const inputs = [...new Set(sites.map(({ input }) => input))];
+    const squares = new Map(inputs.map((value) => [value, new Squares(walk.sections.graph.widths[value] ?? 0)]));
+    walk.accept(await walk.observe(inputs, (value, rows) => squares.get(value)?.add(rows)));
+    for (const { tensor, input } of sites) {
+      const mean = squares.get(input)?.mean();
+      if (mean !== undefined) columns.set(tensor, mean);
+    }
+    progress({ done: index + 1, total, unit: "steps" });
+  }
+  return { name: calibration.name, columns };
+}
+
+/** Sums of squares of columns, in float64. */
+class Squares {
+  readonly #sums: Float64Array;
+  #rows = 0;
+
+  constructor(width: number) {
+    this.#sums = new Float64Array(width);
+  }
+
+  add(rows: Float32Array): void {
+    const sums = this.#sums;
+    const width = sums.length;
+    for (let at = 0; at < rows.length; at += width) {
+      for (let i = 0; i < width; i++) {
+        const value = rows[at + i] ?? 0;
+        sums[i] = (sums[i] ?? 0) + value * value;
+      }
+    }
+    this.#rows += rows.length / width;
+  }
+
+  mean(): Float32Array {
+    return Float32Array.from(this.#sums, (sum) => sum / Math.max(1, this.#rows));
+  }
 }

@@ -1,6 +1,13 @@
 /** `millrace compress`: a model made smaller by a recipe, and written; or what there is to choose from. */
+import { writeFile } from "node:fs/promises";
+
 import { readSmallFile } from "../../artifact/node-file.ts";
-import { compress as compressModel, planCompression } from "../../compress/api.ts";
+import {
+  compress as compressModel,
+  type CompressProgress,
+  importanceMatrix,
+  planCompression,
+} from "../../compress/api.ts";
 import { PASSES } from "../../compress/passes.ts";
 import { PRESETS, type RecipeSource } from "../../compress/presets.ts";
 import { parseRecipe } from "../../compress/recipe.ts";
@@ -23,6 +30,8 @@ const COMPRESS = {
     recipe: textFlag("FILE|NAME", "what to do: a JSON or YAML file, or a name that --list prints"),
     out: textFlag("OUT", "the file to write, OUT.gguf", "o"),
     calibrate: listFlag("FILE", "a text whose activations tell what matters; may be repeated"),
+    imatrix: textFlag("FILE", "an importance matrix of llama.cpp's, instead of measuring one"),
+    "write-imatrix": textFlag("FILE", "measure one and write it (.gguf, else the older layout), and do nothing else"),
     tokens: wholeFlag(2, "tokens to calibrate with; default 16384", 2 ** 24),
     list: switchFlag("print passes and recipes, and do nothing"),
     "dry-run": switchFlag("print formats and sizes, and write nothing"),
@@ -51,25 +60,39 @@ export const compress = defineCommand({
     const [word, ...more] = words;
     if (more.length > 0 || (word !== undefined && values.model !== undefined))
       throw new UsageError("one model is expected: a word, or --model");
-    if (values.recipe === undefined) throw new UsageError("--recipe FILE|NAME is needed; --list prints names");
     const model = word ?? values.model;
+    const calibrate: { name: string; text: string }[] = [];
+    for (const name of values.calibrate)
+      calibrate.push({ name, text: decodeUtf8(await readSmallFile(name, MAX_TEXT), name) });
+    const { out, tokens, threads, "write-imatrix": matrix } = values;
+    if (matrix !== undefined) {
+      const layout = /\.gguf$/i.test(matrix) ? "gguf" : "plain";
+      const bytes = await withLoadProgress(terminal, (onLoad, line) => {
+        const onProgress = ({ done, total, unit }: CompressProgress): void => line.update("layers", done, total, unit);
+        const options = { calibrate, tokens, threads, onLoad, onProgress, signal: terminal.signal };
+        return importanceMatrix(model, options, layout);
+      });
+      return writeFile(matrix, bytes);
+    }
+    if (values.recipe === undefined) throw new UsageError("--recipe FILE|NAME is needed; --list prints names");
     const common = {
       recipe: await readRecipe(values.recipe),
       ...(values.offline && { offline: true }),
       signal: terminal.signal,
     };
     if (values["dry-run"]) return dryRun(model, common, values.json, terminal);
-    const { out, tokens, threads } = values;
     if (out === undefined) throw new UsageError("--out OUT.gguf is needed");
-    const calibrate: { name: string; text: string }[] = [];
-    for (const name of values.calibrate)
-      calibrate.push({ name, text: decodeUtf8(await readSmallFile(name, MAX_TEXT), name) });
+    const imatrix =
+      values.imatrix === undefined
+        ? undefined
+        : { name: values.imatrix, bytes: await readSmallFile(values.imatrix, MAX_TEXT) };
     const started = performance.now();
     const result = await withLoadProgress(terminal, (onLoad, line) =>
       compressModel(model, {
         ...common,
         out,
         calibrate,
+        imatrix,
         tokens,
         threads,
         onLoad,
