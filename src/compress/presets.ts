@@ -13,4 +13,12 @@ const mixtures = MIXTURE_NAMES.map((type): [string, RecipeSource] => [
   { about: `GGUF in ${type}`, passes: [{ pass: "quantize", type }] },
 ]);
 
-export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map(mixtures);
+const others: Readonly<Record<string, RecipeSource>> = {
+  rotated: { about: "QuaRot's folded rotations; a pass that rounds comes behind", passes: [{ pass: "rotate" }] },
+  hardened: {
+    about: "the same function, harder to compress: the stream turned at random, outliers planted",
+    passes: [{ pass: "rotate", kind: "orthogonal", values: false }, { pass: "plant-outliers" }],
+  },
+};
+
+export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([...mixtures, ...Object.entries(others)]);

@@ -12,18 +12,31 @@ export type FloatDType = "F32" | "F16" | "BF16";
 export function withTensors(
   base: ModelArtifact,
   change: (tensor: Tensor) => Tensor,
-  metadata: Readonly<Record<string, readonly [GgufType, MetaValue]>> = {},
+  metadata: NewMetadata = {},
 ): ModelArtifact {
   const tensors = new Map([...base.tensors].map(([name, tensor]) => [name, change(tensor)]));
-  if (base.ggufTypes === undefined) return { ...base, tensors };
+  return withTensorMap(base, tensors, metadata);
+}
+
+/** GGUF's keys with types and values. */
+export type NewMetadata = Readonly<Record<string, readonly [GgufType, MetaValue]>>;
+
+/** The same with all tensors given: some may be new, some may be gone. */
+export function withTensorMap(
+  base: ModelArtifact,
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: NewMetadata = {},
+): ModelArtifact {
+  if (base.config.format !== "gguf") return { ...base, tensors };
   const entries = Object.entries(metadata);
   const values = { ...base.metadata, ...Object.fromEntries(entries.map(([key, [, value]]) => [key, value])) };
+  const types = base.ggufTypes && [...base.ggufTypes, ...entries.map(([key, [type]]) => [key, type] as const)];
   return {
     ...base,
     tensors,
     metadata: values,
     config: { ...base.config, values },
-    ggufTypes: new Map([...base.ggufTypes, ...entries.map(([key, [type]]) => [key, type] as const)]),
+    ...(types && { ggufTypes: new Map(types) }),
   };
 }
 
