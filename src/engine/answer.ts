@@ -111,14 +111,11 @@ class Growing {
   readonly index: number;
   readonly output: OutputProcessor;
   readonly tokens: ScoredToken[] = [];
-  /** The value while it grows. */
-  readonly json: PartialJson | undefined;
   finish: FinishReason | undefined;
 
-  constructor(index: number, output: OutputProcessor, isJson: boolean) {
+  constructor(index: number, output: OutputProcessor) {
     this.index = index;
     this.output = output;
-    this.json = isJson ? new PartialJson() : undefined;
   }
 
   get stopText(): { readonly stopText?: string } {
@@ -183,6 +180,7 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
   readonly #result: Promise<Generation<Value>>;
   readonly #leave = new AbortController();
   #iterated = false;
+  #isJson = false;
 
   /** What `prepare` throws, a wrong option say, is what the answer rejects with. */
   constructor(client: EngineClient, tokenizer: Tokenizer, prepare: () => AnswerRequest | Promise<AnswerRequest>) {
@@ -216,7 +214,21 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
     if (this.#iterated)
       throw new RequestError("this answer is iterated already; its parts come once, await it for the whole");
     this.#iterated = true;
-    return this.#parts;
+    return this.#withObjects();
+  }
+
+  /** The parts, and behind each text of JSON the value so far: made where somebody looks, for it costs what it holds. */
+  async *#withObjects(): AsyncGenerator<AnswerPart> {
+    const values = new Map<number, PartialJson>();
+    for await (const part of this.#parts) {
+      yield part;
+      if (!this.#isJson || part.type !== "text") continue;
+      const { index, text } = part;
+      const json = values.get(index) ?? new PartialJson();
+      values.set(index, json);
+      const object = json.push(text);
+      if (object !== undefined) yield { type: "object", index, object: object.value };
+    }
   }
 
   async #run(
@@ -231,8 +243,9 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
     const { work, signal } = request;
     const answers = work.generate.samplers.map((_, i) => {
       const callId = (call: number): string => callName(request, i, call);
-      return new Growing(i, new OutputProcessor(tokenizer, { ...request, callId }), request.parse !== undefined);
+      return new Growing(i, new OutputProcessor(tokenizer, { ...request, callId }));
     });
+    this.#isJson = request.parse !== undefined;
     const promptLogprobs: TokenLogprob[] = [];
     let first: number | undefined;
     const leave = this.#leave.signal;
@@ -267,11 +280,7 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
       const parts: OutputPart[] = finish === "stop" ? [] : output.push(token.id);
       if (logprobs && finish !== "stop") this.#parts.push({ type: "tokens", index, tokens: [token] });
       if (finish !== undefined) parts.push(...output.end());
-      for (const part of parts) {
-        this.#parts.push({ ...part, index });
-        const object = part.type === "text" ? answer.json?.push(part.text) : undefined;
-        if (object !== undefined) this.#parts.push({ type: "object", index, object: object.value });
-      }
+      for (const part of parts) this.#parts.push({ ...part, index });
       answer.finish = output.stopped ? "stop" : finish;
       if (answer.finish === undefined) continue;
       this.#parts.push({ type: "finish", index, finishReason: answer.finish, ...answer.stopText });

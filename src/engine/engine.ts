@@ -257,9 +257,10 @@ export class Engine implements EngineClient {
       const { flight, ended } = this.#scheduler.update(outcome);
       for (const request of ended) this.#tellEnd(request, request.failure);
       const now = performance.now();
-      const { program, samples, tokens } = oldest.record;
+      const { program, samples, tokens, planMs } = oldest.record;
+      // With the time that it took to plan, where no step ran meanwhile.
       if (!failed && samples === tokens)
-        this.#speculation?.measure(program, tokens, now - Math.max(oldest.began, this.#lastEnd));
+        this.#speculation?.measure(program, tokens, now - Math.max(oldest.began - planMs, this.#lastEnd));
       this.#lastEnd = now;
       const { preempted, drafted, accepted } = flight;
       const record = { ...oldest.record, drafted, accepted, preempted, ms: now - oldest.began };

@@ -19,6 +19,9 @@ import type { EngineRequest, Sequence } from "./request.ts";
 import { proposalOf } from "./work/draft.ts";
 import { type DepthCount, type Speculator, surest, type VerifiedDraft } from "./speculator.ts";
 
+/** Of so few sequences a step has room for rows that are all but certain; of more, rows are weighed. */
+const FEW = 4;
+
 interface Drafted {
   readonly plan: SpeculationPlan;
   /** Its drafts are verified whole, down to this depth; undefined: as far as they pay. */
@@ -123,7 +126,7 @@ export class Speculation implements Speculator {
     const weighed: { readonly sequence: Sequence; readonly draft: DraftTree | undefined }[] = [];
     for (const sequence of sequences) {
       if (!isReady(sequence)) continue;
-      const sure = surest(sequence.likely && shape(sequence.likely));
+      const sure = sequences.length > FEW ? undefined : surest(sequence.likely && shape(sequence.likely));
       if (sure !== undefined) chosen.set(sequence, sure);
       const { depth, drafters } = this.#of(sequence);
       if (drafters.length === 0 || (depth === undefined && !pays)) continue;
