@@ -19,6 +19,20 @@ const others: Readonly<Record<string, RecipeSource>> = {
     about: "the same function, harder to compress: the stream turned at random, outliers planted",
     passes: [{ pass: "rotate", kind: "orthogonal", values: false }, { pass: "plant-outliers" }],
   },
+  sparse24: {
+    about: "SparseGPT, two of four weights stay; in F16, with the zeros (simulated)",
+    passes: [
+      { pass: "sparsegpt", pattern: "2:4" },
+      { pass: "quantize", type: "F16" },
+    ],
+  },
+  sparse50: {
+    about: "SparseGPT, half of the weights go; in F16, with the zeros (simulated)",
+    passes: [
+      { pass: "sparsegpt", sparsity: 0.5 },
+      { pass: "quantize", type: "F16" },
+    ],
+  },
 };
 
 export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([...mixtures, ...Object.entries(others)]);
