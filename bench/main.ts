@@ -7,6 +7,7 @@ import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchGrammarSuite } from "./grammar-suite.ts";
 import { benchIdle } from "./idle.ts";
+import { benchLoad } from "./load.ts";
 import { benchPolicies } from "./policies.ts";
 import { benchShape } from "./shape.ts";
 import { benchSpeculation } from "./speculation.ts";
@@ -17,6 +18,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   grammar: benchGrammar,
   "grammar-suite": benchGrammarSuite,
   idle: benchIdle,
+  load: benchLoad,
   policies: benchPolicies,
   shape: benchShape,
   speculation: benchSpeculation,

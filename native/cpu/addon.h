@@ -16,6 +16,15 @@ struct Computer {
   std::shared_ptr<Team> team() const { return {queue, &queue->team()}; }
 };
 
+napi_value matrixLayout(napi_env env, napi_callback_info info);
+napi_value createWeights(napi_env env, napi_callback_info info);
+napi_value addMatrix(napi_env env, napi_callback_info info);
+napi_value addVector(napi_env env, napi_callback_info info);
+napi_value load(napi_env env, napi_callback_info info);
+napi_value fingerprint(napi_env env, napi_callback_info info);
+napi_value mapWeights(napi_env env, napi_callback_info info);
+napi_value checkWeights(napi_env env, napi_callback_info info);
+napi_value saveWeights(napi_env env, napi_callback_info info);
 napi_value kvBytes(napi_env env, napi_callback_info info);
 napi_value createPool(napi_env env, napi_callback_info info);
 napi_value moveBlocks(napi_env env, napi_callback_info info);

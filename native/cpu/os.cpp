@@ -273,6 +273,18 @@ bool Pages::allocate(size_t bytes) {
   return true;
 }
 
+bool Pages::map(int fd, uint64_t offset, size_t bytes) {
+  release();
+  if (bytes == 0 || bytes > SIZE_MAX / 2) return false;
+  void* mapping = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (mapping == MAP_FAILED) return false;
+  mapping_ = mapping;
+  mapped_ = bytes_ = bytes;
+  data_ = static_cast<uint8_t*>(mapping);
+  madvise(data_, bytes, MADV_WILLNEED);
+  return true;
+}
+
 void Pages::release() {
   if (mapping_) munmap(mapping_, mapped_);
   mapping_ = nullptr;
@@ -292,6 +304,21 @@ int readAt(int fd, void* to, size_t bytes, uint64_t offset) {
     at += got;
     bytes -= static_cast<size_t>(got);
     offset += static_cast<uint64_t>(got);
+  }
+  return 0;
+}
+
+int writeAt(int fd, const void* from, size_t bytes, uint64_t offset) {
+  const auto* at = static_cast<const uint8_t*>(from);
+  while (bytes > 0) {
+    ssize_t put = pwrite(fd, at, bytes, static_cast<off_t>(offset));
+    if (put < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    at += put;
+    bytes -= static_cast<size_t>(put);
+    offset += static_cast<uint64_t>(put);
   }
   return 0;
 }

@@ -44,7 +44,8 @@ inline void relax() {
 
 uint64_t nanoseconds();
 
-// Zeroed memory in huge pages where the system has them, 64-byte aligned at least. Freed by the destructor.
+// Zeroed memory in huge pages where the system has them, 64-byte aligned at least; or a file's bytes, read only and
+// shared with all who map them. Freed by the destructor.
 class Pages {
  public:
   Pages() = default;
@@ -53,6 +54,9 @@ class Pages {
   Pages& operator=(const Pages&) = delete;
   // False where the system refuses.
   bool allocate(size_t bytes);
+  // The offset is a multiple of kMapAlign. The file may be removed afterwards, but not become shorter.
+  static constexpr size_t kMapAlign = size_t{64} << 10;
+  bool map(int fd, uint64_t offset, size_t bytes);
   void release();
   uint8_t* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -66,5 +70,7 @@ class Pages {
 
 // Reads `bytes` at `offset`. 0: done; −1: the file ends before; else errno.
 int readAt(int fd, void* to, size_t bytes, uint64_t offset);
+// 0: done; else errno.
+int writeAt(int fd, const void* from, size_t bytes, uint64_t offset);
 
 }  // namespace millrace::os

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checksum.h"
 #include "pack-general.h"
 
 namespace millrace {
@@ -231,6 +232,24 @@ void packTransposed(int ggmlType, const uint8_t* raw, size_t rowBytes, int cols,
       std::memset(out + size * static_cast<size_t>(n), 0, size * static_cast<size_t>(kGroupRows - n));
     }
   }
+}
+
+uint64_t packFingerprint() {
+  constexpr int kCols = 256;
+  alignas(64) uint8_t raw[kGroupRows * kCols * sizeof(float)];
+  alignas(64) uint8_t group[sizeof raw];
+  uint32_t random = 1;
+  for (uint8_t& byte : raw) byte = static_cast<uint8_t>((random = random * 1664525 + 1013904223) >> 24);
+  uint64_t sums[2 * (sizeof kTypes / sizeof kTypes[0])] = {};
+  size_t count = 0;
+  for (const FileType& type : kTypes) {
+    const size_t bytes = packedGroupBytes(type.format, kCols);
+    Matrix w{type.format, kGroupRows, kCols, 1, bytes, bytes, group};
+    packRows(type.ggmlType, raw, rawRowBytes(type.ggmlType, kCols), kGroupRows, w, 0, 0);
+    sums[count++] = static_cast<uint64_t>(type.format);
+    sums[count++] = checksum(group, bytes);
+  }
+  return checksum(reinterpret_cast<const uint8_t*>(sums), sizeof sums);
 }
 
 }  // namespace millrace

@@ -24,4 +24,7 @@ void packRows(int ggmlType, const uint8_t* raw, size_t rowBytes, int rows, Matri
 // columns firstCol … of an expert, all its rows at once.
 void packTransposed(int ggmlType, const uint8_t* raw, size_t rowBytes, int cols, Matrix& w, int expert, int firstCol);
 
+// A number that changes with the bytes that any type is packed to: who keeps packed weights keeps it with them.
+uint64_t packFingerprint();
+
 }  // namespace millrace

@@ -27,6 +27,11 @@ class Weights {
   static size_t vectorBytes(size_t length) { return (length * sizeof(float) + kAlign - 1) / kAlign * kAlign + kAlign; }
 
   bool allocate(size_t bytes) { return pages_.allocate(bytes); }
+  // All bytes as another process packed them, from a file; nothing may be loaded into them.
+  bool map(int fd, uint64_t offset, size_t bytes) { return isMapped_ = pages_.map(fd, offset, bytes); }
+  bool isMapped() const { return isMapped_; }
+  const uint8_t* data() const { return pages_.data(); }
+  size_t bytes() const { return pages_.bytes(); }
   // Takes the next bytes; the index, or −1 where they don't fit.
   int add(Matrix matrix);
   int addVector(size_t length);
@@ -45,6 +50,7 @@ class Weights {
   uint8_t* take(size_t bytes);
 
   os::Pages pages_;
+  bool isMapped_ = false;
   size_t used_ = 0;
   std::vector<std::unique_ptr<Matrix>> matrices_;
   std::vector<Vector> vectors_;

@@ -16,6 +16,8 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
   /** An open file descriptor, where the source is one file: a backend reads from it by itself. */
   readonly fd?: number;
+  /** Another one for other bytes, on this machine; absent where nothing tells. */
+  readonly identity?: string;
   /** Throws ArtifactError where the bytes may be others than when it was opened. Absent: they can't change. */
   checkUnchanged?(): Promise<void>;
   close(): Promise<void>;

@@ -53,6 +53,7 @@ export async function fileSource(path: string): Promise<ByteSource> {
     name: path,
     size,
     fd,
+    identity: [opened.dev, opened.ino, opened.size, opened.mtimeNs, opened.ctimeNs].join(":"),
     async read(offset, length) {
       checkRange(path, size, offset, length);
       const bytes = new Uint8Array(length);

@@ -4,6 +4,7 @@ import process from "node:process";
 
 import { type Command, commandHelp, overview } from "./command.ts";
 import { bench } from "./commands/bench.ts";
+import { cache } from "./commands/cache.ts";
 import { chat } from "./commands/chat.ts";
 import { compress } from "./commands/compress.ts";
 import { datastore } from "./commands/datastore.ts";
@@ -43,6 +44,7 @@ const COMMANDS: readonly Command[] = [
   compress,
   evaluate,
   bench,
+  cache,
 ];
 
 /** Runs a command line and sets the exit code. */

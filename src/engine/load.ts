@@ -100,6 +100,7 @@ function checkLoadOptions(options: LoadOptions): void {
   checkType("isa", options.isa, "string");
   checkType("offline", options.offline, "boolean");
   checkType("thread", options.thread, "boolean");
+  checkType("packedCache", options.packedCache, "boolean");
   checkType("onProgress", options.onProgress, "function");
 }
 
@@ -143,6 +144,7 @@ export async function createBackend({
   backend = "cpu",
   threads,
   isa,
+  packedCache = true,
   onProgress,
   signal,
 }: LoadOptions): Promise<Backend> {
@@ -154,6 +156,7 @@ export async function createBackend({
   return createCpuBackend({
     threads,
     ...(isa === undefined ? {} : { isa }),
+    packedCache,
     signal,
     onBuild: onProgress && (({ done, total, what }) => onProgress({ stage: "compile", name: what, done, total })),
   });

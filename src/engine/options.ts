@@ -60,6 +60,12 @@ export interface LoadOptions extends EngineOptions {
   readonly threads?: number | undefined;
   /** An ISA path of the cpu backend, for experiments ("avx512amx", "avx512vnni", "avxvnni", "avx2", "neon", "scalar"). Default: the best. */
   readonly isa?: string | undefined;
+  /**
+   * Keep the weights as the kernels read them on disk (MILLRACE_HOME/packed, at most a tenth of what is free there), so that a
+   * later load maps them: it takes a fraction of the time, and processes share the memory. Default true, unless
+   * MILLRACE_PACKED_CACHE is "off".
+   */
+  readonly packedCache?: boolean | undefined;
   /** Never ask the network: what is not in the cache is an error. Default: MILLRACE_OFFLINE. */
   readonly offline?: boolean | undefined;
   /**

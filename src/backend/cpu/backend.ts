@@ -42,6 +42,8 @@ export interface CpuBackendOptions extends LoadAddonOptions {
   readonly threads?: number | undefined;
   /** "avx512amx", "avx512vnni", "avxvnni", "avx2", "neon" or "scalar"; default: MILLRACE_ISA, else the best that runs here. */
   readonly isa?: string | undefined;
+  /** Keep packed weights on disk, and take them from there, unless MILLRACE_PACKED_CACHE is "off". Default: no. */
+  readonly packedCache?: boolean | undefined;
 }
 
 /** Rows that went through each kernel since the last reset ("gemv Q4_0", "attendRows f16"), and those adapted ("lora"). */
@@ -73,7 +75,8 @@ export async function createCpuBackend(options: CpuBackendOptions = {}): Promise
     throw new NativeError(`The cpu backend can't run on ${threads} threads; 1 … 256 works.`);
   }
   checkIsa(options.isa, native.isas());
-  return new NativeBackend(native, native.createTeam(threads, options.isa), threads);
+  const keep = options.packedCache === true && process.env["MILLRACE_PACKED_CACHE"] !== "off";
+  return new NativeBackend(native, native.createTeam(threads, options.isa), threads, keep);
 }
 
 /** The instruction sets that this build and processor have, best first. */
@@ -94,9 +97,11 @@ class NativeBackend implements CpuBackend {
   readonly isa: string;
   readonly #native: NativeAddon;
   readonly #team: TeamHandle;
+  readonly #keep: boolean;
   #closed = false;
 
-  constructor(native: NativeAddon, team: TeamHandle, threads: number) {
+  constructor(native: NativeAddon, team: TeamHandle, threads: number, keep: boolean) {
+    this.#keep = keep;
     this.#native = native;
     this.#team = team;
     this.threads = threads;
@@ -117,7 +122,7 @@ class NativeBackend implements CpuBackend {
   }
 
   upload(lowered: readonly Lowered[], options: UploadOptions = {}): Promise<Weights> {
-    return uploadWeights(this.#native, this.#team, lowered, options);
+    return uploadWeights(this.#native, this.#team, lowered, { ...options, keep: this.#keep });
   }
 
   uploadAdapter(lowered: Lowered, adapter: Adapter): Promise<AdapterWeights> {

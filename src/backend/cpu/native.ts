@@ -160,6 +160,14 @@ export interface NativeAddon {
   addMatrix(weights: WeightsHandle, type: number, rows: number, cols: number, experts: number): number;
   addVector(weights: WeightsHandle, length: number): number;
   load(team: TeamHandle, weights: WeightsHandle, spec: LoadSpec): Promise<void>;
+  /** Changes with the bytes that any type is packed to. */
+  packFingerprint(): bigint;
+  /** Weights as a file has them, to which matrices and vectors are added in the order in which they were then. */
+  mapWeights(fd: number, offset: number, bytes: number): WeightsHandle;
+  /** Rejects where the checksum of a piece of 4 MiB isn't the one in `sums`, eight bytes each. */
+  checkWeights(team: TeamHandle, weights: WeightsHandle, sums: Uint8Array): Promise<void>;
+  /** Writes a piece and gives its checksum; undefined after the last. */
+  saveWeights(weights: WeightsHandle, piece: number, fd: number, offset: number): Promise<bigint> | undefined;
   kvBytes(team: TeamHandle, kv: KvType, kvHeads: number, keyDim: number, valueDim: number, latent: boolean): number;
   createPool(
     team: TeamHandle,

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { truncate, writeFile } from "node:fs/promises";
 import test, { after } from "node:test";
 
+import { inFile } from "../../../test/support/in-file.ts";
 import { TensorMaker } from "../../../test/support/memory-artifact.ts";
 import { TINY_VOCABULARY, tinyModel } from "../../../test/support/tiny-program.ts";
 import type { ModelArtifact, Tensor } from "../../artifact/artifact.ts";
-import { fileSource } from "../../artifact/node-file.ts";
 import { ArtifactError, UnsupportedError } from "../../errors.ts";
 import { GraphBuilder } from "../../graph/builder.ts";
 import type { Graph, Value, WeightRef } from "../../graph/graph.ts";
@@ -23,33 +21,6 @@ after(() => backend.close());
 
 async function upload(artifact: ModelArtifact, graph: Graph, options?: UploadOptions): Promise<Weights> {
   return backend.upload([backend.lower(graph, artifact, groupStates([graph], "f32"))], options);
-}
-
-/** The artifact's tensors in one file, so that they have a descriptor. */
-async function inFile(
-  t: test.TestContext,
-  artifact: ModelArtifact,
-): Promise<{ file: string; artifact: ModelArtifact }> {
-  const folder = await mkdtemp(path.join(tmpdir(), "millrace-upload-"));
-  t.after(() => rm(folder, { recursive: true }));
-  const file = path.join(folder, "weights.bin");
-  const handle = await open(file, "w");
-  const offsets = new Map<string, number>();
-  let offset = 0;
-  for (const tensor of artifact.tensors.values()) {
-    await handle.write(await tensor.source.read(tensor.offset, tensor.byteLength), 0, tensor.byteLength, offset);
-    offsets.set(tensor.name, offset);
-    offset += tensor.byteLength;
-  }
-  await handle.close();
-  const source = await fileSource(file);
-  t.after(() => source.close());
-  assert.notEqual(source.fd, undefined);
-  const tensors = [...artifact.tensors.values()].map((tensor): [string, Tensor] => [
-    tensor.name,
-    { ...tensor, source, offset: offsets.get(tensor.name) ?? 0 },
-  ]);
-  return { file, artifact: { ...artifact, tensors: new Map(tensors) } };
 }
 
 /** Logits after a few tokens. */

@@ -2,8 +2,12 @@
  * Upload: streams the tensors that lowered graphs name into the kernels' packed layout. Weights are known by their source
  * and the tensors' rows that they consist of, never by the name that a graph gives them: equal ones are held once, and
  * taken from a base where it has them. Where the source has a file descriptor, native threads read it, else its bytes
- * pass through memory once, as bytes. Progress, abortion and failures are looked at between tasks.
+ * pass through memory once, as bytes. Progress, abortion and failures are looked at between tasks. With `keep`, what was
+ * packed is written to the packed cache, and found there the next time.
  */
+import { createHash } from "node:crypto";
+import { endianness } from "node:os";
+
 import type { ModelArtifact } from "../../artifact/artifact.ts";
 import { ArtifactError, MemoryError, NativeError, invariant } from "../../errors.ts";
 import type { WeightRef } from "../../graph/graph.ts";
@@ -11,7 +15,8 @@ import { graphWeights } from "../../graph/shapes.ts";
 import type { Lowered, UploadOptions, Weights } from "../contract.ts";
 import type { MatrixPart, VectorId } from "./instructions.ts";
 import type { LoadSpec, NativeAddon, TeamHandle, WeightsHandle } from "./native.ts";
-import { planWeight, type Stored, type Task } from "./weight-plans.ts";
+import { LEAST_PACKED, openPacked, removePacked, writePacked } from "./packed-cache.ts";
+import { planWeight, type Stored, type Task, tensorOf, type WeightPlan } from "./weight-plans.ts";
 
 type Table = Map<ModelArtifact, Map<string, Stored>>;
 
@@ -79,7 +84,7 @@ export async function uploadWeights(
   native: NativeAddon,
   team: TeamHandle,
   lowered: readonly Lowered[],
-  options: UploadOptions,
+  options: UploadOptions & { readonly keep?: boolean },
 ): Promise<CpuWeights> {
   const { base } = options;
   invariant(base === undefined || base instanceof CpuWeights, "the base's weights belong to another backend");
@@ -92,14 +97,16 @@ export async function uploadWeights(
     }
   }
   const plans = [...wanted].flatMap(([source, refs]) =>
-    [...refs].map(([identity, weight]) => ({ source, identity, plan: planWeight(native, source, weight) })),
+    [...refs].map(([identity, weight]) => ({ source, identity, weight, plan: planWeight(native, source, weight) })),
   );
   const needed = plans.reduce((sum, { plan }) => sum + plan.bytes, 0);
   const available = native.availableMemory();
   if (needed > available) {
     throw new MemoryError(`The weights need ${gib(needed)}, ${gib(available)} of memory is free.`);
   }
-  const handle = native.createWeights(needed);
+  const key = options.keep === true && needed >= LEAST_PACKED ? packedKey(native, plans) : undefined;
+  const mapped = key === undefined ? undefined : await mapPacked(native, team, key, needed);
+  const handle = mapped ?? native.createWeights(needed);
   try {
     const stored: Table = new Map();
     const tasks: Task[] = [];
@@ -109,12 +116,83 @@ export async function uploadWeights(
       stored.set(source, own.set(identity, store));
       tasks.push(...specs);
     }
-    await load(native, team, handle, tasks, options);
-    return new CpuWeights(handle, needed, base, stored, () => native.close(handle));
+    if (mapped === undefined) await load(native, team, handle, tasks, options);
+    else report(options, tasks);
+    // Beside the first steps: nobody waits for it, and who closes the weights before its end doesn't stop it.
+    const saved =
+      mapped === undefined && key !== undefined ? savePacked(native, handle, key, needed, plans) : undefined;
+    const close = (): void => native.close(handle);
+    return new CpuWeights(handle, needed, base, stored, () => (saved === undefined ? close() : void saved.then(close)));
   } catch (error) {
     native.close(handle);
     throw error;
   }
+}
+
+interface Planned {
+  readonly source: ModelArtifact;
+  readonly identity: string;
+  readonly weight: WeightRef;
+  readonly plan: WeightPlan;
+}
+
+/** All that the packed bytes depend on; undefined where a source can't be told from another. */
+function packedKey(native: NativeAddon, plans: readonly Planned[]): string | undefined {
+  const key = createHash("sha256").update(`${native.packFingerprint()} ${endianness()}`);
+  for (const { source, identity, weight, plan } of plans) {
+    key.update(`\n${identity} ${plan.bytes}`);
+    for (const part of weight.parts) {
+      const { source: file, dtype, shape, offset } = tensorOf(source, part.tensor);
+      if (file.identity === undefined) return undefined;
+      key.update(`\n${file.identity} ${dtype} ${shape.join()} ${offset}`);
+    }
+  }
+  return key.digest("hex").slice(0, 40);
+}
+
+async function mapPacked(
+  native: NativeAddon,
+  team: TeamHandle,
+  key: string,
+  bytes: number,
+): Promise<WeightsHandle | undefined> {
+  const file = await openPacked(key, bytes);
+  if (file === undefined) return undefined;
+  let handle: WeightsHandle | undefined;
+  try {
+    handle = native.mapWeights(file.fd, file.offset, bytes);
+    await native.checkWeights(team, handle, file.sums);
+    return handle;
+  } catch {
+    if (handle !== undefined) native.close(handle);
+    await removePacked(key);
+    return undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+async function savePacked(
+  native: NativeAddon,
+  handle: WeightsHandle,
+  key: string,
+  bytes: number,
+  plans: readonly Planned[],
+): Promise<void> {
+  const model = [...new Set(plans.map(({ source }) => source.name))].join(" + ");
+  const tensors = plans.flatMap(({ source, weight }) => weight.parts.map(({ tensor }) => tensorOf(source, tensor)));
+  try {
+    // Bytes of a file that was written to while it was read aren't those that the key names.
+    for (const file of new Set(tensors.map(({ source }) => source))) await file.checkUnchanged?.();
+  } catch {
+    return;
+  }
+  await writePacked({ key, bytes, model }, (piece, fd, offset) => native.saveWeights(handle, piece, fd, offset));
+}
+
+function report({ onProgress }: UploadOptions, tasks: readonly Task[]): void {
+  const totalBytes = tasks.reduce((sum, task) => sum + task.bytes, 0);
+  onProgress?.({ loadedBytes: totalBytes, totalBytes });
 }
 
 async function load(
