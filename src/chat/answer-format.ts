@@ -7,19 +7,17 @@ import type { GrammarSpec } from "../decode/grammar/spec.ts";
 import { reasoningBudget, type ReasoningFormat, reasoningGrammar, ReasoningParser } from "./reasoning.ts";
 import { type ControlNames, toolGrammar } from "./tool-calls/grammar.ts";
 import type { ToolFormat } from "./tool-calls/format.ts";
-import { HARMONY_MARKS, harmonyBudget, harmonyGrammar, HarmonyParser, isHarmony } from "./tool-calls/harmony.ts";
-import { type CallableTools, type ToolEvent, ToolCallParser } from "./tool-calls/parser.ts";
+import { HARMONY_MARKS, harmonyBudget, harmonyGrammar, harmonyParser, isHarmony } from "./tool-calls/harmony.ts";
+import { type CallableTools, type ToolEvent, toolCallParser } from "./tool-calls/parser.ts";
+import type { TextReader } from "./tool-calls/reader.ts";
+import { namesRecipients, recipientsGrammar, recipientsParser } from "./tool-calls/recipients.ts";
 import { toolFormat } from "./tool-calls/formats.ts";
 import type { ToolRules } from "./tools.ts";
 
 export type AnswerEvent = ToolEvent | { readonly type: "reasoning"; readonly text: string };
 
 /** Reads an answer's text as it grows. */
-export interface AnswerParser {
-  push(text: string): AnswerEvent[];
-  /** Everything held is due. */
-  end(): AnswerEvent[];
-}
+export type AnswerParser = TextReader<AnswerEvent>;
 
 export interface AnswerFormat {
   /** Names of the control tokens that are marks: the parser must see them. */
@@ -56,9 +54,17 @@ export function answerFormat({ template, reasoning, tools, grammar, controls }: 
   if (isHarmony(template)) {
     return {
       marks: HARMONY_MARKS,
-      parser: () => new HarmonyParser(callable),
+      parser: () => harmonyParser(callable),
       grammar: isFree ? undefined : harmonyGrammar(tools, grammar),
       budget: (tokens) => ({ tokens, ...harmonyBudget(tools, grammar) }),
+    };
+  }
+  if (namesRecipients(template)) {
+    return {
+      marks: [],
+      parser: () => recipientsParser(callable),
+      grammar: isFree ? undefined : recipientsGrammar(tools, grammar),
+      budget: () => undefined,
     };
   }
   const format = tools === undefined || tools.tools.length === 0 ? undefined : toolFormat(template);
@@ -69,7 +75,7 @@ export function answerFormat({ template, reasoning, tools, grammar, controls }: 
   const marks = marksIn(texts, controls);
   return {
     marks,
-    parser: () => new PlainParser(reasoning, format && new ToolCallParser(format, callable)),
+    parser: () => new PlainParser(reasoning, format && toolCallParser(format, callable)),
     grammar: isFree ? undefined : after(reasoning, marks, wholeGrammar(format, tools, grammar, marks)),
     budget: (tokens) =>
       reasoning?.isClosed === false
@@ -124,9 +130,9 @@ function callableTools(rules: ToolRules | undefined): CallableTools {
 
 class PlainParser implements AnswerParser {
   readonly #reasoning: ReasoningParser | undefined;
-  readonly #calls: ToolCallParser | undefined;
+  readonly #calls: TextReader<ToolEvent> | undefined;
 
-  constructor(reasoning: ReasoningFormat | undefined, calls: ToolCallParser | undefined) {
+  constructor(reasoning: ReasoningFormat | undefined, calls: TextReader<ToolEvent> | undefined) {
     this.#reasoning = reasoning && new ReasoningParser(reasoning);
     this.#calls = calls;
   }

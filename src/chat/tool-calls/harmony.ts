@@ -8,7 +8,7 @@ import type { ToolRules, ToolSpec } from "../tools.ts";
 import { readArguments } from "./arguments.ts";
 import { onlyObjects } from "./grammar.ts";
 import type { CallableTools, ToolEvent } from "./parser.ts";
-import { type Reading, Source } from "./reader.ts";
+import { type Reading, readerOf, type Source, type TextReader } from "./reader.ts";
 
 const CHANNEL = "<|channel|>";
 const MESSAGE = "<|message|>";
@@ -85,36 +85,20 @@ function callOf({ name, parameters, strict }: ToolSpec): GrammarSpec {
 
 export type HarmonyEvent = ToolEvent | { readonly type: "reasoning"; readonly text: string };
 
-export class HarmonyParser {
+export function harmonyParser(tools: CallableTools): TextReader<HarmonyEvent> {
+  return readerOf((source) => new MessageReader(source, tools).read());
+}
+
+class MessageReader {
+  readonly #source: Source;
   readonly #tools: CallableTools;
-  readonly #source = new Source();
-  readonly #reading: Reading<HarmonyEvent>;
 
-  constructor(tools: CallableTools) {
+  constructor(source: Source, tools: CallableTools) {
+    this.#source = source;
     this.#tools = tools;
-    this.#reading = this.#read();
   }
 
-  push(text: string): HarmonyEvent[] {
-    this.#source.text += text;
-    return this.#drain();
-  }
-
-  end(): HarmonyEvent[] {
-    this.#source.hasEnded = true;
-    return this.#drain();
-  }
-
-  #drain(): HarmonyEvent[] {
-    const events: HarmonyEvent[] = [];
-    for (;;) {
-      const { done, value } = this.#reading.next();
-      if (done === true || value === undefined) return events;
-      events.push(value);
-    }
-  }
-
-  *#read(): Reading<HarmonyEvent> {
+  *read(): Reading<HarmonyEvent> {
     const source = this.#source;
     while (yield* source.has(1)) {
       const header = yield* source.until(MESSAGE);

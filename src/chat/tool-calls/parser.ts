@@ -6,7 +6,7 @@ import { partialSuffix } from "../reasoning.ts";
 import { type ArgumentsPiece, readArguments } from "./arguments.ts";
 import type { Hole, ToolFormat } from "./format.ts";
 import { markOf } from "./grammar.ts";
-import { type Reading, Source } from "./reader.ts";
+import { type Reading, readerOf, type Source, type TextReader } from "./reader.ts";
 
 export type ToolEvent =
   | { readonly type: "text"; readonly text: string }
@@ -21,40 +21,23 @@ export interface CallableTools {
   readonly stringMembers: (name: string) => ReadonlySet<string>;
 }
 
-export class ToolCallParser {
+export function toolCallParser(format: ToolFormat, tools: CallableTools): TextReader<ToolEvent> {
+  return readerOf((source) => new CallReader(source, format, tools).read());
+}
+
+class CallReader {
   readonly #format: ToolFormat;
   readonly #tools: CallableTools;
-  readonly #source = new Source();
-  readonly #reading: Reading<ToolEvent>;
+  readonly #source: Source;
   #space = "";
 
-  constructor(format: ToolFormat, tools: CallableTools) {
+  constructor(source: Source, format: ToolFormat, tools: CallableTools) {
+    this.#source = source;
     this.#format = format;
     this.#tools = tools;
-    this.#reading = this.#read();
   }
 
-  push(text: string): ToolEvent[] {
-    this.#source.text += text;
-    return this.#drain();
-  }
-
-  /** No more text comes. */
-  end(): ToolEvent[] {
-    this.#source.hasEnded = true;
-    return this.#drain();
-  }
-
-  #drain(): ToolEvent[] {
-    const events: ToolEvent[] = [];
-    for (;;) {
-      const { done, value } = this.#reading.next();
-      if (done === true || value === undefined) return events;
-      events.push(value);
-    }
-  }
-
-  *#read(): Reading<ToolEvent> {
+  *read(): Reading<ToolEvent> {
     const source = this.#source;
     const { begin, isWhole } = this.#format;
     if (isWhole === true) {

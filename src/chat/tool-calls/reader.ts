@@ -2,9 +2,42 @@
  * Text that comes in pieces, read by code that is written as if it were all there: a reader is a generator that yields
  * undefined where it needs more text, and goes on when there is more.
  */
+import { partialSuffix } from "../reasoning.ts";
+
 export type Reading<Event, Result = void> = Generator<Event | undefined, Result, void>;
 
 const SPACE = /\s/;
+
+/** Text in, events out. */
+export interface TextReader<Event> {
+  push(text: string): Event[];
+  /** No more text comes: everything held is due. */
+  end(): Event[];
+}
+
+/** A reader at work on text as it comes. */
+export function readerOf<Event>(read: (source: Source) => Reading<Event>): TextReader<Event> {
+  const source = new Source();
+  const reading = read(source);
+  const drain = (): Event[] => {
+    const events: Event[] = [];
+    for (;;) {
+      const { done, value } = reading.next();
+      if (done === true || value === undefined) return events;
+      events.push(value);
+    }
+  };
+  return {
+    push(text) {
+      source.text += text;
+      return drain();
+    },
+    end() {
+      source.hasEnded = true;
+      return drain();
+    },
+  };
+}
 
 export class Source {
   /** What has come and is not yet read; whether more may come. */
@@ -94,5 +127,23 @@ export class Source {
     const taken = yield* this.upTo(text);
     if (taken !== undefined) this.take(text.length);
     return taken;
+  }
+
+  /** Tells what comes before a text, as it comes; true where the text is met, which is read too. */
+  *before(text: string): Reading<string, boolean> {
+    for (;;) {
+      const at = this.text.indexOf(text);
+      const keep = at >= 0 || this.hasEnded ? 0 : partialSuffix(this.text, text);
+      const said = this.take(at < 0 ? this.text.length - keep : at);
+      if (said !== "") yield said;
+      if (at >= 0) {
+        this.take(text.length);
+        return true;
+      }
+      if (!(yield* this.has(this.text.length + 1))) {
+        if (this.text !== "") yield this.take(this.text.length);
+        return false;
+      }
+    }
   }
 }

@@ -77,6 +77,36 @@ test("Harmony's messages are told apart, and its grammar takes what gpt-oss writ
   assert.ok(accepts(cut.rest, `<|end|><|start|>assistant${final}`));
 });
 
+test("Functionary's messages are told apart by their recipients, and its grammar takes what it writes", () => {
+  const { parser, grammar } = answerFormat(formatOf(">>>all"));
+  assert.ok(grammar !== undefined);
+  const compiled = compileGrammar(grammar);
+  const text = "all\nLet > me >> see.\nNow.";
+  const calls = 'get_weather\n{"city": "Köln", "days": 3}>>>get_time\n{}';
+  const read = [
+    { name: "get_weather", arguments: { city: "Köln", days: 3 } },
+    { name: "get_time", arguments: {} },
+  ];
+  for (const size of [1, 3, 1000]) {
+    const at = (answer: string): unknown[] => {
+      const { text, calls } = readCalls(parser(), answer, () => size);
+      return [text, calls];
+    };
+    assert.deepEqual(at(text), ["Let > me >> see.\nNow.", []]);
+    assert.deepEqual(at(calls), ["", read]);
+    assert.deepEqual(at(`${text}>>>${calls}`), ["Let > me >> see.\nNow.", read]);
+    // A model that forgets the recipient, or makes one up.
+    assert.deepEqual(at("allow me\nto say"), ["allow me\nto say", []]);
+    assert.deepEqual(at("get_money\n{}"), ["get_money\n{}", []]);
+    assert.deepEqual(at("al"), ["", []]);
+  }
+  for (const answer of [text, calls, `${text}>>>${calls}`]) assert.ok(compiled.accepts(answer), answer);
+  for (const answer of [calls.replace("3}", "99}"), "Hello", "get_money\n{}"])
+    assert.ok(!compiled.accepts(answer), answer);
+  const held = answerFormat({ ...formatOf(">>>all"), tools: undefined, grammar: { choice: ["yes", "no"] } }).grammar;
+  assert.ok(held !== undefined && compileGrammar(held).accepts("all\nyes"));
+});
+
 test("what isn't a call is text", () => {
   const cases: readonly (readonly [text: string, expected: string])[] = [
     ["a < b and <tool", "a < b and <tool"],
