@@ -9,6 +9,7 @@ import { benchGrammarSuite } from "./grammar-suite.ts";
 import { benchIdle } from "./idle.ts";
 import { benchLoad } from "./load.ts";
 import { benchPolicies } from "./policies.ts";
+import { benchServe } from "./serve.ts";
 import { benchShape } from "./shape.ts";
 import { benchSpeculation } from "./speculation.ts";
 
@@ -20,6 +21,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   idle: benchIdle,
   load: benchLoad,
   policies: benchPolicies,
+  serve: benchServe,
   shape: benchShape,
   speculation: benchSpeculation,
 };
