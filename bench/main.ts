@@ -6,11 +6,13 @@ import { benchAdapters } from "./adapters.ts";
 import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchGrammarSuite } from "./grammar-suite.ts";
+import { benchHttp } from "./http.ts";
 import { benchIdle } from "./idle.ts";
 import { benchLoad } from "./load.ts";
 import { benchPolicies } from "./policies.ts";
 import { benchServe } from "./serve.ts";
 import { benchShape } from "./shape.ts";
+import { benchSoak } from "./soak.ts";
 import { benchSpeculation } from "./speculation.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
@@ -18,11 +20,13 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   decode: benchDecode,
   grammar: benchGrammar,
   "grammar-suite": benchGrammarSuite,
+  http: benchHttp,
   idle: benchIdle,
   load: benchLoad,
   policies: benchPolicies,
   serve: benchServe,
   shape: benchShape,
+  soak: benchSoak,
   speculation: benchSpeculation,
 };
 

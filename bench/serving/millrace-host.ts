@@ -7,6 +7,7 @@ import { openArtifact } from "../../src/artifact/node-open.ts";
 import { assemble } from "../../src/engine/assemble.ts";
 import type { Llm } from "../../src/engine/llm.ts";
 import { load } from "../../src/engine/load.ts";
+import type { AdmissionName } from "../../src/engine/policies/admission.ts";
 import { Balanced } from "../../src/engine/policies/balanced.ts";
 import { FirstCome } from "../../src/engine/policies/first-come.ts";
 import type { Policy } from "../../src/engine/policies/policy.ts";
@@ -24,6 +25,7 @@ export interface HostSetting {
   readonly stepTokens?: number;
   readonly chunkTokens?: number;
   readonly prefixCache?: boolean;
+  readonly admission?: AdmissionName;
   /** Default: the engine in a thread of its own, as `millrace serve` has it. Policies other than the default run in process. */
   readonly inProcess?: boolean;
   readonly policy?: (typeof HOST_POLICIES)[number];

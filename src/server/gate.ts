@@ -1,6 +1,7 @@
 /**
  * Gate: how many answers a model may owe at once. What runs and what waits in the engine count alike; beyond that a request
- * is told to come back. While the server drains nobody enters, and `empty` resolves when the last one has left.
+ * is told to come back, except that whoever owes less than an equal share of the places gets one beyond the limit: a flood
+ * under one key shuts nobody else out. While the server drains nobody enters, and `empty` resolves when the last one has left.
  */
 import { HttpError } from "./failure.ts";
 
@@ -8,6 +9,8 @@ export class Gate {
   readonly #running: number;
   readonly #limit: number;
   #inside = 0;
+  /** Of each API key that has any. */
+  readonly #byKey = new Map<string, number>();
   /** When the last answer left (performance.now()); −Infinity: none has. */
   lastLeft = -Infinity;
   #draining = false;
@@ -23,13 +26,14 @@ export class Gate {
     return this.#inside;
   }
 
-  /** Takes `count` places; gives what returns them, once. */
-  enter(count: number): () => void {
+  /** Takes `count` places for a key; gives what returns them, once. */
+  enter(count: number, key = ""): () => void {
     if (this.#draining) {
       throw new HttpError(503, "the server is going down; ask another one", { headers: { "retry-after": "5" } });
     }
     // What could never run is let in for the engine to say so: coming back wouldn't help.
-    if (count <= this.#running && this.#inside + count > this.#limit) {
+    const isFull = this.#inside + count > this.#limit && this.#of(key) + count > this.#shareOf(key);
+    if (count <= this.#running && isFull) {
       throw new HttpError(
         429,
         `the queue is full: ${this.#inside} answers are under way, at most ${this.#limit} may be`,
@@ -38,15 +42,31 @@ export class Gate {
         },
       );
     }
-    this.#inside += count;
+    this.#change(key, count);
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      this.#inside -= count;
+      this.#change(key, -count);
       this.lastLeft = performance.now();
       if (this.#inside === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
     };
+  }
+
+  #of(key: string): number {
+    return this.#byKey.get(key) ?? 0;
+  }
+
+  /** An equal share of all places among those who have some, and this one. */
+  #shareOf(key: string): number {
+    return this.#limit / (this.#byKey.has(key) ? this.#byKey.size : this.#byKey.size + 1);
+  }
+
+  #change(key: string, count: number): void {
+    this.#inside += count;
+    const own = this.#of(key) + count;
+    if (own > 0) this.#byKey.set(key, own);
+    else this.#byKey.delete(key);
   }
 
   drain(): void {

@@ -145,7 +145,7 @@ export class Service {
    */
   ask(call: Call, { gate, metrics }: ServedModel, count: number, start: () => Answer): Asked {
     call.signal.throwIfAborted();
-    const leave = gate.enter(count);
+    const leave = gate.enter(count, call.key);
     const began = performance.now();
     let answer: Answer;
     try {
@@ -173,7 +173,7 @@ export class Service {
   /** Work that makes no text (vectors, ranks): it takes one place in the queue, unless that is full. */
   async during<T>(call: Call, { gate }: ServedModel, work: () => Promise<T>): Promise<T> {
     call.signal.throwIfAborted();
-    const leave = gate.enter(1);
+    const leave = gate.enter(1, call.key);
     try {
       return await work();
     } finally {
