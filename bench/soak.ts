@@ -14,7 +14,7 @@ import type { SoakReport, SoakTask } from "./serving/soak-client.ts";
 
 const KEYS = ["flood", "calm-1", "calm-2", "calm-3"].map((name) => ({ name, key: `key-of-${name}` }));
 const SEQUENCES = 8;
-const SAMPLE_MS = 1000;
+const SAMPLE_MS = 3000;
 
 export async function benchSoak(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -36,7 +36,9 @@ export async function benchSoak(args: readonly string[]): Promise<void> {
     stallMs: 5000,
   };
   const serving = path.join(import.meta.dirname, "serving");
-  const host = fork(path.join(serving, "millrace-host.ts"), [JSON.stringify(setting)], { execArgv: ["--no-warnings"] });
+  const host = fork(path.join(serving, "millrace-host.ts"), [JSON.stringify(setting)], {
+    execArgv: ["--no-warnings", "--expose-gc"],
+  });
   let isDead = false;
   host.once("exit", () => (isDead = true));
   const [{ port }] = (await once(host, "message")) as [{ port: number }];
@@ -85,8 +87,6 @@ function judge(
 ): void {
   const third = Math.floor(memory.length / 3);
   const mib = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length / 2 ** 20;
-  // What is left after the collector has run.
-  const lowest = (values: readonly number[]): string => (Math.min(...values) / 2 ** 20).toFixed(0);
   const [middle, last] = [mib(memory.slice(third, 2 * third)), mib(memory.slice(2 * third))];
   const shares = KEYS.map(({ key }) => tokens[key] ?? 0);
   const fair = shares.reduce((sum, share) => sum + share, 0) / KEYS.length;
@@ -96,9 +96,8 @@ function judge(
   const wrong = Object.keys(nonsense).filter((status) => /^[235]/.test(status));
   console.log(`${seconds} s; well-formed: ${list(outcomes)}; nonsense: ${list(nonsense)}; preempted ${preempted}`);
   console.log(`memory of the server: ${middle.toFixed(0)} MiB in the second third, ${last.toFixed(0)} in the last`);
-  console.log(
-    `its heap at the least: ${lowest(heap.slice(third, 2 * third))} MiB, then ${lowest(heap.slice(2 * third))}`,
-  );
+  const heaps = [mib(heap.slice(third, 2 * third)), mib(heap.slice(2 * third))];
+  console.log(`its heap after collections: ${heaps.map((one) => one.toFixed(1)).join(" MiB, then ")} MiB`);
   console.log(`tokens by tenant: ${shares.join(", ")}; the least is ${(100 * least).toFixed(0)} % of a fair share`);
   console.log(`${compared} answers compared, mismatches: ${mismatches}; left behind: ${list(left)}`);
   const checks: [string, boolean][] = [

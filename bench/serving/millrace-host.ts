@@ -68,5 +68,9 @@ const { maxQueue = 100_000, keys = [], stallMs = 60_000 } = setting;
 const server = createServer({ models: new Map([["model", llm]]), maxQueue, apiKeys: keys, stallMs });
 const port = await server.listen(0, "127.0.0.1");
 process.on("disconnect", () => process.exit(0));
-process.on("message", () => process.send?.({ memory: process.memoryUsage() }));
+process.on("message", () => {
+  // With --expose-gc: what is counted is in use.
+  globalThis.gc?.();
+  process.send?.({ memory: process.memoryUsage() });
+});
 process.send?.({ port, info: llm.info });

@@ -161,8 +161,8 @@ function sendNonsense(port: number, key: string, random: Random): Promise<string
 process.on("message", (task: SoakTask) => {
   const until = performance.now() + 1000 * task.seconds;
   const all = Array.from({ length: task.clients }, (_, index) => client(task, index, until));
-  void Promise.all(all).then(() => {
-    process.send?.({ outcomes, nonsense, tokens, mismatches, compared } satisfies SoakReport);
-  });
+  void Promise.all(all).then(() =>
+    process.send?.({ outcomes, nonsense, tokens, mismatches, compared } satisfies SoakReport),
+  );
 });
 process.on("disconnect", () => process.exit(0));

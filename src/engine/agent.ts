@@ -10,6 +10,7 @@ import { shown } from "../decode/limits.ts";
 import { MillraceError, RequestError } from "../errors.ts";
 import type { Answer, AnswerPart, Generation } from "./answer.ts";
 import { EventQueue } from "./event-queue.ts";
+import { follow } from "./follow.ts";
 import type { ChatOptions } from "./input.ts";
 
 export interface AgentOptions<Schema = unknown> extends ChatOptions<Schema> {
@@ -100,8 +101,21 @@ export class AgentRun<Value = unknown> implements AsyncIterable<AgentPart>, Prom
       throw new RequestError(`maxSteps must be a whole number from 1 on, not ${shown(maxSteps)}`);
     if (options.n !== undefined && options.n !== 1)
       throw new RequestError("an agent goes on from one answer: n must be 1");
-    const leave = this.#leave.signal;
-    const signal = options.signal === undefined ? leave : AbortSignal.any([options.signal, leave]);
+    const unfollow = follow(this.#leave, options.signal);
+    try {
+      return await this.#loop(chat, messages, maxSteps, options);
+    } finally {
+      unfollow();
+    }
+  }
+
+  async #loop(
+    chat: Chat<Value>,
+    messages: readonly ChatMessage[],
+    maxSteps: number,
+    options: Omit<AgentOptions, "messages" | "maxSteps">,
+  ): Promise<AgentResult<Value>> {
+    const { signal } = this.#leave;
     const steps: AgentStep<Value>[] = [];
     let said = messages;
     for (;;) {

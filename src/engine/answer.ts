@@ -17,6 +17,7 @@ import {
   type WorkHandle,
 } from "./client.ts";
 import { EventQueue } from "./event-queue.ts";
+import { follow } from "./follow.ts";
 import { type OutputOptions, type OutputPart, OutputProcessor } from "./output.ts";
 
 export interface Usage {
@@ -248,15 +249,14 @@ export class Answer<Value = unknown> implements AsyncIterable<AnswerPart>, Promi
     this.#isJson = request.parse !== undefined;
     const promptLogprobs: TokenLogprob[] = [];
     let first: number | undefined;
-    const leave = this.#leave.signal;
-    const either = signal === undefined ? leave : AbortSignal.any([signal, leave]);
-    const told = await perform(client, work, either, (event, handle) => {
+    const unfollow = follow(this.#leave, signal);
+    const told = await perform(client, work, this.#leave.signal, (event, handle) => {
       if (event.type === "logprobs") promptLogprobs.push(...event.tokens);
       else if (event.type === "tokens") {
         first ??= performance.now();
         this.#take(answers, event, handle, request.logprobs);
       }
-    });
+    }).finally(unfollow);
     const end = performance.now();
     const all = await summarise(request, answers, promptLogprobs, { ...told, start, first: first ?? start, end });
     // The schema's own type stands for its values from here on.

@@ -94,7 +94,10 @@ async function answer(
   const control = new AbortController();
   let fields: Fields = {};
   let isStream = false;
+  const onGone = (): void => control.abort(new GoneError("the client hung up"));
   const end = (status: number, error?: unknown): void => {
+    // Node's Request keeps its signal, and with a listener on it all that this one knows, for good.
+    request.signal.removeEventListener("abort", onGone);
     service.httpRequests.add({ path: endpoint.path, status: String(status) });
     const { method } = request;
     const path = endpoint.path === "other" ? new URL(request.url).pathname : endpoint.path;
@@ -107,6 +110,8 @@ async function answer(
   };
   const headers = { ...SAFETY_HEADERS, ...corsHeaders(request.headers, origins), "x-request-id": id };
   try {
+    if (request.signal.aborted) onGone();
+    else request.signal.addEventListener("abort", onGone, { once: true });
     checkOrigin(request.headers, origins);
     const key = keys.nameOf(request.headers);
     if (key === undefined && endpoint.open !== true) {
@@ -121,14 +126,13 @@ async function answer(
       key: key ?? "",
       request,
       params,
-      signal: AbortSignal.any([request.signal, control.signal]),
+      signal: control.signal,
       abort: (reason) => control.abort(reason),
       cut,
       note: (more) => (fields = { ...fields, ...more }),
       stream: () => (isStream = true),
       end,
     };
-    request.signal.addEventListener("abort", () => control.abort(new GoneError("the client hung up")), { once: true });
     const body = endpoint.body === undefined ? undefined : await readJson(request, maxBodyBytes);
     const response = await endpoint.handle(call, service, body);
     for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
