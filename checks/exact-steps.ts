@@ -24,6 +24,8 @@ const VARIANTS: readonly ToyOptions[] = [
   { recurrent: "delta", dtype: "Q8_0" },
   { recurrent: "selective" },
   { recurrent: "wkv" },
+  { recurrent: "matrix" },
+  { recurrent: "bonus" },
 ];
 /** A fault that isn't found in so many workloads isn't found. */
 const PATIENCE = 60;

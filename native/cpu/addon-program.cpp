@@ -143,6 +143,7 @@ class Reader {
     if (name == "geluTanh") return Activation::GeluTanh;
     if (name == "relu") return Activation::Relu;
     if (name == "softplus") return Activation::Softplus;
+    if (name == "exp") return Activation::Exp;
     if (name == "identity") return Activation::Identity;
     if (name == "sigmoid") return Activation::Sigmoid;
     if (name == "clampedSwiglu") return Activation::ClampedSwiglu;
@@ -222,10 +223,12 @@ class Reader {
   }
   void read(napi_value o, int64_t rows, op::LayerNorm& in) {
     in.cols = int32(o, "cols");
+    in.groupSize = int32(o, "groupSize", 1, in.cols);
+    require(call_.failed || in.cols % in.groupSize == 0, "groups of a layer norm");
     in.x = span(o, "x", rows, in.cols);
     in.y = span(o, "y", rows, in.cols);
-    if (call_.has(o, "weight")) in.weight = vector(o, "weight", in.cols);
-    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.cols);
+    if (call_.has(o, "weight")) in.weight = vector(o, "weight", in.groupSize);
+    if (call_.has(o, "bias")) in.bias = vector(o, "bias", in.groupSize);
     in.weightOffset = number(o, "weightOffset");
     in.eps = number(o, "eps");
   }
@@ -330,6 +333,24 @@ class Reader {
     if (in.isSelective) in.read = span(o, "read", rows, in.stateDim);
     else in.bonus = vector(o, "bonus", in.cols);
     in.y = span(o, "y", rows, in.cols);
+  }
+  void read(napi_value o, int64_t rows, op::MatrixScan& in) {
+    in.heads = int32(o, "heads", 1, 1 << 16);
+    in.keyDim = int32(o, "keyDim", 1, kMaxKeyDim);
+    in.valueDim = int32(o, "valueDim", 1, 1 << 20);
+    in.removes = flag(o, "removes");
+    int64_t keys = int64_t{in.heads} * in.keyDim, values = int64_t{in.heads} * in.valueDim;
+    int64_t width = (in.removes ? 4 : 2) * keys + values;
+    require(call_.failed || width <= INT32_MAX, "the width of a scan's history");
+    if (call_.failed) return;
+    in.places = pagedRows(call_.property(o, "history"), in.history, static_cast<int32_t>(width), rows, kHistoryTokens);
+    in.granules = layer(call_.property(o, "state"), in.states);
+    if (call_.failed) return;
+    require(pool_.groups[in.states]->isGranules, "the state of a scan");
+    require(int64_t{kBlockTokens} * in.granules.keyDim >= values * in.keyDim, "the size of a scan's state");
+    in.r = span(o, "r", rows, keys);
+    if (call_.has(o, "bonus")) in.bonus = vector(o, "bonus", static_cast<int32_t>(keys));
+    in.y = span(o, "y", rows, values);
   }
   void read(napi_value o, int64_t rows, op::ColumnScale& in) {
     in.cols = int32(o, "cols");

@@ -97,7 +97,7 @@ struct RmsNorm {
 struct LayerNorm {
   static constexpr const char* name = "layerNorm";
   Span x, y;
-  int32_t cols = 0;
+  int32_t cols = 0, groupSize = 0;
   const float* weight = nullptr;
   const float* bias = nullptr;  // may be null, as may be the weight
   float weightOffset = 0, eps = 0;
@@ -348,6 +348,22 @@ struct Recur {
   size_t runValues() const { return static_cast<size_t>(kRun) * static_cast<size_t>(stateDim); }
 };
 
+// Linear attention whose memory forgets each key column by itself, kMatrixRun of a head's value columns at a time; what
+// comes in lies in the history already.
+struct MatrixScan {
+  static constexpr const char* name = "matrixScan";
+  Span r, y;
+  int32_t heads = 0, keyDim = 0, valueDim = 0;
+  bool removes = false;
+  const float* bonus = nullptr;
+  int32_t history = 0, states = 0;  // groups
+  KvState places{}, granules{};
+
+  int runs() const { return (valueDim + kMatrixRun - 1) / kMatrixRun; }
+  // Values of a run's state.
+  size_t runValues() const { return static_cast<size_t>(keyDim) * kMatrixRun; }
+};
+
 // --- serial ---------------------------------------------------------------------------------------------------------
 
 // Sorts the (row, expert) assignments by expert, rows in ascending order.
@@ -365,7 +381,7 @@ using RowOp = std::variant<op::Embed, op::PositionEmbed, op::Input, op::Rows, op
                            op::ColumnScale, op::Gate, op::Activate, op::Add, op::Scale, op::Clamp, op::Concat,
                            op::Softcap, op::PositionScale, op::Weigh, op::Quantize, op::Route, op::Combine>;
 using WideOp = std::variant<std::monostate, op::Linear, op::LinearGate, op::ExpertLinear, op::HeadLinear, op::Attend,
-                            op::Scan, op::Recur, op::LoraDown>;
+                            op::Scan, op::Recur, op::MatrixScan, op::LoraDown>;
 
 struct Stage {
   WideOp wide;

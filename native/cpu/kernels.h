@@ -10,7 +10,7 @@
 
 namespace millrace {
 
-enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu, Sigmoid, Softplus, Identity, ClampedSwiglu };
+enum class Activation : int32_t { Silu, Gelu, GeluTanh, Relu, Sigmoid, Softplus, Exp, Identity, ClampedSwiglu };
 // What columnScale makes of a weight w: w, −e^w, 1 − w.
 enum class ColumnFactor : int32_t { Weight, NegativeExp, OneMinus };
 enum class KvType : int32_t { F16, F32, Q8 };
@@ -99,6 +99,17 @@ struct RecurArgs {
   const float *constants, *bonuses;
   size_t first, second, third;
 };
+
+// Linear attention whose memory forgets each key column by itself: `columns` ≤ kMatrixRun of a head's value columns. A
+// place of a history is a row of floats, which has the head's w, k, a and b [keyDim] and its values from the run's
+// first column on. State: [keyDim, columns].
+struct MatrixScanArgs {
+  int32_t keyDim, columns;
+  bool removes;
+  size_t wAt, kAt, vAt, aAt, bAt;
+  const float* bonus;  // [keyDim] of the head, or null
+};
+constexpr int kMatrixRun = 32;
 
 // How a token is chosen from a row of logits; see SamplerParams in src/backend/contract.ts.
 struct SamplerParams {
@@ -244,6 +255,10 @@ struct Kernels {
   void (*wkvAdvance)(const RecurArgs&, const float* const* places, int count, float* state);
   // Of a row whose k and v lie in `own`, behind the state.
   void (*wkvRead)(const RecurArgs&, const float* state, const float* own, float* y);
+
+  void (*matrixAdvance)(const MatrixScanArgs&, const float* const* places, int count, float* state);
+  // y [columns] = stateᵀ r, and with a bonus what the row whose place is `own` adds to it.
+  void (*matrixRead)(const MatrixScanArgs&, const float* state, const float* r, const float* own, float* y);
 
   // --- isa/sample.cpp -------------------------------------------------------------------------------------------
   void (*sample)(SampleArgs&);

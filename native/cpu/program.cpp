@@ -107,6 +107,10 @@ void Program::prepare(Stage& stage) {
     // A run's constants, its state, and that of a drafted path.
     scratchBytes_ = std::max(scratchBytes_, 4 * recur->runValues() * sizeof(float));
     if (std::find(scans.begin(), scans.end(), recur->states) == scans.end()) scans.push_back(recur->states);
+  } else if (auto* matrix = std::get_if<op::MatrixScan>(&stage.wide)) {
+    // A run's state, and that of a drafted path.
+    scratchBytes_ = std::max(scratchBytes_, 2 * matrix->runValues() * sizeof(float));
+    if (std::find(scans.begin(), scans.end(), matrix->states) == scans.end()) scans.push_back(matrix->states);
   }
   if (auto* down = std::get_if<op::LoraDown>(&stage.wide)) {
     // A is as wide as the input, B as A x: plain floats need the most room.

@@ -63,8 +63,19 @@ void Step::run(const op::RmsNorm& in, int begin, int end) {
 }
 
 void Step::run(const op::LayerNorm& in, int begin, int end) {
-  program_.kernels->layerNorm(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, in.cols, in.weight,
-                              in.weightOffset, in.bias, in.eps, begin, end);
+  const auto normalise = [&](const float* x, size_t ldx, float* y, size_t ldy, int from, int to) {
+    program_.kernels->layerNorm(x, ldx, y, ldy, in.groupSize, in.weight, in.weightOffset, in.bias, in.eps, from, to);
+  };
+  if (in.groupSize == in.cols) {
+    normalise(program_.at(in.x), in.x.stride, program_.at(in.y), in.y.stride, begin, end);
+    return;
+  }
+  // A row's groups as rows of their own.
+  const auto stride = static_cast<size_t>(in.groupSize);
+  for (int row = begin; row < end; row++) {
+    const auto at = static_cast<size_t>(row);
+    normalise(program_.at(in.x, at), stride, program_.at(in.y, at), stride, 0, in.cols / in.groupSize);
+  }
 }
 
 void Step::run(const op::RopeTable& in, int begin, int end) {
@@ -256,6 +267,8 @@ int Step::openWide(const WideOp& wide) {
   }
   if (auto* in = std::get_if<op::Scan>(&wide)) return static_cast<int>(sequences_.size()) * in->heads;
   if (auto* in = std::get_if<op::Recur>(&wide)) return static_cast<int>(sequences_.size()) * in->runs();
+  if (auto* in = std::get_if<op::MatrixScan>(&wide))
+    return static_cast<int>(sequences_.size()) * in->heads * in->runs();
   if (auto* in = std::get_if<op::Linear>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LinearGate>(&wide)) return openProduct(in->cut, in->parts);
   if (auto* in = std::get_if<op::LoraDown>(&wide)) return openLora(*in);
@@ -292,6 +305,7 @@ void Step::wide(const WideOp& wide, int item, int thread) {
   if (auto* in = std::get_if<op::Attend>(&wide)) return attend(*in, item, scratch);
   if (auto* in = std::get_if<op::Scan>(&wide)) return scan(*in, item, scratch);
   if (auto* in = std::get_if<op::Recur>(&wide)) return recur(*in, item, scratch);
+  if (auto* in = std::get_if<op::MatrixScan>(&wide)) return matrixScan(*in, item, scratch);
   expertLinear(std::get<op::ExpertLinear>(wide), item, scratch);
 }
 

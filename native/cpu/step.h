@@ -268,6 +268,11 @@ class Step {
   // step-scan.cpp
   void scan(const op::Scan& in, int item, uint8_t* scratch);
   void recur(const op::Recur& in, int item, uint8_t* scratch);
+  void matrixScan(const op::MatrixScan& in, int item, uint8_t* scratch);
+  // The rows of one sequence through a recurrence, whose states go through places one by one.
+  struct Replay;
+  template <typename Rule>
+  void replay(const Replay& of, const Rule& rule);
 
   // step-lora.cpp
   void planLora();

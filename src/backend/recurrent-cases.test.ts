@@ -16,7 +16,7 @@ import { StepPlanBuffer } from "./step-plan.ts";
 
 const CONTEXT = 320;
 const LENGTH = 3 * BORDER_TOKENS + 9;
-const RULES = ["plain", "delta", "selective", "wkv"] as const;
+const RULES = ["plain", "delta", "selective", "wkv", "matrix", "bonus"] as const;
 const backends = [createReferenceBackend(), ...(await openIsas(2))];
 after(async () => {
   await Promise.all(backends.map((backend) => backend.close()));

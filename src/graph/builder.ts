@@ -17,6 +17,7 @@ import type {
   GateKind,
   Graph,
   GraphNode,
+  MatrixScanInputs,
   NodeOf,
   StateSpec,
   Value,
@@ -102,9 +103,10 @@ export class GraphBuilder {
     bias: WeightRef | undefined,
     eps: number,
     weightOffset: 0 | 1 = 0,
+    groupSize = this.width(x),
   ): Value {
     const weights = { ...(weight && { weight }), ...(bias && { bias }) };
-    return this.push({ op: "layerNorm", inputs: [x], ...weights, weightOffset, eps });
+    return this.push({ op: "layerNorm", inputs: [x], ...weights, weightOffset, eps, groupSize });
   }
 
   rope(x: Value, options: RopeOptions): Value {
@@ -141,6 +143,10 @@ export class GraphBuilder {
 
   wkv(k: Value, v: Value, options: Options<"wkv">): Value {
     return this.push({ op: "wkv", inputs: [k, v], ...options });
+  }
+
+  matrixScan(inputs: MatrixScanInputs, options: Options<"matrixScan">): Value {
+    return this.push({ op: "matrixScan", inputs, ...options });
   }
 
   pick(x: Value, columns: Int32Array): Value {

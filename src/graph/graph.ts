@@ -4,6 +4,7 @@
  * are, which backend runs it, or what a request is. `models/` builds plain graphs, `passes.ts` rewrites them, a
  * backend's lowering turns a plain graph into a lowered one (the same nodes and the ops marked "lowered").
  */
+import type { Tensor } from "../artifact/artifact.ts";
 
 /** The index of the node that computes the value. */
 export type Value = number;
@@ -11,6 +12,8 @@ export type Value = number;
 /** Rows of one stored tensor. Stacked experts `[E, N, K]` count as `E·N` rows. */
 export interface WeightPart {
   readonly tensor: string;
+  /** The tensor itself, where it isn't stored but computed (constants of a formula); `tensor` is its name. */
+  readonly made?: Tensor;
   /** Which of the matrices of a tensor `[E, …, …]`; its rows are counted from 0 then. */
   readonly slice?: number;
   /** First row and number of rows; all of the tensor's rows where absent. */
@@ -31,7 +34,7 @@ export interface WeightRef {
   readonly parts: readonly WeightPart[];
 }
 
-export type Activation = "silu" | "gelu" | "geluTanh" | "relu" | "sigmoid" | "softplus" | "identity";
+export type Activation = "silu" | "gelu" | "geluTanh" | "relu" | "sigmoid" | "softplus" | "exp" | "identity";
 
 /**
  * How a gate and what it gates become one: activation(g) · u, or gpt-oss's `clampedSwiglu`
@@ -78,6 +81,10 @@ export interface RecurrentSpec {
   readonly kind: "recurrent";
   readonly width: number;
 }
+
+export type MatrixScanInputs =
+  | readonly [r: Value, w: Value, k: Value, v: Value]
+  | readonly [r: Value, w: Value, k: Value, v: Value, a: Value, b: Value];
 
 /** How rows attend to what a state holds. A place is a key's position, unless drafts are in play (see the step plan). */
 export interface AttendOptions {
@@ -132,12 +139,14 @@ export type GraphNode =
       readonly groupSize: number;
     }
   /**
-   * (x − mean x) / √(var x + eps) · (weight + weightOffset) + bias; without a weight neither is applied (OLMo). Ba et al.
-   * 2016.
+   * (x − mean x) / √(var x + eps) · (weight + weightOffset) + bias, over the whole width, or each group of `groupSize`
+   * columns by itself (Wu & He 2018); `weight` and `bias` are `[groupSize]`, and without a weight neither is applied (OLMo).
+   * Ba et al. 2016.
    */
   | {
       readonly op: "layerNorm";
       readonly inputs: readonly [Value];
+      readonly groupSize: number;
       readonly weight?: WeightRef;
       readonly weightOffset: 0 | 1;
       readonly bias?: WeightRef;
@@ -233,6 +242,23 @@ export type GraphNode =
       readonly decay: WeightRef;
       readonly factor: ColumnFactor;
       readonly bonus: WeightRef;
+      readonly state: number;
+      readonly history: number;
+    }
+  /**
+   * Linear attention whose memory forgets each key column by itself, and may take back what it holds: a matrix S of
+   * keyDim × valueDim for each of `heads` heads. With r, w (what a column keeps), k `[T, heads · keyDim]`, v
+   * `[T, heads · valueDim]`, and, where there are six inputs, a and b `[T, heads · keyDim]`,
+   *   S(p) = diag(w) S(p − 1) + b (aᵀ S(p − 1)) + k vᵀ,  y(p) = S(p)ᵀ r  `[T, heads · valueDim]`,
+   * or with a `bonus` u `[heads · keyDim]` y(p) = (S(p − 1) + diag(u) k vᵀ)ᵀ r (RWKV-6 and 7, Peng et al. 2024 and 2025; GLA,
+   * Yang et al. 2023; Kimi delta attention, Kimi Team 2025). A row goes through the places since its border one by one.
+   * `history` holds w, k, v, a and b of these, `state` S at borders.
+   */
+  | {
+      readonly op: "matrixScan";
+      readonly inputs: MatrixScanInputs;
+      readonly heads: number;
+      readonly bonus?: WeightRef;
       readonly state: number;
       readonly history: number;
     }

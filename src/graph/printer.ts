@@ -61,7 +61,7 @@ function details(node: GraphNode): string[] {
     case "layerNorm": {
       const bias = node.bias === undefined ? [] : [`bias=${node.bias.name}`];
       const offset = node.weightOffset === 0 ? [] : ["weight+1"];
-      return [...weightTexts(node.weight), ...offset, ...bias, `eps=${number(node.eps)}`];
+      return [...weightTexts(node.weight), ...offset, ...bias, `eps=${number(node.eps)}`, `group=${node.groupSize}`];
     }
     case "rope": {
       const magnitude = node.magnitude === 1 ? [] : [`magnitude=${number(node.magnitude)}`];
@@ -136,6 +136,8 @@ function details(node: GraphNode): string[] {
       return [weightText(node.weight), node.factor, `state=${node.state}`, `history=${node.history}`];
     case "wkv":
       return [weightText(node.decay), weightText(node.bonus), `state=${node.state}`, `history=${node.history}`];
+    case "matrixScan":
+      return [`heads=${node.heads}`, ...weightTexts(node.bonus), `state=${node.state}`, `history=${node.history}`];
     case "bias":
       return [weightText(node.weight)];
     case "pick":

@@ -106,9 +106,11 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
     }
     case "layerNorm": {
       const x = width(node.inputs[0]);
-      if (node.weight !== undefined) checkVector(node, node.weight, x);
-      check(node.bias === undefined || node.weight !== undefined, node, "a bias without a weight");
-      if (node.bias !== undefined) checkVector(node, node.bias, x);
+      const { groupSize, weight, bias } = node;
+      check(groupSize > 0 && x % groupSize === 0, node, `${x} columns in groups of ${groupSize}`);
+      if (weight !== undefined) checkVector(node, weight, groupSize);
+      check(bias === undefined || weight !== undefined, node, "a bias without a weight");
+      if (bias !== undefined) checkVector(node, bias, groupSize);
       return x;
     }
     case "rope": {
@@ -185,6 +187,10 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
       equal(wkvStateWidth(k), widthAt(node.state, "recurrent"), "the columns' states and their state");
       equal(2 * k, historyWidth(node.history), "k, v and their history");
       return k;
+    }
+    case "matrixScan": {
+      const all: readonly number[] = node.inputs.map(width);
+      return matrixScanWidth(node, all, widthAt(node.state, "recurrent"), historyWidth(node.history));
     }
     case "bias": {
       const x = width(node.inputs[0]);
@@ -283,6 +289,24 @@ function scanWidth(
   return v;
 }
 
+function matrixScanWidth(
+  node: NodeOf<"matrixScan">,
+  [r = 0, w = 0, k = 0, v = 0, ...removal]: readonly number[],
+  state: number,
+  history: number,
+): number {
+  const { heads, bonus } = node;
+  check(heads > 0 && k % heads === 0 && v % heads === 0, node, `keys and values ${k} and ${v} wide of ${heads} heads`);
+  const fits = [r, w, ...removal].every((x) => x === k);
+  check(fits, node, `r, w, a and b are ${[r, w, ...removal].join(", ")} wide, keys ${k}`);
+  if (bonus !== undefined) checkVector(node, bonus, k);
+  check(bonus === undefined || removal.length === 0, node, "a bonus, and a memory that takes back");
+  check(state === (k / heads) * v, node, `the state is ${state} wide, wanted ${(k / heads) * v}`);
+  const wanted = w + k + v + removal.reduce((sum, x) => sum + x, 0);
+  check(history === wanted, node, `the history is ${history} wide, wanted ${wanted}`);
+  return v;
+}
+
 /**
  * For each value: the output whose wanted rows it holds (from a `rows` node on), or undefined: all the step's tokens.
  * Throws GraphError where a node mixes rows, or needs all and doesn't get them.
@@ -353,6 +377,8 @@ export function weightsOf(node: GraphNode): WeightRef[] {
       return present(node.weight, node.bias);
     case "route":
       return present(node.bias);
+    case "matrixScan":
+      return present(node.bonus);
     case "experts":
       return present(node.gateUp, node.down, node.gateUpBias, node.downBias);
     // What it adds comes with an adapter; the bias is the linear's.

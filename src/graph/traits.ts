@@ -44,6 +44,7 @@ export const OP_TRAITS: Readonly<Record<Op, OpTraits>> = {
   scan: { rowLocal: false, writes: true },
   selectiveScan: { rowLocal: false, writes: true },
   wkv: { rowLocal: false, writes: true },
+  matrixScan: { rowLocal: false, writes: true },
   pick: LOCAL,
   bias: LOCAL,
   columnScale: LOCAL,

@@ -37,7 +37,7 @@ const KEYS = {
 
 /** What a family calls differently, or knows without a key. */
 export type DimensionKeys = Readonly<Partial<Record<keyof typeof KEYS, Key>>> & {
-  readonly known?: Readonly<Partial<Pick<Dimensions, "kvHeads" | "hidden">>>;
+  readonly known?: Readonly<Partial<Pick<Dimensions, "kvHeads" | "hidden" | "layers">>>;
 };
 
 export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): Dimensions {
@@ -50,7 +50,7 @@ export function readDimensions(config: ConfigReader, own: DimensionKeys = {}): D
   const headDim = config.int(keys.headDim, Math.max(1, Math.floor(width / heads)));
   if (headDim > MAX_HEAD_DIM) throw config.wrong(keys.headDim, `at most ${MAX_HEAD_DIM}`);
   if (heads % kvHeads !== 0) throw new ArtifactError(`config: ${heads} heads can't share ${kvHeads} key/value heads`);
-  const layers = config.int(keys.layers);
+  const layers = known.layers ?? config.int(keys.layers);
   if (layers > MAX_LAYERS) throw config.wrong(keys.layers, `at most ${MAX_LAYERS}`);
   return {
     layers,
@@ -72,7 +72,7 @@ export function skippedPositions(config: ConfigReader): number {
 /** Positions that the model was made for. Configs that are silent mean transformers' default. */
 export function readContextLength(config: ConfigReader): number {
   if (config.format === "gguf") return config.int(["context_length", null]);
-  const known = ["max_position_embeddings", "n_positions", "max_seq_len"].find(
+  const known = ["max_position_embeddings", "n_positions", "max_seq_len", "model_max_length", "seq_length"].find(
     (key) => config.get([null, key]) !== undefined,
   );
   return known === undefined ? 2048 : Math.max(1, config.int([null, known]) - skippedPositions(config));

@@ -14,6 +14,8 @@ export interface ExpertShape {
   readonly width: number;
   /** Hugging Face's file holds each expert's matrices as [K, N]. */
   readonly transposed?: boolean;
+  /** Which part gates. Default: experts have gates of their own. */
+  readonly gate?: "expertGate" | "expertUp";
 }
 
 export interface ExpertWeights {
@@ -33,7 +35,7 @@ export function expertWeights(
   if (tensors.find(fusedNames("expertsGateUp")) !== undefined) return fused(tensors, fusedNames, names, shape);
   const stackedNames = (part: string, suffix: string): string[] =>
     names(part, "").map((name) => `${name.replace(/\.\*$/, "_exps")}${suffix}`);
-  if (tensors.find(stackedNames("expertGate", ".weight")) !== undefined) return stacked(tensors, stackedNames, shape);
+  if (tensors.find(stackedNames("expertUp", ".weight")) !== undefined) return stacked(tensors, stackedNames, shape);
   return apart(tensors, names, shape);
 }
 
@@ -68,7 +70,7 @@ function fused(
 function stacked(
   tensors: TensorFinder,
   names: (part: string, suffix: string) => string[],
-  { experts, hidden, width }: ExpertShape,
+  { experts, hidden, width, gate: gates = "expertGate" }: ExpertShape,
 ): ExpertWeights {
   const find = (part: string, suffix: string, shape: readonly number[]): string =>
     tensors.get(names(part, suffix), shape).name;
@@ -77,7 +79,7 @@ function stacked(
     Array.from({ length: experts }, (_, e) =>
       [gate, up].map((tensor) => ({ tensor, rowStart: e * hidden, rowCount: hidden })),
     ).flat();
-  const gate = find("expertGate", ".weight", [experts, hidden, width]);
+  const gate = find(gates, ".weight", [experts, hidden, width]);
   const up = find("expertUp", ".weight", [experts, hidden, width]);
   const down = find("expertDown", ".weight", [experts, width, hidden]);
   const weights = {
@@ -102,7 +104,7 @@ function stacked(
 function apart(
   tensors: TensorFinder,
   names: (part: string, suffix: string) => string[],
-  { experts, hidden, width }: ExpertShape,
+  { experts, hidden, width, gate: gates = "expertGate" }: ExpertShape,
 ): ExpertWeights {
   const one = (part: string, e: number, shape: readonly number[]): WeightPart => {
     const candidates = names(part, ".weight").map((name) => name.replace("*", String(e)));
@@ -111,7 +113,7 @@ function apart(
   const gateUp: WeightPart[] = [];
   const down: WeightPart[] = [];
   for (let e = 0; e < experts; e++) {
-    gateUp.push(one("expertGate", e, [hidden, width]), one("expertUp", e, [hidden, width]));
+    gateUp.push(one(gates, e, [hidden, width]), one("expertUp", e, [hidden, width]));
     down.push(one("expertDown", e, [width, hidden]));
   }
   const name = (parts: readonly WeightPart[]): string => `${parts[0]?.tensor ?? ""} …`;

@@ -12,7 +12,7 @@ import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
 import { readMixture } from "./mixture.ts";
 import { LLAMA_NAMES } from "./names.ts";
-import { attentionLayers, hybridHeads, readSsd, ssd, ssdNames } from "./recurrent.ts";
+import { attentionLayers, hybridSizes, readSsd, ssd, ssdNames } from "./recurrent.ts";
 
 const NAMES = {
   ...LLAMA_NAMES,
@@ -31,7 +31,7 @@ const NAMES = {
 
 export async function granite(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
   const isHybrid = HYBRIDS.includes(options.title);
-  const keys = isHybrid ? hybridHeads(artifact) : {};
+  const keys = isHybrid ? hybridSizes(artifact) : {};
   const decoder = await readDecoder(artifact, options, NAMES, { style: "permuted", keys });
   const { net, g, config, layers, width, qWidth, kvWidth, hidden, eps, activation } = decoder;
   const multiply =

@@ -11,10 +11,12 @@ import type { TensorFinder } from "./tensors.ts";
 
 /** What differs from one linear to another. */
 export interface LinearOptions {
-  /** Biases are used where the file has them; "required": the family always has them. */
-  readonly bias?: "required";
+  /** Biases are used where the file has them; "required": the family always has them; "none": the family adds it itself. */
+  readonly bias?: "required" | "none";
   /** Hugging Face's file holds the matrix as [K, N] (GPT-2's Conv1D). */
   readonly transposed?: boolean;
+  /** The part's names are whole: no ".weight" follows. */
+  readonly bare?: boolean;
 }
 
 /** How rows are routed (see the op `route`), and what an expert is (see the op `experts`). */
@@ -36,6 +38,8 @@ export interface MoeOptions {
   readonly paired?: boolean;
   /** Hugging Face's file holds each expert's matrices as [K, N]. */
   readonly transposed?: boolean;
+  /** An expert has no gate of its own: what it makes of its input gates itself. */
+  readonly gatesItself?: boolean;
 }
 
 type RouteOptions = NodeOf<"route">;
@@ -66,6 +70,17 @@ export class Layer<N extends TensorNames> {
   /** x Wᵀ (+ bias): `[T, K]` → `[T, outputs]`. */
   linear(x: Value, part: keyof N["layer"] & string, outputs: number, options: LinearOptions = {}): Value {
     return this.#linear(x, part, outputs, options);
+  }
+
+  /** Columns that a part's matrix gives, read off the file: a low rank that no config tells. */
+  outputs(
+    part: keyof N["layer"] & string,
+    { transposed, bare }: Pick<LinearOptions, "transposed" | "bare"> = {},
+  ): number {
+    const names = this.#names(part, bare === true ? "" : ".weight");
+    const { shape = [] } = this.#tensors.find(names) ?? {};
+    const isTurned = transposed === true && this.#tensors.artifact.config.format === "hf";
+    return shape[isTurned ? 1 : 0] ?? 1;
   }
 
   /** A linear whose output is several values side by side: q, k and v in one matrix. */
@@ -146,6 +161,17 @@ export class Layer<N extends TensorNames> {
     return this.#g.headLinear(x, { name: `${name} (${part})`, shape, parts });
   }
 
+  /**
+   * Each head's columns by a matrix of their own, of a stack that has no ".weight" in its name and that Hugging Face's file
+   * holds as [heads, k, n].
+   */
+  headStack(x: Value, part: keyof N["layer"] & string, [heads, n, k]: readonly [number, number, number]): Value {
+    const isTurned = this.#tensors.artifact.config.format === "hf";
+    const { name } = this.#tensors.get(this.#names(part, ""), isTurned ? [heads, k, n] : [heads, n, k]);
+    const slices = Array.from({ length: heads }, (_, slice) => ({ tensor: name, slice, transpose: true }));
+    return this.#g.headLinear(x, { name, shape: [heads, n, k], parts: isTurned ? slices : [{ tensor: name }] });
+  }
+
   /** A linear of some rows of a stored matrix of `total` rows, with a bias of another name; `label` tells it from others. */
   rows(
     x: Value,
@@ -162,6 +188,24 @@ export class Layer<N extends TensorNames> {
   values(part: string, suffix: ".weight" | ".bias" | "", count: number): WeightRef {
     const { name } = this.#tensors.values(this.#names(part, suffix), count);
     return { name, shape: [count], parts: [{ tensor: name }] };
+  }
+
+  /** Does the file have a tensor of this part's whole name? */
+  hasValues(part: keyof N["layer"] & string): boolean {
+    return this.#tensors.find(this.#names(part, "")) !== undefined;
+  }
+
+  /** A part's values as one row for each head: what `headLinear` makes a sum over each head's columns of. */
+  headVectors(part: keyof N["layer"] & string, heads: number, headDim: number): WeightRef {
+    const { name, parts } = this.values(part, "", heads * headDim);
+    return { name: `${name} (by head)`, shape: [heads, 1, headDim], parts };
+  }
+
+  /** The `index`th of `rows` runs of `count` values that a file holds in one tensor. */
+  valuesRow(part: string, [rows, count]: readonly [number, number], index: number): WeightRef {
+    const { name } = this.#tensors.values(this.#names(part, ""), rows * count);
+    const run = { tensor: name, rowStart: index * count, rowCount: count };
+    return { name: `${name} (${index})`, shape: [count], parts: [run] };
   }
 
   /** The same, or undefined where the file has none. */
@@ -231,7 +275,8 @@ export class Layer<N extends TensorNames> {
     });
     const find = (part: string, suffix: string): string[] => this.#names(part, suffix);
     const transposed = options.transposed === true;
-    const weights = expertWeights(this.#tensors, find, { experts, hidden, width: this.#g.width(x), transposed });
+    const gate = options.gatesItself === true ? "expertUp" : "expertGate";
+    const weights = expertWeights(this.#tensors, find, { experts, hidden, width: this.#g.width(x), transposed, gate });
     const paired = options.paired === true && this.#tensors.artifact.config.format === "hf";
     const shape = { ...weights, ...(paired && { paired: true as const }) };
     return this.#g.experts(x, routes, { ...shape, activation, weighs: options.weighs ?? "output" });
@@ -255,7 +300,7 @@ export class Layer<N extends TensorNames> {
 
   #linear(x: Value, part: string, outputs: number, options: LinearOptions): Value {
     const inputs = this.#g.width(x);
-    const names = this.#names(part, ".weight");
+    const names = this.#names(part, options.bare === true ? "" : ".weight");
     const transposed = options.transposed === true && this.#tensors.artifact.config.format === "hf";
     const { name } = this.#tensors.get(names, transposed ? [inputs, outputs] : [outputs, inputs]);
     const source: WeightPart = transposed ? { tensor: name, transpose: true } : { tensor: name };
@@ -290,7 +335,7 @@ export class Layer<N extends TensorNames> {
 
   #bias(part: string, length: number, { bias }: Pick<LinearOptions, "bias">): WeightRef | undefined {
     const names = this.#names(part, ".bias");
-    const wanted = bias === "required" || this.#tensors.find(names) !== undefined;
+    const wanted = bias === "required" || (bias !== "none" && this.#tensors.find(names) !== undefined);
     return wanted ? this.#vector(names, length) : undefined;
   }
 

@@ -8,7 +8,7 @@ import type { ConfigReader } from "./config.ts";
 import { readDecoder } from "./decoder.ts";
 import type { GraphOptions } from "./family.ts";
 import { LLAMA_NAMES } from "./names.ts";
-import { attentionLayers, hybridHeads, shortConv } from "./recurrent.ts";
+import { attentionLayers, hybridSizes, shortConv } from "./recurrent.ts";
 
 const NAMES = {
   ...LLAMA_NAMES,
@@ -30,7 +30,7 @@ const NAMES = {
 } as const;
 
 export async function lfm2(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const keys = { eps: ["attention.layer_norm_rms_epsilon", "norm_eps"], ...hybridHeads(artifact) } as const;
+  const keys = { eps: ["attention.layer_norm_rms_epsilon", "norm_eps"], ...hybridSizes(artifact) } as const;
   const decoder = await readDecoder(artifact, options, NAMES, { keys, activationKey: null });
   const { net, g, config, layers, width, headDim, qWidth, kvWidth, eps } = decoder;
   const hidden = mlpWidth(config, decoder.hidden);

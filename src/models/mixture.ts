@@ -39,26 +39,36 @@ export interface SharedMixture extends MoeOptions {
 /** What GGUF calls the functions of a router. */
 const GATING = { 1: "softmax", 2: "sigmoid" } as const;
 
-/** `scores` and `by`: the family's own (`scores` where GGUF is silent). */
+/** What config.json calls them, as DeepSeek's does. */
+const SHARED_NAMES = {
+  experts: "n_routed_experts",
+  topK: "num_experts_per_tok",
+  groups: "n_group",
+  normalize: "norm_topk_prob",
+  shared: "n_shared_experts",
+};
+
+/** `scores` and `by`: the family's own (`scores` where GGUF is silent); `names`: its words in config.json. */
 export function readSharedMixture<N extends TensorNames>(
   { config, activation }: Pick<Decoder<N>, "config" | "activation">,
   { scores = "sigmoid", by = "two largest" }: Partial<Pick<RouteOptions, "scores"> & Pick<Groups, "by">> = {},
+  names: Readonly<typeof SHARED_NAMES> = SHARED_NAMES,
 ): SharedMixture {
-  const experts = config.int(["expert_count", "n_routed_experts"]);
+  const experts = config.int(["expert_count", names.experts]);
   const hidden = config.int(["expert_feed_forward_length", "moe_intermediate_size"]);
-  const count = config.optional(["expert_group_count", "n_group"]) ?? 1;
+  const count = config.optional(["expert_group_count", names.groups]) ?? 1;
   const kept = config.optional(["expert_group_used_count", "topk_group"]) ?? count;
   const gating = config.optional(["expert_gating_func", null]);
   return {
     experts,
-    topK: config.int(["expert_used_count", "num_experts_per_tok"]),
+    topK: config.int(["expert_used_count", names.topK]),
     hidden,
-    normalize: config.bool(["expert_weights_norm", "norm_topk_prob"], false),
+    normalize: config.bool(["expert_weights_norm", names.normalize], false),
     activation,
     scores: gating === 1 || gating === 2 ? GATING[gating] : scores,
     factor: config.float(["expert_weights_scale", "routed_scaling_factor"], 1),
     ...(kept < count && { groups: { count, kept, by } }),
     dense: config.optional(["leading_dense_block_count", "first_k_dense_replace"]) ?? 0,
-    sharedHidden: hidden * (config.optional(["expert_shared_count", "n_shared_experts"]) ?? 1),
+    sharedHidden: hidden * (config.optional(["expert_shared_count", names.shared]) ?? 1),
   };
 }

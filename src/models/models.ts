@@ -33,8 +33,11 @@ import { gptneo } from "./gptneo.ts";
 import { gptneox } from "./gptneox.ts";
 import { gptoss } from "./gptoss.ts";
 import { granite } from "./granite.ts";
+import { gla, retnet } from "./gla.ts";
 import { hunyuan } from "./hunyuan.ts";
 import { internlm2 } from "./internlm2.ts";
+import { jamba } from "./jamba.ts";
+import { kimilinear } from "./kimilinear.ts";
 import { lfm2 } from "./lfm2.ts";
 import { ernie45, helium, llama, seedOss } from "./llama.ts";
 import { llama4 } from "./llama4.ts";
@@ -45,6 +48,7 @@ import { mobilellm } from "./mobilellm.ts";
 import { modernbert } from "./modernbert.ts";
 import { mpt } from "./mpt.ts";
 import { nemotron } from "./nemotron.ts";
+import { nemotronh } from "./nemotronh.ts";
 import { nomicbert } from "./nomicbert.ts";
 import { olmo } from "./olmo.ts";
 import { olmo2 } from "./olmo2.ts";
@@ -57,6 +61,8 @@ import { qwen3 } from "./qwen3.ts";
 import { qwen3moe } from "./qwen3moe.ts";
 import { qwen3next } from "./qwen3next.ts";
 import { rwkv4 } from "./rwkv4.ts";
+import { rwkv6 } from "./rwkv6.ts";
+import { rwkv7 } from "./rwkv7.ts";
 import { smollm3 } from "./smollm3.ts";
 import { stablelm } from "./stablelm.ts";
 import { starcoder } from "./starcoder.ts";
@@ -88,6 +94,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   gemma3_text: gemma3,
   gemma4,
   gemma4_text: gemma4,
+  gla,
   glm,
   chatglm: glm,
   glm4: glm,
@@ -113,6 +120,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   "hunyuan-dense": hunyuan,
   "hunyuan-moe": hunyuan,
   internlm2,
+  jamba,
+  kimi_linear: kimilinear,
   lfm2,
   llama,
   mistral: llama,
@@ -133,6 +142,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   modernbert,
   mpt,
   nemotron,
+  nemotron_h: nemotronh,
+  nemotron_h_moe: nemotronh,
   nomic_bert: nomicbert,
   olmo,
   flex_olmo: olmo2,
@@ -151,7 +162,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   qwen3_moe: qwen3moe,
   qwen3next,
   qwen3_next: qwen3next,
+  retnet,
   rwkv: rwkv4,
+  rwkv6,
+  rwkv7,
   smollm3,
   stablelm,
   starcoder2,

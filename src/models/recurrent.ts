@@ -47,10 +47,16 @@ export function decayFactor(config: ConfigReader): "weight" | "negativeExp" {
   return config.format === "gguf" ? "weight" : "negativeExp";
 }
 
-/** The key/value heads of attention layers, where a GGUF gives them layer by layer, none where there is no attention. */
-export function hybridHeads({ config: { architecture, values } }: ModelArtifact): { known?: { kvHeads: number } } {
-  const perLayer = numberList(values[`${architecture}.attention.head_count_kv`]);
-  return perLayer === undefined ? {} : { known: { kvHeads: Math.max(1, ...perLayer) } };
+/** What a GGUF gives layer by layer, 0 where a layer has none: key/value heads, columns inside MLPs. */
+export function hybridSizes({ config: { architecture, values } }: ModelArtifact): {
+  known?: { kvHeads?: number; hidden?: number };
+} {
+  const most = (key: string): number | undefined => {
+    const perLayer = numberList(values[`${architecture}.${key}`]);
+    return perLayer === undefined ? undefined : Math.max(1, ...perLayer);
+  };
+  const [kvHeads, hidden] = [most("attention.head_count_kv"), most("feed_forward_length")];
+  return { known: { ...(kvHeads !== undefined && { kvHeads }), ...(hidden !== undefined && { hidden }) } };
 }
 
 /** GGUF's and config.json's way to say which layers are attention: no key/value heads elsewhere; names. */
@@ -71,6 +77,8 @@ export interface SsdSizes {
   readonly stateDim: number;
   readonly taps: number;
   readonly eps: number;
+  /** Is the norm over each group in Hugging Face's code too? */
+  readonly groupedNorm?: boolean;
 }
 
 /** Sizes by GGUF's keys and, in this order, config.json's names of heads, headDim, groups, stateDim and taps. */
@@ -107,7 +115,7 @@ export function ssdNames<const P extends string>(mixer: P) {
 /**
  * Mamba-2's mixer (Dao & Gu 2024): z, x, B, C and dt of one matrix; x, B and C convolved; S = e^(dt A) S + dt x Bᵀ a head, of
  * which y = S C + D x; the norm of y · silu(z); a matrix. The norm is over each group in GGUF, as in the authors' code and
- * llama.cpp, over all columns in transformers.
+ * llama.cpp, over all columns in transformers' Mamba-2.
  */
 export function ssd<N extends TensorNames>(
   g: GraphBuilder,
@@ -115,7 +123,7 @@ export function ssd<N extends TensorNames>(
   layer: Layer<N>,
   index: number,
   h: Value,
-  { heads, headDim, groups, stateDim, taps, eps }: SsdSizes,
+  { heads, headDim, groups, stateDim, taps, eps, groupedNorm = false }: SsdSizes,
 ): Value {
   const width = g.width(h);
   const [inner, keys] = [heads * headDim, groups * stateDim];
@@ -132,7 +140,7 @@ export function ssd<N extends TensorNames>(
   const y = g.add(scanned, g.columnScale(x, layer.values("D", "", heads)));
   const gated = g.gate(z, y, "silu");
   const weight = layer.values("ssmNorm", ".weight", inner);
-  const isGrouped = config.format === "gguf" && groups > 1;
+  const isGrouped = (groupedNorm || config.format === "gguf") && groups > 1;
   const normed = isGrouped
     ? g.columnScale(g.rmsNorm(gated, undefined, { eps, groupSize: inner / groups }), weight)
     : g.rmsNorm(gated, weight, { eps });

@@ -67,7 +67,7 @@ function columnsFor(dtype: DType): number {
 }
 
 const FORMATS = Object.keys(DTYPES) as DType[];
-const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "sigmoid", "softplus", "identity"];
+const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "sigmoid", "softplus", "exp", "identity"];
 
 function linearCases(): OpCase[] {
   const formats = FORMATS.map((dtype) =>
@@ -146,6 +146,10 @@ function elementwiseCases(): OpCase[] {
       const heads = g.rmsNorm(x, undefined, { eps: 1e-5, groupSize: 24 });
       const centred = g.layerNorm(x, t.tensor("w", "F32", [96], 0.3), t.tensor("b", "F32", [96]), 1e-5, 1);
       return g.add(heads, g.add(g.layerNorm(x, undefined, undefined, 1e-5), centred));
+    }),
+    rowsCase("layerNorm of groups", 120, (g, x, t) => {
+      const plain = g.layerNorm(x, undefined, undefined, 1e-5, 0, 40);
+      return g.add(plain, g.layerNorm(x, vector(t, "n", 30), t.tensor("b", "F32", [30]), 1e-5, 0, 30));
     }),
     rowsCase("clamp", 96, (g, x) => g.clamp(x, 0.7)),
     rowsCase("positionScale", 96, (g, x) =>
@@ -547,7 +551,31 @@ function recurrenceCases(): OpCase[] {
       )(t);
     return { name: `wkv of ${columns} columns`, kv: "f16", steps: ATTENTION_STEPS, graph };
   });
-  return [...selective, ...averages];
+  const matrices = [
+    { heads: 3, keyDim: 20, valueDim: 40, rule: "plain" },
+    { heads: 2, keyDim: 33, valueDim: 32, rule: "bonus" },
+    { heads: 2, keyDim: 32, valueDim: 17, rule: "removal" },
+  ].map(({ heads, keyDim, valueDim, rule }): OpCase => {
+    const [keys, values] = [heads * keyDim, heads * valueDim];
+    const removes = rule === "removal";
+    const graph = (t: TensorMaker): Graph =>
+      around(4 * keys + values, (g, x) => {
+        const [r, k, v] = [g.slice(x, 0, keys), g.slice(x, keys, keys), g.slice(x, 2 * keys, values)];
+        const kept = g.activation(g.scale(g.activation(g.slice(x, 2 * keys + values, keys), "softplus"), -0.3), "exp");
+        const unit = g.scale(g.rmsNorm(k, undefined, { eps: 1e-6, groupSize: keyDim }), 1 / Math.sqrt(keyDim));
+        const share = g.activation(g.slice(x, 3 * keys + values, keys), "sigmoid");
+        const removal = [g.scale(unit, -1), g.multiply(unit, share)] as const;
+        return g.matrixScan(removes ? [r, kept, unit, v, ...removal] : [r, kept, unit, v], {
+          heads,
+          ...(rule === "bonus" && { bonus: t.tensor("u", "F32", [keys]) }),
+          state: g.state({ name: "state", kind: "recurrent", width: keyDim * values }),
+          history: g.state({ name: "history", kind: "rows", width: (removes ? 4 : 2) * keys + values, window: 128 }),
+        });
+      })(t);
+    const name = `matrix scan, ${rule}, ${heads} × ${keyDim} × ${valueDim}`;
+    return { name, kv: "f16", steps: ATTENTION_STEPS, graph };
+  });
+  return [...selective, ...averages, ...matrices];
 }
 
 export function opCases(): OpCase[] {

@@ -26,7 +26,7 @@ export interface ToyOptions {
    * In place of attention, layers with an odd number have a convolution and a scan, plain or by the delta rule; or a
    * recurrence.
    */
-  readonly recurrent?: "plain" | "delta" | "selective" | "wkv";
+  readonly recurrent?: "plain" | "delta" | "selective" | "wkv" | "matrix" | "bonus";
   /** Layer 1's output is kept in the state "features". */
   readonly features?: boolean;
 }
@@ -87,7 +87,8 @@ export class ToyModel {
 
   #mix(g: GraphBuilder, h: Value, recurrent: ToyOptions["recurrent"], layer: number): Value {
     if (recurrent === undefined) return this.#attend(g, h, layer);
-    return recurrent === "plain" || recurrent === "delta" ? this.#scan(g, h, layer) : this.#recur(g, h, layer);
+    if (recurrent === "plain" || recurrent === "delta") return this.#scan(g, h, layer);
+    return recurrent === "matrix" || recurrent === "bonus" ? this.#matrices(g, h, layer) : this.#recur(g, h, layer);
   }
 
   /** A layer as in Mamba (Gu & Dao 2023) or RWKV-4 (Peng et al. 2023), reduced likewise. */
@@ -145,6 +146,29 @@ export class ToyModel {
       history: g.state({ name: name("history"), kind: "rows", width: keys + values + heads, window: 128 }),
     });
     return g.linear(g.gate(y, y, "silu"), this.#matrix(name("out"), WIDTH, values));
+  }
+
+  /** A layer as in RWKV-7 (Peng et al. 2025), or with a bonus as in RWKV-6 (2024), reduced likewise. */
+  #matrices(g: GraphBuilder, h: Value, layer: number): Value {
+    const name = (part: string): string => `${layer}.${part}`;
+    const [heads, keyDim, valueDim] = [3, 20, 40];
+    const [keys, values] = [heads * keyDim, heads * valueDim];
+    const linear = (part: string, outputs: number, scale = 0.2): Value =>
+      g.linear(h, this.#weight(name(part), "F32", [outputs, WIDTH], scale));
+    const kept = g.activation(g.scale(g.activation(linear("w", keys), "softplus"), -0.2), "exp");
+    const k = g.rmsNorm(linear("k", keys), undefined, { eps: 1e-6, groupSize: keyDim });
+    const unit = g.scale(k, 1 / Math.sqrt(keyDim));
+    const taken = [g.scale(unit, -1), g.multiply(unit, g.activation(linear("a", keys), "sigmoid"))] as const;
+    const has = this.#options.recurrent === "matrix";
+    const given = [linear("r", keys), kept, unit, linear("v", values)] as const;
+    const y = g.matrixScan(has ? [...given, ...taken] : given, {
+      heads,
+      ...(!has && { bonus: this.#weight(name("bonus"), "F32", [keys], 0.5) }),
+      state: g.state({ name: name("state"), kind: "recurrent", width: keyDim * values }),
+      history: g.state({ name: name("history"), kind: "rows", width: (has ? 4 : 2) * keys + values, window: 128 }),
+    });
+    const normed = g.layerNorm(y, undefined, undefined, 1e-5, 0, valueDim);
+    return g.linear(normed, this.#weight(name("out"), "F32", [WIDTH, values], 0.2));
   }
 
   /** A layer as in DeepSeek V2 (2024): queries and outputs absorbed, one latent key for all heads. */

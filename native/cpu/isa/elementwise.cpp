@@ -45,6 +45,8 @@ MILLRACE_INLINE void withActivation(Activation activation, F f) {
       return f([](F32 x) { return relu(x); });
     case Activation::Softplus:
       return f([](F32 x) { return softplus(x); });
+    case Activation::Exp:
+      return f([](F32 x) { return exp(x); });
     case Activation::Identity:
       return f([](F32 x) { return x; });
     case Activation::Sigmoid:

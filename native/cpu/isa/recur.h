@@ -10,5 +10,7 @@ void selectiveRead(const RecurArgs& args, const float* state, const float* c, fl
 void wkvBegin(float* state);
 void wkvAdvance(const RecurArgs& args, const float* const* places, int count, float* state);
 void wkvRead(const RecurArgs& args, const float* state, const float* own, float* y);
+void matrixAdvance(const MatrixScanArgs& args, const float* const* places, int count, float* state);
+void matrixRead(const MatrixScanArgs& args, const float* state, const float* r, const float* own, float* y);
 
 }  // namespace millrace::MILLRACE_ISA

@@ -50,6 +50,8 @@ const Kernels kernels = {
     .wkvBegin = wkvBegin,
     .wkvAdvance = wkvAdvance,
     .wkvRead = wkvRead,
+    .matrixAdvance = matrixAdvance,
+    .matrixRead = matrixRead,
     .sample = sample,
     .logprob = logprob,
 };

@@ -12,7 +12,7 @@ type Recurrence = Extract<WideDraft, { readonly op: "recur" }>;
 export function recurrent(
   context: EmitContext,
   value: Value,
-  node: NodeOf<"conv" | "scan" | "selectiveScan" | "wkv">,
+  node: NodeOf<"conv" | "scan" | "selectiveScan" | "wkv" | "matrixScan">,
 ): void {
   switch (node.op) {
     case "conv":
@@ -26,6 +26,9 @@ export function recurrent(
       return;
     case "wkv":
       wkv(context, value, node);
+      return;
+    case "matrixScan":
+      matrixScan(context, value, node);
       return;
     default:
       node satisfies never;
@@ -69,6 +72,20 @@ function wkv(context: EmitContext, value: Value, node: NodeOf<"wkv">): void {
   invariant(k && v, "an average without its inputs");
   const weights = { decay: context.vector(node.decay), bonus: context.vector(node.bonus) };
   recur(context, value, node, [k, v], { isSelective: false, ...weights, stateDim: 3 });
+}
+
+function matrixScan(context: EmitContext, value: Value, node: NodeOf<"matrixScan">): void {
+  const [r, ...kept] = node.inputs.map((input) => context.places.rows(input));
+  const [, k, v] = kept;
+  invariant(r && k && v, "a scan without its inputs");
+  const { heads, bonus } = node;
+  const [history, state] = [context.state(node.history), context.state(node.state)];
+  const width = kept.reduce((sum, input) => sum + input.width, 0);
+  write(context, kept, width, history);
+  const shape = { heads, keyDim: k.width / heads, valueDim: v.width / heads, removes: kept.length > 3 };
+  const more = bonus === undefined ? {} : { bonus: context.vector(bonus) };
+  const y = context.places.newValue(value);
+  context.push({ kind: "wide", draft: { op: "matrixScan", r, y, ...shape, ...more, history, state } });
 }
 
 function recur(

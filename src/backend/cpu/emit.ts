@@ -204,6 +204,7 @@ class Emitter implements EmitContext {
           x,
           y,
           cols: x.width,
+          groupSize: node.groupSize,
           eps: node.eps,
           weightOffset: node.weightOffset,
           ...weight,
@@ -252,6 +253,7 @@ class Emitter implements EmitContext {
       case "scan":
       case "selectiveScan":
       case "wkv":
+      case "matrixScan":
         recurrent(this, value, node);
         return;
       case "bias": {

@@ -91,6 +91,19 @@ interface Recur<R> {
   readonly state: StateId;
 }
 
+interface MatrixScan<R> {
+  readonly r: R;
+  readonly y: R;
+  readonly heads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** Does the history have a and b? */
+  readonly removes: boolean;
+  readonly bonus?: VectorId;
+  readonly history: StateId;
+  readonly state: StateId;
+}
+
 /** Where a state lies in the pool. */
 export interface StateId {
   readonly group: number;
@@ -130,6 +143,7 @@ type RowOp<R, R8, L> =
       readonly x: R;
       readonly y: R;
       readonly cols: number;
+      readonly groupSize: number;
       readonly weight?: VectorId;
       readonly weightOffset: number;
       readonly bias?: VectorId;
@@ -334,7 +348,8 @@ type WideOp<R, R8, L> =
     } & Input<R, R8>)
   | ({ readonly op: "attend" } & Attention<R>)
   | ({ readonly op: "scan" } & Scan<R>)
-  | ({ readonly op: "recur" } & Recur<R>);
+  | ({ readonly op: "recur" } & Recur<R>)
+  | ({ readonly op: "matrixScan" } & MatrixScan<R>);
 
 interface SerialOp<R, L> {
   readonly op: "groupExperts";

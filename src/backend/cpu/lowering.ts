@@ -65,6 +65,7 @@ export function lower(graph: Graph, readsInt8: (weight: WeightRef) => boolean): 
       case "scan":
       case "selectiveScan":
       case "wkv":
+      case "matrixScan":
       case "pick":
       case "bias":
       case "columnScale":

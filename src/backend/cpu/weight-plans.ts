@@ -63,7 +63,7 @@ function planVector(native: NativeAddon, artifact: ModelArtifact, weight: Weight
   const [length] = weight.shape;
   invariant(length !== undefined, `${weight.name} has no length`);
   const runs = weight.parts.map((part) => {
-    const tensor = tensorOf(artifact, part.tensor);
+    const tensor = part.made ?? tensorOf(artifact, part.tensor);
     const size = tensor.shape.reduce((product, n) => product * n, 1);
     const run = rangeOf(artifact, weight, part, tensor, size);
     if (tensor.dtype !== "F32" && tensor.dtype !== "F16" && tensor.dtype !== "BF16") {

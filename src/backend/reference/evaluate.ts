@@ -27,6 +27,7 @@ import {
 import { conv, readRows, writeRows } from "./paged-rows.ts";
 import type { ReferencePool } from "./pool.ts";
 import { quantizeRows } from "./quantize.ts";
+import { matrixScan } from "./matrix-scan.ts";
 import { selectiveScan, wkv } from "./recurrences.ts";
 import { scan } from "./scan.ts";
 import { sequencesOf } from "./sight.ts";
@@ -144,7 +145,7 @@ function evaluateNode(
     }
     case "layerNorm": {
       const out = like(node.inputs[0]);
-      layerNorm(value(node.inputs[0]), width, vector(node.weight), vector(node.bias), node, out);
+      layerNorm(value(node.inputs[0]), vector(node.weight), vector(node.bias), node, out);
       return out;
     }
     case "rope": {
@@ -230,6 +231,15 @@ function evaluateNode(
       const decay = columnFactors(weights.get(node.decay), node.factor);
       const given = { k, v, decay, bonus: weights.get(node.bonus) };
       wkv(plan, pool.granules(stateName(node.state)), pool.store(stateName(node.history)), given, out);
+      return out;
+    }
+    case "matrixScan": {
+      const [r, w, k, v, a, b] = node.inputs.map(f32);
+      invariant(r && w && k && v, "a scan without its inputs");
+      const out = like(node.inputs[3]);
+      const removal = a && b && { a, b };
+      const given = { heads: node.heads, r, w, k, v, removal, bonus: vector(node.bonus) };
+      matrixScan(plan, pool.granules(stateName(node.state)), pool.store(stateName(node.history)), given, out);
       return out;
     }
     case "bias": {

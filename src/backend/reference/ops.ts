@@ -123,10 +123,9 @@ export function rmsNorm(
 
 export function layerNorm(
   x: Rows,
-  columns: number,
   weight: Float32Array | undefined,
   bias: Float32Array | undefined,
-  { weightOffset, eps }: { weightOffset: number; eps: number },
+  { groupSize: columns, weightOffset, eps }: { groupSize: number; weightOffset: number; eps: number },
   out: Float32Array,
 ): void {
   for (let start = 0; start < x.length; start += columns) {
@@ -222,6 +221,8 @@ export function activate(x: number, activation: Activation): number {
       return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
     case "relu":
       return Math.max(x, 0);
+    case "exp":
+      return Math.exp(x);
     case "softplus":
       return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
     case "identity":

@@ -97,7 +97,7 @@ async function readWeight(
   const all = new Float32Array(weight.shape.reduce((product, n) => product * n, 1));
   let at = 0;
   for (const part of weight.parts) {
-    const tensor = tensorOf(source, part.tensor);
+    const tensor = partTensor(source, part);
     const count = partCount(tensor, weight, part);
     invariant(at + count <= all.length, `the parts of "${weight.name}" are more than its shape`);
     await readPart(tensor, part, weight.shape.length === 1, all.subarray(at, at + count), progress);
@@ -113,6 +113,10 @@ export function tensorOf(source: ModelArtifact, name: string): Tensor {
   return tensor;
 }
 
+function partTensor(source: ModelArtifact, part: WeightPart): Tensor {
+  return part.made ?? tensorOf(source, part.tensor);
+}
+
 /** Values of a part: its rows times the weight's columns. */
 function partCount(tensor: Tensor, weight: WeightRef, part: WeightPart): number {
   const all = tensor.shape.reduce((product, n) => product * n, 1);
@@ -124,7 +128,7 @@ function partCount(tensor: Tensor, weight: WeightRef, part: WeightPart): number 
 }
 
 function partBytes(source: ModelArtifact, weight: WeightRef, part: WeightPart): number {
-  const tensor = tensorOf(source, part.tensor);
+  const tensor = partTensor(source, part);
   const { blockSize, blockBytes } = DTYPES[tensor.dtype];
   return (partCount(tensor, weight, part) / blockSize) * blockBytes;
 }
