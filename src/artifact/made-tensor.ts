@@ -2,11 +2,18 @@
 import type { Tensor } from "./artifact.ts";
 import { memorySource } from "./byte-source.ts";
 
-/** A vector of f32 values. */
-export function madeVector(name: string, values: readonly number[]): Tensor {
+/** A vector of f32 values, or a matrix of one row. */
+export function madeVector(name: string, values: ArrayLike<number>, isRow = false): Tensor {
   const bytes = new Uint8Array(4 * values.length);
   const view = new DataView(bytes.buffer);
-  for (const [i, value] of values.entries()) view.setFloat32(4 * i, value, true);
+  for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, values[i] ?? 0, true);
   const source = memorySource(name, bytes);
-  return { name, dtype: "F32", shape: [values.length], source, offset: 0, byteLength: bytes.length };
+  return {
+    name,
+    dtype: "F32",
+    shape: isRow ? [1, values.length] : [values.length],
+    source,
+    offset: 0,
+    byteLength: bytes.length,
+  };
 }

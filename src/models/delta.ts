@@ -1,5 +1,5 @@
 /**
- * The mixer of a gated delta net (Yang et al. 2024) as Qwen3-Next has it: a matrix of memory a head that forgets, and into
+ * The mixer of a gated delta net (Yang et al. 2024) as Qwen3-Next and Qwen3.5 have it: a matrix of memory a head that forgets, and into
  * which a value is written as far as its key doesn't give it already.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -37,8 +37,8 @@ function runs(count: number, stride: number, first: number, length: number): Row
 }
 
 /**
- * q, k, v and z of one matrix (which has for each key head its q, its k, then its value heads' v and z), q, k and v
- * convolved, q and k of length 1; b and a of another; the delta rule with β = σ(b) and decay −e^A softplus(a + dt); each
+ * q, k, v and z of one matrix (which has for each key head its q, its k, then its value heads' v and z), or of two (all q, k
+ * and v; z), q, k and v convolved, q and k of length 1; b and a of another, or of two; the delta rule with β = σ(b) and decay −e^A softplus(a + dt); each
  * head normalised, times silu(z); a matrix.
  */
 export function gatedDelta<N extends TensorNames>(
@@ -69,14 +69,8 @@ export function gatedDelta<N extends TensorNames>(
   // x / √(Σ x² + ε) as an RMS norm: √n times as much.
   const unit = (start: number, scale: number): Value =>
     g.scale(g.rmsNorm(g.slice(c, start, keys), undefined, { eps: 1e-6 / keyDim, groupSize: keyDim }), scale);
-  const betaAlpha = layer.linear(h, "betaAlpha", 2 * heads);
-  const column = (head: number): number => 2 * shared * Math.floor(head / shared) + (head % shared);
-  const pick = (first: number): Value =>
-    g.pick(
-      betaAlpha,
-      Int32Array.from({ length: heads }, (_, i) => column(i) + first),
-    );
-  const dt = g.activation(g.bias(pick(shared), layer.values("dtBias", "", heads)), "softplus");
+  const [b, a] = betaAndAlpha(g, layer, h, heads, shared);
+  const dt = g.activation(g.bias(a, layer.values("dtBias", "", heads)), "softplus");
   const decay = g.columnScale(dt, layer.values("A", "", heads), decayFactor(config));
   const y = g.scan(
     [
@@ -84,7 +78,7 @@ export function gatedDelta<N extends TensorNames>(
       unit(keys, 1 / Math.sqrt(keyDim)),
       g.slice(c, 2 * keys, values),
       decay,
-      g.activation(pick(0), "sigmoid"),
+      g.activation(b, "sigmoid"),
     ],
     {
       heads,
@@ -95,4 +89,23 @@ export function gatedDelta<N extends TensorNames>(
   );
   const normed = g.rmsNorm(y, layer.values("deltaNorm", ".weight", valueDim), { eps, groupSize: valueDim });
   return layer.linear(g.gate(z, normed, "silu"), "deltaOut", g.width(h));
+}
+
+/** b and a of each head: matrices of their own, or one that has for each key head its value heads' b, then their a. */
+function betaAndAlpha<N extends TensorNames>(
+  g: GraphBuilder,
+  layer: Layer<N>,
+  h: Value,
+  heads: number,
+  shared: number,
+): readonly [b: Value, a: Value] {
+  if (layer.has("beta")) return [layer.linear(h, "beta", heads), layer.linear(h, "alpha", heads)];
+  const both = layer.linear(h, "betaAlpha", 2 * heads);
+  const column = (head: number): number => 2 * shared * Math.floor(head / shared) + (head % shared);
+  const pick = (first: number): Value =>
+    g.pick(
+      both,
+      Int32Array.from({ length: heads }, (_, i) => column(i) + first),
+    );
+  return [pick(0), pick(shared)];
 }

@@ -16,6 +16,7 @@ import { arcee } from "./arcee.ts";
 import { baichuan } from "./baichuan.ts";
 import { bert } from "./bert.ts";
 import { bloom } from "./bloom.ts";
+import { chatglm } from "./chatglm.ts";
 import { cohere } from "./cohere.ts";
 import { deepseek } from "./deepseek.ts";
 import { ernie45moe } from "./ernie45moe.ts";
@@ -24,6 +25,7 @@ import { falcon } from "./falcon.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { gemma3n } from "./gemma3n.ts";
 import { gemma4 } from "./gemma4.ts";
 import { glm } from "./glm.ts";
 import { glm4moe } from "./glm4moe.ts";
@@ -40,6 +42,7 @@ import { jamba } from "./jamba.ts";
 import { kimilinear } from "./kimilinear.ts";
 import { lfm2 } from "./lfm2.ts";
 import { ernie45, helium, llama, seedOss } from "./llama.ts";
+import { ling } from "./ling.ts";
 import { llama4 } from "./llama4.ts";
 import { mamba } from "./mamba.ts";
 import { mamba2 } from "./mamba2.ts";
@@ -73,6 +76,10 @@ import { ropeVariant } from "./rope.ts";
 const FAMILIES: Readonly<Record<string, Family>> = {
   arcee,
   baichuan,
+  bailing_moe: ling,
+  bailing_moe_v2: ling,
+  bailingmoe: ling,
+  bailingmoe2: ling,
   bert,
   roberta: bert,
   "xlm-roberta": bert,
@@ -92,11 +99,13 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   gemma2,
   gemma3,
   gemma3_text: gemma3,
+  gemma3n,
+  gemma3n_text: gemma3n,
   gemma4,
   gemma4_text: gemma4,
   gla,
   glm,
-  chatglm: glm,
+  chatglm,
   glm4: glm,
   glm4_moe: glm4moe,
   glm4moe,
@@ -162,6 +171,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   qwen3_moe: qwen3moe,
   qwen3next,
   qwen3_next: qwen3next,
+  qwen3_5: qwen3next,
+  qwen3_5_text: qwen3next,
+  qwen3_5_moe: qwen3next,
+  qwen3_5_moe_text: qwen3next,
   retnet,
   rwkv: rwkv4,
   rwkv6,

@@ -1,9 +1,11 @@
 /**
  * What model files are written with: a GraphBuilder that finds its weights in the artifact by their part in the
  * network (names.ts) and checks their shapes. A missing tensor or one of another shape is an ArtifactError that
- * names it, what was found and what was expected. No values are read here.
+ * names it, what was found and what was expected. No values are read here, but for the lengths of an output matrix's rows.
  */
-import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
+import { madeVector } from "../artifact/made-tensor.ts";
+import { tensorValues } from "../artifact/tensor-values.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, Value, WeightRef } from "../graph/graph.ts";
 import { ConfigReader } from "./config.ts";
@@ -89,6 +91,12 @@ export class Network<N extends TensorNames> {
     return this.g.linear(x, this.#weight(this.#modelNames(part, "weight"), [outputs, this.g.width(x)]), bias);
   }
 
+  /** x Wᵀ by the `index`th of a list of matrices. */
+  numbered(x: Value, part: keyof N["model"] & string, index: number, outputs: number): Value {
+    const names = this.#modelNames(part, `${index}.weight`);
+    return this.g.linear(x, this.#weight(names, [outputs, this.g.width(x)]));
+  }
+
   /** The parts of layer `index`. */
   layer(index: number): Layer<N> {
     return new Layer(this.g, this.tensors, (part, suffix) => {
@@ -138,6 +146,15 @@ export class Network<N extends TensorNames> {
     return this.g.linear(x, this.#weight(names("weight"), embedding.shape), bias);
   }
 
+  /** The logits by an output matrix of its own whose rows are made to have length 1, where `isUnit`: GGUF's have it. */
+  async headOfUnitRows(x: Value, isUnit: boolean): Promise<Value> {
+    const logits = this.head(x, false);
+    if (!isUnit || this.config.format === "gguf") return logits;
+    const tensor = this.tensors.get(["lm_head.weight"], [this.g.width(logits), this.g.width(x)]);
+    const made = madeVector(`1 / |${tensor.name}|`, await inverseRowNorms(tensor));
+    return this.g.columnScale(logits, { name: made.name, shape: made.shape, parts: [{ tensor: made.name, made }] });
+  }
+
   finish(logits: Value, contextLength: number): Graph {
     return this.g.finish(logits, { contextLength });
   }
@@ -158,4 +175,23 @@ export class Network<N extends TensorNames> {
     const { name } = this.tensors.get(names, shape);
     return { name, shape, parts: [{ tensor: name }] };
   }
+}
+
+/** Rows of a matrix that are read at a time. */
+const ROWS_AT_ONCE = 1024;
+
+/** 1 / √(Σ w²) of each row. */
+async function inverseRowNorms(tensor: Tensor): Promise<Float64Array> {
+  const [rows = 0, columns = 0] = tensor.shape;
+  const out = new Float64Array(rows);
+  for (let first = 0; first < rows; first += ROWS_AT_ONCE) {
+    const count = Math.min(ROWS_AT_ONCE, rows - first);
+    const values = await tensorValues(tensor, first * columns, count * columns);
+    for (let row = 0; row < count; row++) {
+      let sum = 0;
+      for (let i = 0; i < columns; i++) sum += (values[row * columns + i] ?? 0) ** 2;
+      out[first + row] = 1 / Math.sqrt(Math.max(sum, Number.MIN_VALUE));
+    }
+  }
+  return out;
 }

@@ -1,6 +1,7 @@
 /**
  * Qwen3-Next (Qwen Team 2025): of four layers three are gated delta nets (Yang et al. 2024), the fourth is attention with an
- * RMS norm on each head and a gate on its output; all MLPs are mixtures with an expert more that sees every token.
+ * RMS norm on each head and a gate on its output; all MLPs are mixtures with an expert more that sees every token. Qwen3.5
+ * (2026), text, is built alike, with plain MLPs in its dense models.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph, Value } from "../graph/graph.ts";
@@ -13,12 +14,15 @@ import { LLAMA_NAMES } from "./names.ts";
 
 const NAMES = {
   ...LLAMA_NAMES,
+  prefixes: ["model.", "model.language_model."],
   layer: {
     ...LLAMA_NAMES.layer,
     ffnNorm: ["post_attention_norm", "post_attention_layernorm"],
     qkvz: ["ssm_in", "linear_attn.in_proj_qkvz"],
-    qkv: ["attn_qkv"],
-    z: ["attn_gate"],
+    qkv: ["attn_qkv", "linear_attn.in_proj_qkv"],
+    z: ["attn_gate", "linear_attn.in_proj_z"],
+    beta: ["", "linear_attn.in_proj_b"],
+    alpha: ["", "linear_attn.in_proj_a"],
     betaAlpha: ["ssm_ba", "linear_attn.in_proj_ba"],
     conv: ["ssm_conv1d", "linear_attn.conv1d"],
     dtBias: ["ssm_dt.bias", "linear_attn.dt_bias"],

@@ -67,7 +67,16 @@ function columnsFor(dtype: DType): number {
 }
 
 const FORMATS = Object.keys(DTYPES) as DType[];
-const ACTIVATIONS: readonly Activation[] = ["silu", "gelu", "geluTanh", "relu", "sigmoid", "softplus", "exp", "identity"];
+const ACTIVATIONS: readonly Activation[] = [
+  "silu",
+  "gelu",
+  "geluTanh",
+  "relu",
+  "sigmoid",
+  "softplus",
+  "exp",
+  "identity",
+];
 
 function linearCases(): OpCase[] {
   const formats = FORMATS.map((dtype) =>

@@ -31,7 +31,7 @@ import { lower } from "./lowering.ts";
 import { asNativeAddon, type NativeAddon, type TeamHandle } from "./native.ts";
 import { NativePool, blockBytesOf } from "./pool.ts";
 import { NativeProgram } from "./program.ts";
-import { tensorOf } from "./weight-plans.ts";
+import { tensorOf, tensorOfPart } from "./weight-plans.ts";
 import { CpuWeights, gib, uploadWeights } from "./weights.ts";
 
 /** Changes whenever the kernels' arithmetic does. */
@@ -167,7 +167,7 @@ class NativeBackend implements CpuBackend {
     invariant(part, `${weight.name} has no parts`);
     const cols = weight.shape.at(-1);
     invariant(cols !== undefined, `${weight.name} has no shape`);
-    const { dtype } = tensorOf(source, part.tensor);
+    const { dtype } = tensorOfPart(source, part);
     return this.#native.matrixLayout(DTYPES[dtype].ggml, 1, cols, 1)?.int8 === true;
   }
 

@@ -36,6 +36,11 @@ interface Piece {
   readonly transposed: boolean;
 }
 
+/** What a part names, or brings with it. */
+export function tensorOfPart(artifact: ModelArtifact, part: WeightPart): Tensor {
+  return part.made ?? tensorOf(artifact, part.tensor);
+}
+
 export function tensorOf(artifact: ModelArtifact, name: string): Tensor {
   const tensor = artifact.tensors.get(name);
   if (tensor === undefined) throw new ArtifactError(`${artifact.name}: the tensor ${name} is missing.`);
@@ -63,7 +68,7 @@ function planVector(native: NativeAddon, artifact: ModelArtifact, weight: Weight
   const [length] = weight.shape;
   invariant(length !== undefined, `${weight.name} has no length`);
   const runs = weight.parts.map((part) => {
-    const tensor = part.made ?? tensorOf(artifact, part.tensor);
+    const tensor = tensorOfPart(artifact, part);
     const size = tensor.shape.reduce((product, n) => product * n, 1);
     const run = rangeOf(artifact, weight, part, tensor, size);
     if (tensor.dtype !== "F32" && tensor.dtype !== "F16" && tensor.dtype !== "BF16") {
@@ -189,7 +194,7 @@ function piecesOf(artifact: ModelArtifact, weight: WeightRef, rows: number, cols
   const pieces: Piece[] = [];
   let flat = 0;
   for (const part of weight.parts) {
-    const tensor = tensorOf(artifact, part.tensor);
+    const tensor = tensorOfPart(artifact, part);
     const transposed = part.transpose === true;
     const shape = part.slice === undefined ? tensor.shape : tensor.shape.slice(1);
     const [inner = 0, ...outer] = shape.toReversed();
