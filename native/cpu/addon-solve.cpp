@@ -95,7 +95,7 @@ struct SolveJob final : AsyncJob {
     for (int r = 0; r < n; r++) {
       std::memcpy(s.target.data() + r * kBlockCols, s.given.data() + r * width + begin, count * sizeof(float));
     }
-    if (begin > 0) {
+    if (begin > 0 && unit) {
       dense->product({s.error.data(), width, 1}, {unit + begin, width, 1}, n, count, begin, 1, s.target.data(),
                      kBlockCols, s.tile.data());
     }
@@ -116,8 +116,8 @@ struct SolveJob final : AsyncJob {
       out[static_cast<size_t>(row) * cols + col] = value;
       error[j] = given[j] - value;
       const double miss = target[j] - value;
-      loss += pivots[begin + j] * miss * miss;
-      if (error[j] == 0) continue;
+      loss += (pivots ? pivots[begin + j] : 1) * miss * miss;
+      if (error[j] == 0 || !unit) continue;
       const float* feedback = unit + static_cast<size_t>(begin + j) * cols + begin + j + 1;
       dense->addScaled(feedback, error[j], static_cast<size_t>(count - j - 1), target + j + 1);
     }
@@ -127,7 +127,7 @@ struct SolveJob final : AsyncJob {
 
 }  // namespace
 
-// (team, { type | bits, group, symmetric; rows, cols; values, unit, pivots, importance?, order?, codes, scales, mins,
+// (team, { type | bits, group, symmetric; rows, cols; values, unit?, pivots?, importance?, order?, codes, scales, mins,
 // blocks?, out, errors }) → a promise
 napi_value solveRows(napi_env env, napi_callback_info info) {
   Call call(env, info);
@@ -151,7 +151,10 @@ napi_value solveRows(napi_env env, napi_callback_info info) {
   }
   job->rows = static_cast<int>(call.integer(call.property(spec, "rows"), 1, INT32_MAX));
   job->cols = static_cast<int>(call.integer(call.property(spec, "cols"), 1, 1 << 20));
-  auto values = floats("values"), unit = floats("unit"), pivots = floats("pivots");
+  auto values = floats("values");
+  const bool feedsBack = call.has(spec, "unit");
+  auto unit = feedsBack ? floats("unit") : Call::Array<float>{};
+  auto pivots = feedsBack ? floats("pivots") : Call::Array<float>{};
   auto scales = floats("scales"), mins = floats("mins"), out = floats("out"), errors = floats("errors");
   auto codes = call.bytes(call.property(spec, "codes"));
   auto importance = call.has(spec, "importance") ? floats("importance") : Call::Array<float>{};

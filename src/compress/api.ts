@@ -4,10 +4,10 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { describeGguf } from "../artifact/gguf-artifact.ts";
-import { createBackend, type LoadEvent, openReference } from "../engine/load.ts";
+import { createBackend, load, type LoadEvent, openReference } from "../engine/load.ts";
 import { RequestError } from "../errors.ts";
 import { createTokenizer } from "../tokenizer/tokenizer.ts";
-import { type Calibration, calibrateWith } from "./calibration.ts";
+import { type Calibration, calibrateWith, calibrateWithModel, SEQUENCE_TOKENS } from "./calibration.ts";
 import { type Compressed, type CompressProgress, planRecipe, runKey, runRecipe } from "./compress.ts";
 import { imatrixBytes, readImatrix } from "./imatrix.ts";
 import { measureImportance } from "./importance.ts";
@@ -23,8 +23,8 @@ export interface CompressOptions {
   readonly recipe: string | RecipeSource;
   /** The GGUF file to write. Beside it, OUT.work keeps what was computed until the file is whole. */
   readonly out: string;
-  /** Texts whose activations tell what matters. */
-  readonly calibrate?: readonly { readonly name: string; readonly text: string }[] | undefined;
+  /** Texts whose activations tell what matters; "self": text that the model writes, where no data may be used. */
+  readonly calibrate?: readonly { readonly name: string; readonly text: string }[] | "self" | undefined;
   /** An importance matrix of llama.cpp's, instead of measuring one. */
   readonly imatrix?: { readonly name: string; readonly bytes: Uint8Array } | undefined;
   /** Tokens of them that are used. Default 16,384. */
@@ -78,7 +78,7 @@ export async function compress(model: string | undefined, options: CompressOptio
   ]);
   const artifact = await openReference(model, { offline: options.offline, onProgress: onLoad, signal });
   try {
-    const calibration = calibrationOf(artifact, options);
+    const calibration = await calibrationOf(model, artifact, options);
     const work = new FolderStore(`${out}.work`);
     const importance = options.imatrix && (await readImatrix(options.imatrix.name, options.imatrix.bytes));
     const key = await runKey(artifact, recipe, { calibration, importance });
@@ -114,7 +114,7 @@ export async function importanceMatrix(
   const { threads, onProgress, onLoad, signal } = options;
   const artifact = await openReference(model, { offline: options.offline, onProgress: onLoad, signal });
   try {
-    const calibration = calibrationOf(artifact, options);
+    const calibration = await calibrationOf(model, artifact, options);
     if (calibration === undefined) throw new RequestError("an importance matrix is measured with a text");
     const backend = await createBackend({ threads, onProgress: onLoad, signal });
     try {
@@ -154,15 +154,19 @@ function recipeOf(recipe: string | RecipeSource): Recipe {
   return typeof recipe === "string" ? presetRecipe(recipe) : checkRecipe(recipe, recipe.name ?? "given");
 }
 
-function calibrationOf(
+async function calibrationOf(
+  model: string | undefined,
   artifact: ModelArtifact,
-  { calibrate = [], tokens }: Pick<CompressOptions, "calibrate" | "tokens">,
-): Calibration | undefined {
-  if (calibrate.length === 0) {
-    if (tokens !== undefined) throw new RequestError("tokens to calibrate with are given, but no text");
-    return undefined;
+  { calibrate = [], tokens, threads, offline, signal }: Omit<CompressOptions, "recipe" | "out" | "imatrix">,
+): Promise<Calibration | undefined> {
+  const wanted = tokens === undefined ? {} : { tokens };
+  if (calibrate === "self") {
+    await using llm = await load(model, { threads, offline, signal, context: SEQUENCE_TOKENS });
+    return await calibrateWithModel(llm, wanted);
   }
-  return calibrateWith(createTokenizer(artifact.tokenizer), calibrate, tokens === undefined ? {} : { tokens });
+  if (calibrate.length > 0) return calibrateWith(createTokenizer(artifact.tokenizer), calibrate, wanted);
+  if (tokens !== undefined) throw new RequestError("tokens to calibrate with are given, but no text");
+  return undefined;
 }
 
 function bytesOf({ tensors }: ModelArtifact): number {

@@ -5,6 +5,7 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Calibration, Importance } from "./calibration.ts";
 import { LayerWalk } from "./layer-walk.ts";
+import { ColumnStatistics } from "./column-statistics.ts";
 import type { PassContext } from "./pass.ts";
 
 /** By tensor the mean squares of the columns that it reads; the matrices of layers, and the head. */
@@ -19,39 +20,15 @@ export async function measureImportance(
   for (let section = walk.section; section !== undefined; section = walk.section) {
     const { sites, index } = section;
     const inputs = [...new Set(sites.map(({ input }) => input))];
-    const squares = new Map(inputs.map((value) => [value, new Squares(walk.sections.graph.widths[value] ?? 0)]));
+    const squares = new Map(
+      inputs.map((value) => [value, new ColumnStatistics(walk.sections.graph.widths[value] ?? 0)]),
+    );
     walk.accept(await walk.observe(inputs, (value, rows) => squares.get(value)?.add(rows)));
     for (const { tensor, input } of sites) {
-      const mean = squares.get(input)?.mean();
+      const mean = squares.get(input)?.meanSquare();
       if (mean !== undefined) columns.set(tensor, mean);
     }
     progress({ done: index + 1, total, unit: "steps" });
   }
   return { name: calibration.name, columns };
-}
-
-/** Sums of squares of columns, in float64. */
-class Squares {
-  readonly #sums: Float64Array;
-  #rows = 0;
-
-  constructor(width: number) {
-    this.#sums = new Float64Array(width);
-  }
-
-  add(rows: Float32Array): void {
-    const sums = this.#sums;
-    const width = sums.length;
-    for (let at = 0; at < rows.length; at += width) {
-      for (let i = 0; i < width; i++) {
-        const value = rows[at + i] ?? 0;
-        sums[i] = (sums[i] ?? 0) + value * value;
-      }
-    }
-    this.#rows += rows.length / width;
-  }
-
-  mean(): Float32Array {
-    return Float32Array.from(this.#sums, (sum) => sum / Math.max(1, this.#rows));
-  }
 }

@@ -1,16 +1,25 @@
 /** The passes by name. A new one is a file beside this one and a line here. */
+import { awq } from "./awq.ts";
+import { gptq } from "./gptq.ts";
+import { hqq } from "./hqq.ts";
 import { magnitude } from "./magnitude.ts";
 import type { Pass } from "./pass.ts";
 import { plantOutliers } from "./plant-outliers.ts";
 import { quantize } from "./quantize.ts";
 import { ria } from "./ria.ts";
 import { rotate } from "./rotate.ts";
+import { smoothquant } from "./smooth.ts";
 import { sparsegpt } from "./sparsegpt.ts";
 import { wanda } from "./wanda.ts";
 
 const ALL = [
+  // Fewer bits.
   quantize,
+  gptq,
+  hqq,
   // The same function in other weights.
+  awq,
+  smoothquant,
   rotate,
   plantOutliers,
   // Zeros.

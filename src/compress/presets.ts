@@ -14,6 +14,30 @@ const mixtures = MIXTURE_NAMES.map((type): [string, RecipeSource] => [
 ]);
 
 const others: Readonly<Record<string, RecipeSource>> = {
+  "q4_k_m-gptq": { about: "GPTQ into Q4_K_M", passes: [{ pass: "gptq", type: "Q4_K_M" }] },
+  "q3_k_m-gptq": { about: "GPTQ into Q3_K_M", passes: [{ pass: "gptq", type: "Q3_K_M" }] },
+  "q2_k-gptq": { about: "GPTQ into Q2_K", passes: [{ pass: "gptq", type: "Q2_K" }] },
+  "q4_k_m-awq": {
+    about: "AWQ's scales, then Q4_K_M",
+    passes: [
+      { pass: "awq", type: "Q4_K_M" },
+      { pass: "quantize", type: "Q4_K_M" },
+    ],
+  },
+  "w4-gptq-g64": { about: "GPTQ, 4 bits in groups of 64 (simulated)", passes: [{ pass: "gptq", bits: 4, group: 64 }] },
+  "w3-gptq-g64": { about: "GPTQ, 3 bits in groups of 64 (simulated)", passes: [{ pass: "gptq", bits: 3, group: 64 }] },
+  "w4-awq": {
+    about: "AWQ's scales, then Q4_1 (4 bits in groups of 32, with a minimum)",
+    passes: [
+      { pass: "awq", type: "Q4_1", pure: true },
+      { pass: "quantize", type: "Q4_1" },
+    ],
+  },
+  "w4-hqq": { about: "HQQ into Q4_1, without data", passes: [{ pass: "hqq", type: "Q4_1" }] },
+  "w8a8-smooth": {
+    about: "SmoothQuant, then Q8_0: the engine rounds the rows to 8 bits, too",
+    passes: [{ pass: "smoothquant" }, { pass: "quantize", type: "Q8_0" }],
+  },
   rotated: { about: "QuaRot's folded rotations; a pass that rounds comes behind", passes: [{ pass: "rotate" }] },
   hardened: {
     about: "the same function, harder to compress: the stream turned at random, outliers planted",

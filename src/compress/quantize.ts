@@ -88,7 +88,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
 }
 
 /** One tensor in its new format, kept; and the share of its energy that was lost. */
-async function rounded(
+export async function rounded(
   tensor: Tensor,
   dtype: WritableDType,
   { store, toolkit, signal }: PassContext,
@@ -148,7 +148,11 @@ function isFloat(dtype: WritableDType): dtype is FloatDType {
 }
 
 /** The format of each matrix that the pass may change. */
-function formatsOf(artifact: ModelArtifact, options: Options, hasImportance: boolean): Map<string, WritableDType> {
+export function formatsOf(
+  artifact: ModelArtifact,
+  options: Pick<Options, "type" | "pure" | "tensors">,
+  hasImportance: boolean,
+): Map<string, WritableDType> {
   if (artifact.ggufTypes === undefined)
     throw new UnsupportedError(`${artifact.name}: quantize writes GGUF's formats, and takes a model in GGUF`);
   const model = mixtureModel(artifact, hasImportance);

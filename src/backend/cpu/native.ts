@@ -85,8 +85,9 @@ export interface SolveSpec {
   readonly rows: number;
   readonly cols: number;
   readonly values: Float32Array;
-  readonly unit: Float32Array;
-  readonly pivots: Float32Array;
+  /** Without them nothing is fed back. */
+  readonly unit?: Float32Array;
+  readonly pivots?: Float32Array;
   readonly importance?: Float32Array;
   readonly order?: Int32Array;
   readonly codes: Uint8Array;

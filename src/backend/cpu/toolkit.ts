@@ -169,10 +169,16 @@ export class Toolkit {
 
   /**
    * Rounds rows with error feedback, so that the error under the factored matrix is small, not that of each weight.
+   * Without a factor each weight is rounded by itself.
    * @param values `[rows, n]`
    */
-  async solve(values: Float32Array, { n, unit, pivots }: Factor, options: SolveOptions): Promise<SolvedRows> {
+  async solve(
+    values: Float32Array,
+    factor: Factor | { readonly n: number },
+    options: SolveOptions,
+  ): Promise<SolvedRows> {
     const { grid, importance, order } = options;
+    const { n } = factor;
     const rows = values.length / n;
     const info = "dtype" in grid ? DTYPES[grid.dtype] : undefined;
     const group = "dtype" in grid ? GROUPS[grid.dtype] : grid.group;
@@ -190,8 +196,7 @@ export class Toolkit {
       rows,
       cols: n,
       values,
-      unit,
-      pivots,
+      ...("unit" in factor && { unit: factor.unit, pivots: factor.pivots }),
       codes,
       ...solved,
       ...(blocks && { blocks }),

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { readSmallFile } from "../../artifact/node-file.ts";
 import {
   compress as compressModel,
+  type CompressOptions,
   type CompressProgress,
   importanceMatrix,
   planCompression,
@@ -29,7 +30,10 @@ const COMPRESS = {
   flags: {
     recipe: textFlag("FILE|NAME", "what to do: a JSON or YAML file, or a name that --list prints"),
     out: textFlag("OUT", "the file to write, OUT.gguf", "o"),
-    calibrate: listFlag("FILE", "a text whose activations tell what matters; may be repeated"),
+    calibrate: listFlag(
+      "FILE|self",
+      "a text whose activations tell what matters, may be repeated; self: text that the model writes",
+    ),
     imatrix: textFlag("FILE", "an importance matrix of llama.cpp's, instead of measuring one"),
     "write-imatrix": textFlag("FILE", "measure one and write it (.gguf, else the older layout), and do nothing else"),
     tokens: wholeFlag(2, "tokens to calibrate with; default 16384", 2 ** 24),
@@ -61,9 +65,7 @@ export const compress = defineCommand({
     if (more.length > 0 || (word !== undefined && values.model !== undefined))
       throw new UsageError("one model is expected: a word, or --model");
     const model = word ?? values.model;
-    const calibrate: { name: string; text: string }[] = [];
-    for (const name of values.calibrate)
-      calibrate.push({ name, text: decodeUtf8(await readSmallFile(name, MAX_TEXT), name) });
+    const calibrate = await readTexts(values.calibrate);
     const { out, tokens, threads, "write-imatrix": matrix } = values;
     if (matrix !== undefined) {
       const layout = /\.gguf$/i.test(matrix) ? "gguf" : "plain";
@@ -112,6 +114,13 @@ export const compress = defineCommand({
 async function readRecipe(reference: string): Promise<string | RecipeSource> {
   if (!/[./\\]/.test(reference)) return reference;
   return parseRecipe(decodeUtf8(await readSmallFile(reference, MAX_RECIPE), reference), reference).source;
+}
+
+async function readTexts(files: readonly string[]): Promise<CompressOptions["calibrate"]> {
+  if (files.length === 1 && files[0] === "self") return "self";
+  const texts: { name: string; text: string }[] = [];
+  for (const name of files) texts.push({ name, text: decodeUtf8(await readSmallFile(name, MAX_TEXT), name) });
+  return texts;
 }
 
 async function dryRun(
