@@ -1,32 +1,34 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { gunzipSync } from "node:zlib";
 import { dequantize, isQuantized, toGeneral } from "./dequantize.ts";
 import { DTYPES, type DType } from "./dtype.ts";
 import { halfToNumber, numberToHalf } from "./half.ts";
 
 // Random blocks of every format and the values they stand for, made with the PyPI package gguf (float32 as bits).
 const fixtures = new URL("../../test/fixtures/quants/", import.meta.url);
-const vector = (dtype: DType, ending: "bin" | "f32") => {
-  const file = readFileSync(new URL(`${dtype.toLowerCase()}.${ending}`, fixtures));
-  return new Uint8Array(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength));
+const blocks = (dtype: DType) => new Uint8Array(readFileSync(new URL(`${dtype.toLowerCase()}.bin`, fixtures)));
+const values = (dtype: DType) => {
+  const bytes = gunzipSync(readFileSync(new URL(`${dtype.toLowerCase()}.f32.gz`, fixtures)));
+  return new Uint32Array(new Uint8Array(bytes).buffer);
 };
 const bits = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
 const dtypes = (Object.keys(DTYPES) as DType[]).filter((dtype) => dtype !== "F32");
 
 for (const dtype of dtypes) {
   test(`${dtype} dequantises to the recorded bits`, () => {
-    const want = new Uint32Array(vector(dtype, "f32").buffer);
+    const want = values(dtype);
     const out = new Float32Array(want.length);
-    dequantize(dtype, vector(dtype, "bin"), out);
+    dequantize(dtype, blocks(dtype), out);
     assert.deepEqual(bits(out), want);
   });
 }
 
 for (const dtype of dtypes.filter(isQuantized)) {
   test(`${dtype} as scale × code + min in float32 has the recorded bits`, () => {
-    const want = new Uint32Array(vector(dtype, "f32").buffer);
-    const { groupSize, codes, scales, mins } = toGeneral(dtype, vector(dtype, "bin"));
+    const want = values(dtype);
+    const { groupSize, codes, scales, mins } = toGeneral(dtype, blocks(dtype));
     const out = Float32Array.from(codes, (code, i) => {
       const group = Math.floor(i / groupSize);
       const product = (scales[group] ?? NaN) * code;
@@ -59,10 +61,10 @@ test("long runs of F16 equal short ones", () => {
 });
 
 test("chunks join: many blocks in one call equal block by block", () => {
-  const one = vector("Q6_K", "bin");
+  const one = blocks("Q6_K");
   const many = new Uint8Array(one.length * 3);
   for (let i = 0; i < 3; i++) many.set(one, i * one.length);
-  const want = new Float32Array(vector("Q6_K", "f32").buffer);
+  const want = new Float32Array(values("Q6_K").buffer);
   const out = new Float32Array(want.length * 3);
   dequantize("Q6_K", many, out);
   for (let i = 0; i < 3; i++) assert.deepEqual(out.subarray(i * want.length, (i + 1) * want.length), want);
