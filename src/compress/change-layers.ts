@@ -8,6 +8,7 @@ import { tensorValues } from "../artifact/tensor-values.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { modelGraph } from "../models/models.ts";
 import { InputStatistics } from "./input-statistics.ts";
+import { isQuantizable } from "./mixtures.ts";
 import { LayerWalk } from "./layer-walk.ts";
 import type { PassContext } from "./pass.ts";
 import { sectionsOf, type Site } from "./sections.ts";
@@ -44,7 +45,7 @@ export async function changeLayers(
     const { layers } = sectionsOf(graph);
     for (const { index, sites } of layers) {
       context.signal?.throwIfAborted();
-      for (const site of unique(sites))
+      for (const site of unique(sites, artifact))
         tensors.set(site.tensor, await changed(artifact, site, index, undefined, context, options));
       context.progress({ done: index + 1, total: layers.length, unit: "steps" });
     }
@@ -79,7 +80,7 @@ export async function walkLayers(
   const { graph, layers } = walk.sections;
   for (let section = walk.section; section !== undefined; section = walk.section) {
     signal?.throwIfAborted();
-    const sites = unique(section.sites);
+    const sites = unique(section.sites, artifact);
     const inputs = [...new Set(sites.map(({ input }) => input))];
     const seen = new Map(inputs.map((value) => [value, new InputStatistics(graph.widths[value] ?? 0, { gram })]));
     const rows = await walk.observe(inputs, (value, values) => seen.get(value)?.add(values, toolkit));
@@ -94,8 +95,13 @@ export async function walkLayers(
   }
 }
 
-function unique(sites: readonly Site[]): Site[] {
-  return [...new Map(sites.map((site) => [site.tensor, site])).values()];
+/** Each matrix once; not those that choose experts and the like, which are small and hurt much. */
+function unique(sites: readonly Site[], artifact: ModelArtifact): Site[] {
+  const wanted = sites.filter(({ tensor }) => {
+    const found = artifact.tensors.get(tensor);
+    return found !== undefined && (artifact.config.format === "hf" || isQuantizable(found));
+  });
+  return [...new Map(wanted.map((site) => [site.tensor, site])).values()];
 }
 
 async function changed(

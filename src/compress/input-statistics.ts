@@ -5,6 +5,7 @@ import { type Matrix, mirrored } from "./linear-algebra/matrix.ts";
 export class InputStatistics {
   readonly columns: number;
   readonly #sums: Float64Array;
+  readonly #magnitudes: Float64Array;
   readonly #squares: Float64Array;
   readonly #gram: Float32Array | undefined;
   #rows = 0;
@@ -12,6 +13,7 @@ export class InputStatistics {
   constructor(columns: number, { gram }: { readonly gram: boolean }) {
     this.columns = columns;
     this.#sums = new Float64Array(columns);
+    this.#magnitudes = new Float64Array(columns);
     this.#squares = new Float64Array(columns);
     this.#gram = gram ? new Float32Array(columns * columns) : undefined;
   }
@@ -19,11 +21,12 @@ export class InputStatistics {
   /** Rows `[n, columns]`. */
   async add(rows: Float32Array, toolkit: Toolkit): Promise<void> {
     const { columns } = this;
-    const [sums, squares] = [this.#sums, this.#squares];
+    const [sums, magnitudes, squares] = [this.#sums, this.#magnitudes, this.#squares];
     for (let at = 0; at < rows.length; at += columns) {
       for (let i = 0; i < columns; i++) {
         const value = rows[at + i] ?? 0;
         sums[i] = (sums[i] ?? 0) + value;
+        magnitudes[i] = (magnitudes[i] ?? 0) + Math.abs(value);
         squares[i] = (squares[i] ?? 0) + value * value;
       }
     }
@@ -38,6 +41,10 @@ export class InputStatistics {
 
   means(): Float64Array {
     return this.#sums.map((sum) => sum / Math.max(1, this.#rows));
+  }
+
+  meanMagnitudes(): Float64Array {
+    return this.#magnitudes.map((sum) => sum / Math.max(1, this.#rows));
   }
 
   variances(): Float64Array {

@@ -2,6 +2,8 @@
 import { awq } from "./awq.ts";
 import { gptq } from "./gptq.ts";
 import { hqq } from "./hqq.ts";
+import { lorc } from "./lorc.ts";
+import { lowRank } from "./low-rank.ts";
 import { magnitude } from "./magnitude.ts";
 import type { Pass } from "./pass.ts";
 import { plantOutliers } from "./plant-outliers.ts";
@@ -27,6 +29,9 @@ const ALL = [
   wanda,
   ria,
   sparsegpt,
+  // Narrow factors.
+  lowRank,
+  lorc,
 ];
 
 export const PASSES: ReadonlyMap<string, Pass> = new Map(ALL.map((pass) => [pass.name, pass]));

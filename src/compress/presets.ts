@@ -57,6 +57,14 @@ const others: Readonly<Record<string, RecipeSource>> = {
       { pass: "quantize", type: "F16" },
     ],
   },
+  "svd-llm": {
+    about: "SVD-LLM: each matrix as two narrow ones with 80 % of its weights, in F16",
+    passes: [{ pass: "low-rank" }, { pass: "quantize", type: "F16" }],
+  },
+  "q3-lorc": {
+    about: "Q3_K_M with 32 singular vectors of the error given back",
+    passes: [{ pass: "lorc", type: "Q3_K_M" }],
+  },
 };
 
 export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([...mixtures, ...Object.entries(others)]);

@@ -9,6 +9,12 @@ import { expertWeights } from "./experts.ts";
 import type { TensorNames } from "./names.ts";
 import type { TensorFinder } from "./tensors.ts";
 
+/** What the two factors of a matrix "….weight" are called, where a model keeps it as b · a. */
+export const lowRankName = {
+  a: (name: string): string => name.replace(/(\.weight)?$/, ".low_a.weight"),
+  b: (name: string): string => name.replace(/(\.weight)?$/, ".low_b.weight"),
+} as const;
+
 /** What differs from one linear to another. */
 export interface LinearOptions {
   /** Biases are used where the file has them; "required": the family always has them; "none": the family adds it itself. */
@@ -295,17 +301,36 @@ export class Layer<N extends TensorNames> {
   }
 
   #has(part: string): boolean {
-    return this.#tensors.find(this.#names(part, ".weight")) !== undefined;
+    const names = this.#names(part, ".weight");
+    return this.#tensors.find([...names, ...names.map(lowRankName.a)]) !== undefined;
   }
 
   #linear(x: Value, part: string, outputs: number, options: LinearOptions): Value {
     const inputs = this.#g.width(x);
     const names = this.#names(part, options.bare === true ? "" : ".weight");
+    const inner = this.#tensors.find(names.map(lowRankName.a));
+    if (inner !== undefined) return this.#lowRank(x, part, outputs, options, inner.shape[0] ?? 0);
     const transposed = options.transposed === true && this.#tensors.artifact.config.format === "hf";
     const { name } = this.#tensors.get(names, transposed ? [inputs, outputs] : [outputs, inputs]);
     const source: WeightPart = transposed ? { tensor: name, transpose: true } : { tensor: name };
     const weight = { name, shape: [outputs, inputs], parts: [source] };
     return this.#g.linear(x, weight, this.#bias(part, outputs, options));
+  }
+
+  /** b (a x) for two narrow matrices in the place of one, or beside it (`compress/low-rank.ts` makes them). */
+  #lowRank(x: Value, part: string, outputs: number, options: LinearOptions, rank: number): Value {
+    const names = this.#names(part, ".weight");
+    const inputs = this.#g.width(x);
+    const through = (y: Value, which: "a" | "b", n: number, k: number, bias?: WeightRef): Value => {
+      const { name } = this.#tensors.get(names.map(lowRankName[which]), [n, k]);
+      return this.#g.linear(y, { name, shape: [n, k], parts: [{ tensor: name }] }, bias);
+    };
+    const inner = through(x, "a", rank, inputs);
+    const bias = this.#bias(part, outputs, options);
+    if (this.#tensors.find(names) === undefined) return through(inner, "b", outputs, rank, bias);
+    const { name } = this.#tensors.get(names, [outputs, inputs]);
+    const whole = this.#g.linear(x, { name, shape: [outputs, inputs], parts: [{ tensor: name }] }, bias);
+    return this.#g.add(whole, through(inner, "b", outputs, rank));
   }
 
   #split<const W extends readonly number[]>(x: Value, part: string, widths: W, options: LinearOptions): Split<W> {
