@@ -214,6 +214,61 @@ test("run: an answer is held to a choice, an expression or a schema", { timeout:
   }
 });
 
+test(
+  "run: tools are called as they are, as text and as JSON, and wrong ones are told",
+  { timeout: 120_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "millrace-"));
+    const file = join(folder, "tools.json");
+    const ask = async (...args: string[]): Promise<Outcome> => {
+      const child = startMillrace(
+        "run",
+        "--model",
+        BUILTIN,
+        "--seed",
+        "1",
+        "--tools",
+        file,
+        ...args,
+        "The weather in Rome?",
+      );
+      child.stdin.end();
+      return outcome(child);
+    };
+    const city = { enum: ["Paris", "Rome"] };
+    const parameters = { type: "object", properties: { city }, required: ["city"], additionalProperties: false };
+    const weather = { type: "function", function: { name: "get_weather", description: "The weather", parameters } };
+    const clock = { type: "function", function: { name: "get_time" } };
+    try {
+      await writeFile(file, JSON.stringify([weather, clock]));
+      const call = /^get_weather\(\{"city":"(Paris|Rome)".*\}\)$/m;
+      const told = await ask("--tool-choice", "get_weather", "--max-tokens", "200");
+      assert.equal(told.code, 0, told.stderr);
+      assert.match(told.stdout, call);
+      const { stdout } = await ask("--tool-choice", "required", "--json", "--max-tokens", "200");
+      const { toolCalls } = JSON.parse(stdout) as { toolCalls: { id: string; name: string; arguments: object }[] };
+      assert.ok(toolCalls.length > 0);
+      for (const { id, name, arguments: args } of toolCalls) {
+        assert.match(id, /^[a-z0-9]{9}$/);
+        assert.deepEqual(Object.keys(args), name === "get_weather" ? ["city"] : []);
+      }
+      const refusals: readonly (readonly [args: readonly string[], why: RegExp])[] = [
+        [["--tool-choice", "get_money"], /must be auto, none, required or one of get_weather, get_time/],
+        [["--raw"], /so it has no --tools/],
+      ];
+      for (const [args, why] of refusals) {
+        const { code, stderr } = await ask(...args);
+        assert.equal(code, 2);
+        assert.match(stderr, why);
+      }
+      await writeFile(file, '[{"type":"function","function":{}}]');
+      assert.match((await ask()).stderr, /tools\.json is no list of tools: 0\.function\.name/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
+
 test("inspect tells an adapter from a model", async () => {
   const folder = await mkdtemp(join(tmpdir(), "millrace-cli-adapter-"));
   try {

@@ -1,4 +1,7 @@
-/** Prints an answer as it comes: its text to stdout, what the model thinks before it to stderr (dim, where seen). */
+/**
+ * Prints an answer as it comes: its text to stdout, then its calls of tools, each on a line of its own as NAME(ARGUMENTS); what
+ * the model thinks before them to stderr (dim, where seen).
+ */
 import process from "node:process";
 
 import type { AnswerPart } from "../engine/llm.ts";
@@ -21,6 +24,12 @@ export class AnswerPrinter {
   }
 
   print(part: AnswerPart): void {
+    if (part.type === "tool-call") {
+      this.#endThought();
+      if (this.#text !== "" && !this.#text.endsWith("\n")) this.#write("\n");
+      this.#write(`${part.name}(${JSON.stringify(part.arguments)})`);
+      return;
+    }
     if ((part.type !== "text" && part.type !== "reasoning") || part.text === "") return;
     if (part.type === "reasoning") {
       if (!this.#thinking && this.#dim) this.#terminal.noteControl("\x1b[2m");
@@ -29,8 +38,12 @@ export class AnswerPrinter {
       return;
     }
     this.#endThought();
-    this.#terminal.write(part.text);
-    this.#text += part.text;
+    this.#write(part.text);
+  }
+
+  #write(text: string): void {
+    this.#terminal.write(text);
+    this.#text += text;
   }
 
   /** Closes the line, also after an answer that broke off. */

@@ -27,12 +27,14 @@ export async function readGrammar(values: Values<(typeof GRAMMAR)["flags"]>): Pr
     const text = await readFile(grammar, "utf8");
     return grammar.endsWith(".lark") ? { lark: text } : { gbnf: text };
   }
-  return schema === undefined ? undefined : { schema: parseSchema(await readFile(schema, "utf8"), schema) };
+  return schema === undefined ? undefined : { schema: (await readJson(schema)) as JsonValue };
 }
 
-function parseSchema(text: string, file: string): JsonValue {
+/** What a file of JSON says. */
+export async function readJson(file: string): Promise<unknown> {
+  const text = await readFile(file, "utf8");
   try {
-    return JSON.parse(text) as JsonValue;
+    return JSON.parse(text) as unknown;
   } catch (error) {
     throw new UsageError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
