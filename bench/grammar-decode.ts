@@ -1,6 +1,6 @@
 /**
- * The second half of `npm run bench -- grammar`: answers held to a schema beside free ones, on brook and SmolLM2 (../shared), one and
- * 16 together. "step by step" drafts nothing, so that both take a step a token; "as it is" is the engine as users have it. The two
+ * The second half of `npm run bench -- grammar`: answers held to a schema beside free ones, on brook and SmolLM2 (../shared), one, 16
+ * and 32 together. "step by step" drafts nothing, so that both take a step a token; "as it is" is the engine as users have it. The two
  * sides take turns, of the pairs' speed ratios the median is printed and the middle half of them; and what JavaScript's thread
  * spent on a step by its own clock, which other work of the machine changes little.
  */
@@ -54,14 +54,14 @@ export async function benchGrammarDecode(pairs: number): Promise<void> {
     }
     for (const [how, options] of Object.entries(ENGINES)) {
       const llm = await open(reference, options);
-      for (const sequences of [1, 16]) console.log(await compare(llm, `${name}, ${how}`, sequences, pairs));
+      for (const sequences of [1, 16, 32]) console.log(await compare(llm, `${name}, ${how}`, sequences, pairs));
       await llm.close();
     }
   }
 }
 
 async function open(reference: string | undefined, options: AssembleOptions): Promise<Llm> {
-  const sizes = { context: 1024, maxSequences: 16 };
+  const sizes = { context: 512, maxSequences: 32 };
   return assemble(await openReference(reference), await createBackend({}), { ...sizes, ...options });
 }
 

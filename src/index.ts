@@ -16,7 +16,7 @@ export {
 } from "./compress/api.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./compress/evaluate.ts";
 export { compileGrammar } from "./decode/grammar/compile.ts";
-export type { Grammar, GrammarState } from "./decode/grammar/grammar.ts";
+export { type Grammar, type GrammarState, GrammarVocabulary, type TokenGrammar } from "./decode/grammar/grammar.ts";
 export type { GrammarSpec, JsonValue, SchemaOptions } from "./decode/grammar/spec.ts";
 export type { SamplingOptions } from "./decode/sampling.ts";
 export type { EngineStats, FinishReason, Pin, StepRecord } from "./engine/client.ts";

@@ -197,6 +197,7 @@ test("run: an answer is held to a choice, an expression or a schema", { timeout:
   };
   assert.match((await ask("--choice", "red,green", "What colour is grass?")).stdout, /^(red|green)\n$/);
   assert.match((await ask("--regex", "[0-9]{2}", "A number?")).stdout, /^[0-9]{2}\n$/);
+  assert.match((await ask("--regex", "a", "--choice", "a", "x")).stderr, /exclude each other/);
   const folder = await mkdtemp(join(tmpdir(), "millrace-"));
   try {
     const file = join(folder, "schema.json");
@@ -205,6 +206,11 @@ test("run: an answer is held to a choice, an expression or a schema", { timeout:
       '{"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false}',
     );
     assert.match((await ask("--schema", file, "Is all well?")).stdout, /^\{"ok":(true|false)\}\n$/);
+    const [gbnf, lark] = [join(folder, "sum.gbnf"), join(folder, "sum.lark")];
+    await writeFile(gbnf, 'root ::= [0-9] "+" [0-9]');
+    await writeFile(lark, 'start: DIGIT "-" DIGIT\nDIGIT: /[0-9]/');
+    assert.match((await ask("--grammar", gbnf, "Add.")).stdout, /^[0-9]\+[0-9]\n$/);
+    assert.match((await ask("--grammar", lark, "Subtract.")).stdout, /^[0-9]-[0-9]\n$/);
     await writeFile(file, "{");
     const { code, stderr } = await ask("--schema", file, "x");
     assert.equal(code, 2);

@@ -22,9 +22,17 @@ const KEPT_STATES = 50_000;
 /** Forced text is looked for this far. */
 const FORCED = 512;
 
-/** A vocabulary, prepared: build it once a tokenizer. */
+/**
+ * A vocabulary, prepared for masks: build it once a tokenizer (`llm.tokenizer`).
+ *
+ * @example
+ * const tokens = compileGrammar({ choice: ["yes", "no"] }).over(new GrammarVocabulary(llm.tokenizer));
+ * const mask = tokens.mask(tokens.start); // bit i of word i / 32: may token i come first?
+ */
 export class GrammarVocabulary {
+  /** @internal */
   readonly vocabulary: Vocabulary;
+  /** @internal */
   readonly slices: Slices;
 
   constructor(table: TokenTable) {
@@ -86,6 +94,7 @@ export class Grammar {
     return toBytes(bytes);
   }
 
+  /** The grammar over a vocabulary; asked again, the same. */
   over(vocabulary: GrammarVocabulary): TokenGrammar {
     let tokens = this.#tokens.get(vocabulary);
     if (tokens === undefined) {
@@ -102,6 +111,7 @@ export class Grammar {
   }
 }
 
+/** A grammar over a vocabulary: which tokens may come next in a state, and the state after each. */
 export class TokenGrammar implements AnswerGrammar<GrammarState> {
   readonly #grammar: Grammar;
   readonly #vocabulary: Vocabulary;
