@@ -5,9 +5,10 @@
  */
 import type { ModelArtifact } from "../src/artifact/artifact.ts";
 import { buildDatastore, vocabularyOf, type WordReader } from "../src/decode/speculative/datastore.ts";
-import { METHOD_NAMES } from "../src/decode/speculative/methods.ts";
+import { METHOD_NAMES, type MethodName, type ModelMethod, TEXT_METHODS } from "../src/decode/speculative/methods.ts";
 import { createTokenizer } from "../src/tokenizer/tokenizer.ts";
 import type { Random } from "../test/support/random.ts";
+import { RECURRENT_HEADS, tinyHead } from "../test/support/tiny-heads.ts";
 import { Guesser } from "../test/support/whimsical.ts";
 import type { EngineShape, Job, Outcome } from "../test/support/workload.ts";
 
@@ -43,9 +44,11 @@ export function randomDrafts(
       count: (_, counts) => add(counts, "whatever", drafter.nodes),
     };
   }
-  // A twin drafts well; what has other states than a KV cache can't.
+  // A twin drafts well; what has other states than a KV cache can't. Heads are made for the tiny models' layout.
   const withModel = artifact.name.includes("llama") && random.below(2) === 0;
-  const methods = METHOD_NAMES.filter((name) => name !== "draft" || withModel);
+  const heads = withModel ? RECURRENT_HEADS.filter(() => random.below(3) === 0) : [];
+  const models: readonly ModelMethod[] = withModel ? ["draft", ...heads] : [];
+  const methods: readonly MethodName[] = [...TEXT_METHODS, ...models];
   const names: string[] = [];
   const drafted = jobs.map((job, j): Job => {
     if (job.kind !== "generate") return job;
@@ -64,7 +67,13 @@ export function randomDrafts(
     const speculation = { drafter: name, tree: random.between(1, 24), ...(depth !== undefined && { depth }) };
     return { ...job, options: { ...job.options, speculation, ...(isPredicted && { prediction }) } };
   });
-  const drafting = [{ artifact, depth: random.between(1, 6), minProbability: random.pick([1e-6, 0.1]) }];
+  const drafting = models.map((method) => ({
+    artifact: method === "draft" ? artifact : tinyHead(method, 1 + random.below(1000)),
+    method,
+    depth: random.between(1, 6),
+    minProbability: random.pick([1e-6, 0.1]),
+    beam: random.between(1, 4),
+  }));
   return {
     engine: {
       speculation: { drafter: methods.join("+"), tree: 24 },
@@ -72,7 +81,7 @@ export function randomDrafts(
       ...(withModel && { drafting }),
     },
     jobs: drafted,
-    memory: withModel ? 2.2 : 1,
+    memory: withModel ? 2.2 + 3 * heads.length : 1,
     count(outcomes, counts) {
       for (const [j, outcome] of outcomes.entries()) add(counts, names[j] ?? "off", outcome?.drafted ?? 0);
     },

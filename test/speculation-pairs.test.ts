@@ -7,6 +7,7 @@ import { assemble, type AssembleOptions } from "../src/engine/assemble.ts";
 import type { GenerateOptions, Llm } from "../src/engine/llm.ts";
 import { createBackend } from "../src/engine/load.ts";
 import { Random } from "./support/random.ts";
+import { RECURRENT_HEADS, tinyHead } from "./support/tiny-heads.ts";
 import { tinyModel } from "./support/tiny-models.ts";
 import { Whimsical } from "./support/whimsical.ts";
 
@@ -34,7 +35,7 @@ const ENGINES: Readonly<Record<string, AssembleOptions>> = {
   preemption: { policy: whimsical, maxSequences: 12 },
 };
 
-const METHODS = [...METHOD_NAMES, "ngram+suffix+rest+draft", "a prediction"];
+const METHODS = [...METHOD_NAMES, "ngram+suffix+rest+draft", "ngram+mtp+eagle3", "a prediction"];
 
 async function open(options: AssembleOptions): Promise<Llm> {
   return assemble(tinyModel("llama", "F32", 7), await createBackend({ threads: 1 }), {
@@ -87,10 +88,19 @@ test("every pair of a method and a feature gives the answer without drafts", { t
   for (const [engine, options] of Object.entries(ENGINES)) {
     const llm = await open({
       ...options,
-      // Half of what four sequences take, which the model that drafts has part in.
-      kvBytes: plain.info.kvBytes,
+      // About half of what four sequences take, nine tenths of it for the model and the heads that draft.
+      kvBytes: 7 * plain.info.kvBytes,
       speculation: { drafter: METHOD_NAMES.join("+"), tree: 12 },
-      drafting: [{ artifact: tinyModel("llama", "F32", 7), depth: 3, minProbability: 1e-6 }],
+      drafting: [
+        { artifact: tinyModel("llama", "F32", 7), depth: 3, minProbability: 1e-6 },
+        ...RECURRENT_HEADS.map((method, i) => ({
+          artifact: tinyHead(method, 20 + i),
+          method,
+          depth: 3,
+          minProbability: 1e-9,
+          beam: 1 + i,
+        })),
+      ],
       datastore: datastore(plain, texts),
     });
     for (const method of METHODS) {

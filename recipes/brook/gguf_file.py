@@ -1,6 +1,6 @@
 """Reads and writes GGUF v3 files with numpy: as much of the format as these recipes need.
 
-Read: F32, F16, BF16, Q4_0, Q4_1, Q8_0 (dequantised to float32). Write: F32, F16 and Q8_0, rounded as ggml does it:
+Read: F32, F16, BF16, Q4_0, Q4_1, Q8_0 (dequantised to float32). Write: F32, F16, Q8_0 and Q4_0, rounded as ggml does it:
 a block of 32 weights has d = max|w| / 127 kept as f16, and codes round(w / d) with halves away from zero.
 """
 
@@ -21,6 +21,16 @@ def quantize_q8_0(x):
     y = b * inv
     q = np.trunc(y + np.copysign(np.float32(0.5), y)).astype(np.int8)
     return np.concatenate([d.astype(np.float16).view(np.uint8), q.view(np.uint8)], 1)
+
+
+def quantize_q4_0(x):
+    """As ggml does it: a block of 32 has d = (the value of largest magnitude) / -8 as f16, and codes w / d + 8.5, cut at 15."""
+    b = np.ascontiguousarray(x, np.float32).reshape(-1, 32)
+    most = np.take_along_axis(b, np.abs(b).argmax(1)[:, None], 1)
+    d = most / np.float32(-8)
+    inv = np.divide(np.float32(1), d, out=np.zeros_like(d), where=d != 0)
+    q = np.minimum(15, (b * inv + np.float32(8.5)).astype(np.int8)).astype(np.uint8)
+    return np.concatenate([d.astype(np.float16).view(np.uint8), q[:, :16] | q[:, 16:] << 4], 1)
 
 
 def dequantize(raw, kind):
@@ -114,9 +124,10 @@ def write(path, meta, tensors):
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(meta)) + b"".join(s(k) + val(v) for k, v in meta.items())
     off, data = 0, []
     for name, x, kind in tensors:
+        quantize = {Q8_0: quantize_q8_0, Q4_0: quantize_q4_0}.get(kind)
         raw = (
-            quantize_q8_0(x).tobytes()
-            if kind == Q8_0
+            quantize(x).tobytes()
+            if quantize
             else np.ascontiguousarray(x, np.float16 if kind == F16 else np.float32).tobytes()
         )
         head += (

@@ -1,7 +1,7 @@
 /** The methods of drafting that a loaded model has: those whose needs are met. What was asked for and lacks them is refused. */
 import { Datastore, vocabularyOf, type WordReader } from "../decode/speculative/datastore.ts";
 import type { DraftMethod } from "../decode/speculative/drafter.ts";
-import { METHOD_NAMES, type MethodName, METHODS } from "../decode/speculative/methods.ts";
+import { type MethodName, METHODS, type ModelMethod, TEXT_METHODS } from "../decode/speculative/methods.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -10,8 +10,8 @@ export interface DraftNeeds {
   readonly tokenizer: Tokenizer;
   readonly vocabSize: number;
   readonly datastore: WordReader | undefined;
-  /** Whether a model drafts. */
-  readonly hasModel: boolean;
+  /** What models and heads are there for. */
+  readonly models: readonly ModelMethod[];
 }
 
 const LACKS: Readonly<Partial<Record<MethodName, string>>> = {
@@ -22,17 +22,21 @@ const LACKS: Readonly<Partial<Record<MethodName, string>>> = {
 /** @throws RequestError where the plan names what isn't there, or the datastore is none of this model. */
 export function draftMethods(
   plan: SpeculationPlan,
-  { tokenizer, vocabSize, datastore: file, hasModel }: DraftNeeds,
+  { tokenizer, vocabSize, datastore: file, models }: DraftNeeds,
 ): ReadonlyMap<MethodName, DraftMethod | "model"> {
   const vocabulary = (): ReturnType<typeof vocabularyOf> =>
     vocabularyOf(tokenizer.vocabSize, (id) => tokenizer.tokenText(id));
   const datastore = file && new Datastore(file, "the datastore", vocabulary());
   const methods = new Map<MethodName, DraftMethod | "model">();
-  for (const name of METHOD_NAMES) {
-    const method = name === "draft" && hasModel ? "model" : METHODS[name]({ vocabSize, datastore });
+  for (const name of TEXT_METHODS) {
+    const method = METHODS[name]({ vocabSize, datastore });
     if (method !== undefined) methods.set(name, method);
   }
+  for (const name of models) methods.set(name, "model");
   const absent = plan.methods.find((name) => !methods.has(name));
-  if (absent !== undefined) throw new RequestError(`speculation "${absent}" needs ${LACKS[absent] ?? "more"}`);
+  if (absent !== undefined)
+    throw new RequestError(
+      `speculation "${absent}" needs ${LACKS[absent] ?? `its head: { drafter: "${absent}", model }, or --draft FILE`}`,
+    );
   return methods;
 }

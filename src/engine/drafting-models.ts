@@ -1,35 +1,81 @@
 /**
- * Models that draft for another one: opened beside it, their states under names of their own, so that they share its pool
- * and nothing else. Their tokens must be the target's.
+ * Models that draft for another one: opened beside it, their states under names of their own, so that they share its pool;
+ * their tokens must be the target's. And heads, which read what the target leaves of its rows and share its weights.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
+import type { ModelMethod } from "../decode/speculative/methods.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { HeadParts } from "../models/heads/head.ts";
+import { HEADS } from "../models/heads/heads.ts";
 import { modelGraph } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import { ModelDraft, type SequenceDraft } from "./work/draft.ts";
+import { HeadDraft, type TreeShape } from "./work/head-draft.ts";
 
 export interface DraftingOptions {
   /** Closed with the model that it drafts for. */
   readonly artifact: ModelArtifact;
+  /** "draft": a model; else the kind of head that the files are of. Default "draft". */
+  readonly method?: ModelMethod | undefined;
   /** Tokens of a draft, at most. Default 4. */
   readonly depth?: number | undefined;
-  /** A draft ends where the drafting model gives its sample less. Default 0.4. */
+  /** A draft ends where the drafting model gives its sample less, or in a head's tree the path to it. Default 0.4; heads 0.05. */
   readonly minProbability?: number | undefined;
+  /** Rows of a head's step, and children of a node. Default 3; 1: a chain. */
+  readonly beam?: number | undefined;
 }
 
 export interface DraftingGraph {
+  /** Of the files that the graph's weights lie in. */
   readonly artifact: ModelArtifact;
+  readonly method: ModelMethod;
   readonly graph: Graph;
   readonly depth: number;
   readonly minProbability: number;
+  /** Of a head: rows of a step; 0: no head. */
+  readonly beam: number;
+  /** What the target must keep of its rows. */
+  readonly features: readonly string[];
+  makeDraft(): SequenceDraft;
 }
 
-/** The graph of a drafting model, checked against the model that it drafts for. */
+/** What a drafting graph is made for. */
+export interface DraftedModel {
+  readonly graph: Graph;
+  readonly tokenizer: Tokenizer;
+  readonly context: number;
+  /** Its tensors, and those of all heads. */
+  readonly artifact: ModelArtifact;
+}
+
+/** Before the names of the tensors of the head `index`. */
+export function headPrefix(index: number): string {
+  return `head ${index}:`;
+}
+
+/** A model and its heads as one artifact, so that their graphs share the model's weights. */
+export function withHeads(target: ModelArtifact, drafting: readonly DraftingOptions[]): ModelArtifact {
+  const tensors = new Map(target.tensors);
+  for (const [index, { artifact, method = "draft" }] of drafting.entries()) {
+    if (method === "draft") continue;
+    for (const [name, tensor] of artifact.tensors) {
+      const own = headPrefix(index) + name;
+      tensors.set(own, { ...tensor, name: own });
+    }
+  }
+  return tensors.size === target.tensors.size ? target : { ...target, tensors };
+}
+
+/** The graph of a drafting model or head, checked against the model that it drafts for. */
 export async function draftingGraph(
-  { artifact, depth = 4, minProbability = 0.4 }: DraftingOptions,
+  options: DraftingOptions,
   index: number,
-  target: { readonly graph: Graph; readonly tokenizer: Tokenizer; readonly context: number },
+  target: DraftedModel,
 ): Promise<DraftingGraph> {
+  const { artifact, method = "draft" } = options;
+  if (method !== "draft") return headGraph(options, method, index, target);
+  const { depth = 4, minProbability = 0.4 } = options;
   const { graph } = await modelGraph(artifact, { context: target.context });
   if (graph.vocabSize > target.graph.vocabSize) {
     throw new RequestError(
@@ -42,8 +88,43 @@ export async function draftingGraph(
     // A drafting model lags behind; what a window has passed by then could not be computed any more.
     throw new UnsupportedError(`${artifact.name} can't draft: its state ${other.name} is of the kind ${other.kind}`);
   }
-  const states = graph.states.map((state) => ({ ...state, name: `draft ${index} ${state.name}` }));
-  return { artifact, depth, minProbability, graph: { ...graph, states } };
+  const own = { method, depth, minProbability, beam: 0, features: [], makeDraft: () => new ModelDraft() };
+  return { ...own, artifact, graph: withOwnStates(graph, index) };
+}
+
+async function headGraph(
+  { artifact: head, depth = 4, minProbability = 0.05, beam = 3 }: DraftingOptions,
+  method: Exclude<ModelMethod, "draft">,
+  index: number,
+  { graph: target, context, artifact: both }: DraftedModel,
+): Promise<DraftingGraph> {
+  const parts: HeadParts = { target, head, both, prefix: headPrefix(index), context };
+  const { graph, features, ids } = await HEADS[method](parts);
+  const feature = graph.outputs.get("feature") ?? -1;
+  const shape: TreeShape = {
+    growth: method === "eagle" ? "static" : "dynamic",
+    beam,
+    width: graph.widths[feature] ?? 0,
+  };
+  const makeDraft = (): SequenceDraft => new HeadDraft(shape, ids);
+  return {
+    artifact: both,
+    method,
+    graph: withOwnStates(graph, index),
+    depth,
+    minProbability,
+    beam,
+    features,
+    makeDraft,
+  };
+}
+
+/** States under names of its own, but for those that the target writes. */
+function withOwnStates(graph: Graph, index: number): Graph {
+  const states = graph.states.map((state) =>
+    state.name.startsWith("feature ") ? state : { ...state, name: `draft ${index} ${state.name}` },
+  );
+  return { ...graph, states };
 }
 
 /** A drafted id means what the target's id means. */

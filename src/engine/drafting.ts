@@ -11,7 +11,7 @@ import type { EngineRequest, Sequence } from "./request.ts";
 import type { Residents } from "./residents.ts";
 import { planOps, type Share } from "./share.ts";
 import { SURE, type Speculator } from "./speculator.ts";
-import type { DraftingModel, ModelDraft } from "./work/draft.ts";
+import type { DraftingModel, SequenceDraft } from "./work/draft.ts";
 
 export interface DraftingStep {
   readonly model: number;
@@ -43,7 +43,7 @@ export class Drafting {
 
   #share(model: number, options: DraftingModel, step: number, running: readonly EngineRequest[]): Share[] {
     const { plan, depth, stepTokens } = options;
-    const depthOf = this.#speculation?.draftDepths(running, depth) ?? (() => depth);
+    const depthOf = this.#speculation?.draftDepths(running, model, depth) ?? (() => depth);
     const shares: Share[] = [];
     plan.clear();
     // Of blocks that others have too, one sequence at a time computes what is missing.
@@ -56,8 +56,8 @@ export class Drafting {
       // What a grammar all but forces is known without a model.
       if ((sequence.likely?.chances?.[0] ?? 0) >= SURE) draft.isDone = true;
       const most = Math.min(depthOf(sequence), sequence.request.capacity - 1 - sequence.length);
-      if (draft.isDone || draft.tokens.length >= most) continue;
-      const shared = sharedPlaces(sequence);
+      if (draft.isDone || draft.depth >= most) continue;
+      const shared = draft.lags ? sharedPlaces(sequence) : 0;
       if (draft.computed < shared) {
         draft.computed = draft.planned = Math.max(draft.computed, this.#known(model, sequence));
         if (draft.computed < shared && isLate) continue;
@@ -65,8 +65,7 @@ export class Drafting {
       }
       const count = Math.min(draft.pending, stepTokens - plan.tokenCount);
       if (count <= 0) continue;
-      if (state.grow(draft.planned + count))
-        shares.push(this.#add(model, options, step, sequence, state, draft, count));
+      if (state.grow(draft.places(count))) shares.push(this.#add(model, options, step, sequence, state, draft, count));
       else draft.isDone = true;
     }
     return shares;
@@ -78,19 +77,20 @@ export class Drafting {
     step: number,
     sequence: Sequence,
     state: SequenceState,
-    draft: ModelDraft,
+    draft: SequenceDraft,
     count: number,
   ): Share {
     plan.addSequence(state.tables);
     const { tokens, slot, index, request } = sequence;
     const params = request.work.generate?.samplers[index];
     invariant(params !== undefined, "what is not an answer is drafted");
-    const sample = draft.addRows(plan, { tokens, slot, params }, count);
+    const take = draft.addRows(plan, { tokens, slot, params }, count);
     const ops = planOps(plan, state);
     sequence.lastStep = step;
     sequence.isDrafted = true;
     const { capacity, work } = request;
     const most = Math.min(depth, capacity - 1 - sequence.length);
+    const end = { depth: most, minProbability, stopIds: work.generate?.stopIds ?? new Int32Array() };
     return {
       sequence,
       state,
@@ -98,7 +98,7 @@ export class Drafting {
       asked: [],
       settle: (result: StepResult) => {
         sequence.isDrafted = false;
-        draft.take(result, sample, most, minProbability, work.generate?.stopIds ?? new Int32Array());
+        take(result, end);
         this.#residents.prefixes.mark(sequence, model, draft.computed);
         return { hasEnded: false };
       },

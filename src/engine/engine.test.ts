@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GREEDY } from "../backend/program-runner.ts";
 import { Random } from "../../test/support/random.ts";
+import { ModelDraft } from "./work/draft.ts";
 import { TOY_INPUTS, TOY_OUTPUTS, TOY_VOCAB, ToyProgram } from "../../test/support/toy-program.ts";
 import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
 import type { Drafter } from "../decode/speculative/drafter.ts";
 import { RequestError } from "../errors.ts";
 import { type EngineClient, type GivenRows, POOLINGS, type Work, type WorkEvent } from "./client.ts";
-import { Engine } from "./engine.ts";
+import { draftingOptions, Engine } from "./engine.ts";
 import { optimistic } from "./policies/admission.ts";
 import { Balanced } from "./policies/balanced.ts";
 import { FirstCome } from "./policies/first-come.ts";
@@ -47,7 +48,20 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram; dr
     depth,
   };
   const draft = new ToyProgram(blocks, program);
-  const drafting = options.drafting === true ? [{ program: draft, depth: 5, minProbability: 1e-9 }] : [];
+  const drafting =
+    options.drafting === true
+      ? [
+          {
+            program: draft,
+            method: "draft" as const,
+            depth: 5,
+            minProbability: 1e-9,
+            options: draftingOptions(limits, blocks.length),
+            inputWidths: [],
+            makeDraft: () => new ModelDraft(),
+          },
+        ]
+      : [];
   const parts = {
     program,
     limits,

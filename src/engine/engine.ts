@@ -28,7 +28,7 @@ import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
 import type { Speculator } from "./speculator.ts";
-import { ModelDraft } from "./work/draft.ts";
+import type { DraftingModel, SequenceDraft } from "./work/draft.ts";
 import { Embed } from "./work/embed.ts";
 import { Generate } from "./work/generate.ts";
 import { Prefill } from "./work/prefill.ts";
@@ -53,15 +53,19 @@ export interface EngineParts {
   readonly adapters?: Adapters | undefined;
 }
 
-export interface DraftingProgram {
+export interface DraftingProgram extends Pick<DraftingModel, "method" | "depth" | "minProbability"> {
   readonly program: Program;
-  readonly depth: number;
-  readonly minProbability: number;
+  /** What it was compiled for. */
+  readonly options: CompileOptions;
+  readonly inputWidths: readonly number[];
+  makeDraft(): SequenceDraft;
 }
 
 interface InFlight {
   readonly handle: StepHandle;
   readonly record: Pick<StepRecord, "id" | "program" | "sequences" | "tokens" | "samples" | "planMs">;
+  /** Whether something is wanted of each of its rows: then its time tells what such steps cost. */
+  readonly isTelling: boolean;
   readonly began: number;
 }
 
@@ -91,6 +95,7 @@ export class Engine implements EngineClient {
   #cachedTokens = 0;
   #loop: Promise<void> | undefined;
   #closed = false;
+  readonly #makeDrafts: () => readonly SequenceDraft[];
 
   constructor(parts: EngineParts) {
     const { program, limits, outputs, inputs = [], policy, speculation, drafting = [], prefixCache } = parts;
@@ -107,8 +112,10 @@ export class Engine implements EngineClient {
     const compiled = compileOptions(limits, groups.length, outputs, inputs);
     const inputWidths = inputs.map(({ width }) => width);
     const plan = new StepPlanBuffer({ ...compiled, groups: groups.length, context, inputWidths });
-    const models = drafting.map(({ depth, minProbability }) => ({
-      plan: new StepPlanBuffer({ ...draftingOptions(limits, groups.length), groups: groups.length, context }),
+    this.#makeDrafts = () => drafting.map((one) => one.makeDraft());
+    const models = drafting.map(({ method, depth, minProbability, options, inputWidths }) => ({
+      method,
+      plan: new StepPlanBuffer({ ...options, groups: groups.length, context, inputWidths }),
       stepTokens: limits.stepTokens,
       depth,
       minProbability,
@@ -127,8 +134,7 @@ export class Engine implements EngineClient {
     };
     let request = new EngineRequest(work, tell, []);
     try {
-      const makeDrafts = (): ModelDraft[] => this.#programs.slice(1).map(() => new ModelDraft());
-      request = new EngineRequest(work, tell, this.#kindsOf(work), makeDrafts);
+      request = new EngineRequest(work, tell, this.#kindsOf(work), this.#makeDrafts);
       if (this.#closed) throw new MillraceError("ERR_CLOSED", "the model is closed");
       if (request.kinds.length === 0) throw new RequestError("nothing is wanted of the prompt");
       request.given = this.#given.read(work);
@@ -257,9 +263,9 @@ export class Engine implements EngineClient {
       const { flight, ended } = this.#scheduler.update(outcome);
       for (const request of ended) this.#tellEnd(request, request.failure);
       const now = performance.now();
-      const { program, samples, tokens, planMs } = oldest.record;
+      const { program, tokens, planMs } = oldest.record;
       // With the time that it took to plan, where no step ran meanwhile.
-      if (!failed && samples === tokens)
+      if (!failed && oldest.isTelling)
         this.#speculation?.measure(program, tokens, now - Math.max(oldest.began - planMs, this.#lastEnd));
       this.#lastEnd = now;
       const { preempted, drafted, accepted } = flight;
@@ -278,13 +284,14 @@ export class Engine implements EngineClient {
     const step = this.#scheduler.schedule() ?? this.#scheduler.schedule();
     const program = this.#programs[step?.program ?? 0];
     if (step === undefined || program === undefined) return false;
-    const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples } = step.plan;
+    const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples, logprobCount } = step.plan;
     const began = performance.now();
     const handle = program.run(step.plan);
     // Met in #run when its turn comes; until then nobody waits for it.
     handle.result.catch(() => undefined);
     const record = { id, program: step.program, sequences, tokens, samples, planMs: began - asked };
-    this.#inFlight.push({ handle, record, began });
+    const isTelling = tokens === (step.program === 0 ? samples : samples + logprobCount);
+    this.#inFlight.push({ handle, record, isTelling, began });
     this.#deliverMasks();
     return true;
   }
@@ -370,10 +377,17 @@ export function compileOptions(
   };
 }
 
-/** How large the steps of a drafting model may be. */
-export function draftingOptions(limits: StepLimits, groups: number): CompileOptions {
+/** How large the steps of a drafting model may be, or with a `beam` of a head, of whose rows two outputs are wanted. */
+export function draftingOptions(limits: StepLimits, groups: number, beam = 0): CompileOptions {
   const { maxSequences } = limits;
-  return { ...compileOptions(limits, groups, []), maxOutputs: maxSequences, maxListed: 0 };
+  if (beam === 0) return { ...compileOptions(limits, groups, []), maxOutputs: maxSequences, maxListed: 0 };
+  return {
+    ...compileOptions(limits, groups, []),
+    maxOutputs: 2 * beam * maxSequences,
+    outputs: ["feature"],
+    inputs: ["feature"],
+    maxInputRows: beam * maxSequences,
+  };
 }
 
 function asError(error: unknown): Error {

@@ -7,6 +7,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
 import type { WordReader } from "../decode/speculative/datastore.ts";
+import { MODEL_METHODS, type ModelMethod } from "../decode/speculative/methods.ts";
 import { parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { withFront } from "./assemble.ts";
@@ -47,13 +48,12 @@ export async function loadEngine(reference: string | undefined, options: LoadOpt
     throw error;
   }
   const name = artifact.name;
-  const drafting: DraftingOptions[] = [];
+  let drafting: readonly DraftingOptions[];
   let datastore: WordReader | undefined;
   try {
-    const draft = await openDraft(reference, options);
+    drafting = await openDrafts(reference, options);
     const file = typeof options.speculation === "object" ? options.speculation.datastore : undefined;
     if (file !== undefined) datastore = (await import("../artifact/node-words.ts")).openWords(file);
-    if (draft !== undefined) drafting.push({ artifact: draft, depth: MOST_DRAFTED });
   } catch (error) {
     await artifact.close();
     await backend.close();
@@ -74,15 +74,29 @@ export async function loadEngine(reference: string | undefined, options: LoadOpt
 /** Tokens that a drafting model makes at most: beyond these, they hardly ever come true. */
 const MOST_DRAFTED = 8;
 
-/** The model that drafts, where one is asked for. The built-in model has one of its own. */
-async function openDraft(reference: string | undefined, options: LoadOptions): Promise<ModelArtifact | undefined> {
+/** The models and heads that draft, where any are asked for: the one that is named, then what the built-in model has. */
+async function openDrafts(reference: string | undefined, options: LoadOptions): Promise<DraftingOptions[]> {
   const { speculation = "auto" } = options;
-  if (!parseSpeculation(speculation).methods.includes("draft")) return undefined;
-  const model = typeof speculation === "object" ? speculation.model : undefined;
-  if (model !== undefined) return openReference(model, options);
-  if (reference !== undefined) return undefined;
-  const { builtinModelPath } = await import("../artifact/node-builtin.ts");
-  return openReference(builtinModelPath("rill"), options);
+  const wanted = MODEL_METHODS.filter((method) => parseSpeculation(speculation).methods.includes(method));
+  const named = typeof speculation === "object" ? speculation.model : undefined;
+  const opened: DraftingOptions[] = [];
+  for (const [i, method] of wanted.entries()) {
+    const file = i === 0 ? named : undefined;
+    const artifact =
+      file !== undefined
+        ? await openReference(file, options)
+        : reference === undefined
+          ? await openBuiltinDraft(method)
+          : undefined;
+    if (artifact !== undefined) opened.push({ artifact, method, depth: MOST_DRAFTED });
+  }
+  return opened;
+}
+
+async function openBuiltinDraft(method: ModelMethod): Promise<ModelArtifact | undefined> {
+  const { builtinDraftPath } = await import("../artifact/node-builtin.ts");
+  const path = builtinDraftPath(method);
+  return path === undefined ? undefined : openReference(path);
 }
 
 /** All of them before anything is opened: a wrong one costs nobody time or memory. */

@@ -13,12 +13,13 @@ import { DEFAULT_NODES, parseSpeculation, type SpeculationPlan } from "../decode
 import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphInputs, outputShapes, tokenIdsOf } from "../graph/shapes.ts";
+import { withFeatures } from "../models/heads/target.ts";
 import { modelContext, modelGraph, pairForm } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { adapterOpener, adapterRoom } from "./adapter-files.ts";
 import { Adapters } from "./adapters.ts";
 import { draftMethods } from "./draft-methods.ts";
-import { type DraftingGraph, draftingGraph } from "./drafting-models.ts";
+import { type DraftingGraph, draftingGraph, withHeads } from "./drafting-models.ts";
 import { compileOptions, draftingOptions, type DraftingProgram, Engine } from "./engine.ts";
 import { Grammars } from "./grammars.ts";
 import { planMemory } from "./memory-plan.ts";
@@ -69,18 +70,22 @@ export async function assembleEngine(
     const { kv = "f16", admission = "peak", onProgress, signal } = options;
     const maxSequences = checkNumber("maxSequences", options.maxSequences ?? 32);
     const context = checkNumber("context", options.context ?? Math.min(modelContext(artifact), DEFAULT_CONTEXT));
-    const { graph, variant } = await modelGraph(artifact, { context });
-    checkPositions(graph, context);
+    const { graph: own, variant } = await modelGraph(artifact, { context });
+    checkPositions(own, context);
     const tokenizer = createTokenizer(artifact.tokenizer);
     const drafts: DraftingGraph[] = [];
-    for (const [i, one] of drafting.entries()) drafts.push(await draftingGraph(one, i, { graph, tokenizer, context }));
+    const both = withHeads(artifact, drafting);
+    for (const [i, one] of drafting.entries())
+      drafts.push(await draftingGraph(one, i, { graph: own, tokenizer, context, artifact: both }));
+    const graph = withFeatures(own, [...new Set(drafts.flatMap(({ features }) => features))]);
     for (const draft of drafts) checkPositions(draft.graph, context);
+    const models = drafts.map(({ method }) => method);
     const isDrafted = drafter !== undefined || drafting.length > 0;
-    const insisting: SpeculationPlan = { methods: ["draft"], depth: MOST_DRAFTED, nodes: MOST_DRAFTED };
+    const insisting: SpeculationPlan = { methods: models, depth: MOST_DRAFTED, nodes: MOST_DRAFTED };
     const given = options.speculation ?? (drafting.length > 0 ? undefined : "auto");
     const plan = given === undefined ? insisting : parseSpeculation(given);
     const { datastore } = options;
-    const needs = { tokenizer, vocabSize: graph.vocabSize, datastore, hasModel: drafting.length > 0 };
+    const needs = { tokenizer, vocabSize: graph.vocabSize, datastore, models };
     const methods = draftMethods(plan, needs);
     const nodes = plan.methods.length === 0 ? 0 : Math.max(DEFAULT_NODES, plan.nodes);
     const { depth = drafter === undefined ? 2 : 1, maxDraft = isDrafted ? 64 : Math.max(MOST_LIKELY, nodes) } = options;
@@ -89,7 +94,11 @@ export async function assembleEngine(
     // An encoder: its tokens see each other, so a text is one step's.
     const mutual = !graph.outputs.has("logits");
     const vocabSize = tokenIdsOf(graph) ?? graph.vocabSize;
-    const treeSlots = 2 * (drafter === undefined && drafting.length < 2 ? nodes : maxDraft);
+    const headRows = Math.max(0, ...drafts.map((one) => one.depth * one.beam));
+    const treeSlots = Math.max(
+      headRows,
+      2 * (drafter === undefined && (given !== undefined || drafting.length < 2) ? nodes : maxDraft),
+    );
     const scoreRows = Math.max(1, Math.min(MAX_SCORE_ROWS, Math.floor(SCORE_BYTES / (4 * graph.vocabSize))));
     const stepTokens = Math.min(checkNumber("stepTokens", options.stepTokens ?? (mutual ? context : 512)), context);
     const limits = {
@@ -109,7 +118,7 @@ export async function assembleEngine(
     const groups = groupStates([graph, ...drafts.map((draft) => draft.graph)], kv);
     const positions = context + treeSlots;
     const memory = planMemory(backend, groups, { context: positions, ahead, kvBytes: options.kvBytes });
-    const lowered = backend.lower(graph, artifact, groups);
+    const lowered = backend.lower(graph, both, groups);
     const draftsLowered = drafts.map((draft) => backend.lower(draft.graph, draft.artifact, groups));
     const weights = await backend.upload([lowered, ...draftsLowered], {
       ...(onProgress && { onProgress }),
@@ -134,12 +143,15 @@ export async function assembleEngine(
     closers.push(() => adapters.close());
     for (const [name, reference] of Object.entries(options.adapters ?? {})) await adapters.load(name, reference);
     const draftPrograms: DraftingProgram[] = [];
-    for (const [i, { depth, minProbability }] of drafts.entries()) {
+    for (const [i, draft] of drafts.entries()) {
       const draftLowered = draftsLowered[i];
       invariant(draftLowered !== undefined, "a drafting model was not lowered");
-      const one = await backend.compile(draftLowered, weights, pool, draftingOptions(limits, groups.length));
+      const compiled = draftingOptions(limits, groups.length, draft.beam);
+      const one = await backend.compile(draftLowered, weights, pool, compiled);
       closers.push(() => one.close());
-      draftPrograms.push({ program: one, depth, minProbability });
+      const widths = graphInputs(draft.graph);
+      const inputWidths = (compiled.inputs ?? []).map((name) => widths.get(name) ?? 0);
+      draftPrograms.push({ ...draft, program: one, options: compiled, inputWidths });
     }
 
     const client = new Engine({
@@ -151,7 +163,7 @@ export async function assembleEngine(
       speculation:
         drafter === undefined
           ? maxDraft > 0
-            ? new Speculation({ methods, plan, nodes: maxDraft, limits })
+            ? new Speculation({ methods, models, plan, nodes: maxDraft, limits })
             : undefined
           : always(drafter),
       drafting: draftPrograms,

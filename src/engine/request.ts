@@ -12,7 +12,7 @@ import type { SequenceState } from "../state/sequence-state.ts";
 import type { HeldAdapter } from "./adapters.ts";
 import type { Work, WorkEvent } from "./client.ts";
 import type { Given } from "./given.ts";
-import type { ModelDraft } from "./work/draft.ts";
+import type { SequenceDraft } from "./work/draft.ts";
 
 /** A sample of a step in flight. */
 export interface SampleReference {
@@ -48,9 +48,9 @@ export class Sequence {
   isDrafted = false;
   finished = false;
   /** How far each drafting model has come with it. */
-  readonly drafts: readonly ModelDraft[];
+  readonly drafts: readonly SequenceDraft[];
 
-  constructor(request: EngineRequest, index: number, drafts: readonly ModelDraft[]) {
+  constructor(request: EngineRequest, index: number, drafts: readonly SequenceDraft[]) {
     this.request = request;
     this.drafts = drafts;
     this.index = index;
@@ -127,7 +127,7 @@ export class EngineRequest {
     work: Work,
     listen: (event: WorkEvent) => void,
     kinds: readonly WorkKind[],
-    makeDrafts: () => readonly ModelDraft[] = () => [],
+    makeDrafts: () => readonly SequenceDraft[] = () => [],
   ) {
     this.work = work;
     this.listen = listen;

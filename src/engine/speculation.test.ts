@@ -30,6 +30,7 @@ function makeEngine(method: DraftMethod, plan: SpeculationPlan): { engine: Engin
   };
   const speculation = new Speculation({
     methods: new Map<MethodName, DraftMethod>([["ngram", method]]),
+    models: [],
     plan,
     nodes: MAX_DRAFT,
     limits,

@@ -9,7 +9,7 @@ import { behindFirst, choose, couldPay } from "../decode/speculative/choose.ts";
 import { CostModel } from "../decode/speculative/cost-model.ts";
 import { cut, depthsOf, type DraftTree, likeliest, merge } from "../decode/speculative/draft-tree.ts";
 import type { Drafter, DraftMethod } from "../decode/speculative/drafter.ts";
-import type { MethodName } from "../decode/speculative/methods.ts";
+import type { MethodName, ModelMethod } from "../decode/speculative/methods.ts";
 import type { SpeculationPlan } from "../decode/speculative/option.ts";
 import { PredictionDrafter } from "../decode/speculative/prediction.ts";
 import { invariant } from "../errors.ts";
@@ -34,6 +34,8 @@ interface Drafted {
 
 export interface SpeculationParts {
   readonly methods: ReadonlyMap<MethodName, DraftMethod | "model">;
+  /** The method of each drafting model, in their order. */
+  readonly models: readonly ModelMethod[];
   /** For requests that say nothing. */
   readonly plan: SpeculationPlan;
   /** The most nodes of a draft, whatever a request says. */
@@ -49,12 +51,14 @@ export class Speculation implements Speculator {
   readonly #limits: StepLimits;
   /** Of the program that answers, then of those that draft. */
   readonly #costs = [new CostModel()];
-  readonly #modelDrafts = new ModelDrafts();
+  /** Of each drafting model its method, and what was measured of it. */
+  readonly #models: readonly { readonly method: ModelMethod; readonly drafts: ModelDrafts }[];
   readonly #acceptance = new Map<string, Acceptance>();
   readonly #drafted = new WeakMap<Sequence, Drafted>();
   #chosen = new Map<Sequence, DraftTree>();
 
-  constructor({ methods, plan, nodes, limits }: SpeculationParts) {
+  constructor({ methods, models, plan, nodes, limits }: SpeculationParts) {
+    this.#models = models.map((method) => ({ method, drafts: new ModelDrafts() }));
     this.#nodes = nodes;
     this.#methods = methods;
     this.#plan = plan;
@@ -64,8 +68,8 @@ export class Speculation implements Speculator {
   waits(running: readonly EngineRequest[]): boolean {
     const sequences = decoding(running);
     if (sequences.some(({ isDrafted }) => isDrafted)) return true;
-    const depthOf = this.draftDepths(running, 1);
-    if (sequences.some((sequence) => sequence.drafts.length > 0 && depthOf(sequence) > 0)) return true;
+    const depths = this.#models.map((_, model) => this.draftDepths(running, model, 1));
+    if (sequences.some((sequence) => depths.some((depthOf) => depthOf(sequence) > 0))) return true;
     return this.#choose(sequences, ({ coming }) => coming.length === 1, behindFirst).size > 0;
   }
 
@@ -86,7 +90,8 @@ export class Speculation implements Speculator {
       count.drafted += 1;
       if (came.has(node)) count.accepted += 1;
     }
-    if (sequence.drafts.some(({ tokens }) => tokens.length > 0)) this.#modelDrafts.verified(tree, taken);
+    for (const [model, { drafts }] of this.#models.entries())
+      if ((sequence.drafts[model]?.depth ?? 0) > 0) drafts.verified(tree, taken);
     for (const { drafter } of this.#drafted.get(sequence)?.drafters ?? []) drafter.learn?.(tree, sampleAt);
   }
 
@@ -98,12 +103,14 @@ export class Speculation implements Speculator {
     }
   }
 
-  draftDepths(running: readonly EngineRequest[], most: number): (sequence: Sequence) => number {
-    const count = decoding(running).length;
-    const adaptive = this.#modelDrafts.depth(most, count, this.#costs);
+  draftDepths(running: readonly EngineRequest[], model: number, most: number): (sequence: Sequence) => number {
+    const one = this.#models[model];
+    invariant(one !== undefined, `there is no drafting model ${model}`);
+    const costs = [0, model + 1].flatMap((program) => this.#costs[program] ?? []);
+    const adaptive = one.drafts.depth(most, decoding(running).length, costs);
     return (sequence) => {
       const { plan } = this.#of(sequence);
-      if (!plan.methods.includes("draft")) return 0;
+      if (!plan.methods.includes(one.method)) return 0;
       if (plan.depth !== undefined) return Math.min(plan.depth, most);
       return adaptive === 0 && isProbe(sequence) ? most : adaptive;
     };
@@ -180,7 +187,8 @@ export class Speculation implements Speculator {
     const drafters = plan.methods.map((name): Drafted["drafters"][number] => {
       const method = this.#methods.get(name);
       invariant(method !== undefined, `the method ${name} was let through and isn't there`);
-      const drafter = method === "model" ? this.#modelDrafter(sequence) : method.follow({ prompt, tenant: cacheSalt });
+      const drafter =
+        method === "model" ? this.#modelDrafter(sequence, name) : method.follow({ prompt, tenant: cacheSalt });
       return { drafter, acceptance: new Acceptance(this.#measuredOf(name)) };
     });
     if (generate?.prediction !== undefined && plan.methods.length > 0) {
@@ -199,13 +207,16 @@ export class Speculation implements Speculator {
     return drafted;
   }
 
-  /** What the drafting models have made for a sequence by now. */
-  #modelDrafter({ drafts }: Sequence): Drafter {
+  /** What the drafting models of a method have made for a sequence by now. */
+  #modelDrafter({ drafts }: Sequence, name: MethodName): Drafter {
     return {
-      propose: (tokens) => {
-        const made = drafts.filter(({ behind }) => behind === tokens.length);
-        for (const { tokens: draft, isDone } of made) this.#modelDrafts.made(draft.length, isDone);
-        return proposalOf(drafts, tokens.length);
+      propose: (tokens, room) => {
+        const own = drafts.filter((_, model) => this.#models[model]?.method === name);
+        for (const [model, { behind, depth, isDone }] of drafts.entries())
+          if (own.some((one) => one === drafts[model]) && behind === tokens.length)
+            this.#models[model]?.drafts.made(depth, isDone);
+        const tree = proposalOf(own, tokens.length);
+        return tree && likeliest(tree, room);
       },
     };
   }

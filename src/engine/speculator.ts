@@ -23,8 +23,8 @@ export interface Speculator {
   propose(sequence: Sequence, room: number): DraftTree | undefined;
   learn(sequence: Sequence, draft: VerifiedDraft): void;
   end(request: EngineRequest): void;
-  /** How many tokens the drafting models shall make for each sequence now. */
-  draftDepths(running: readonly EngineRequest[], most: number): (sequence: Sequence) => number;
+  /** How many tokens a drafting model shall make for each sequence now. */
+  draftDepths(running: readonly EngineRequest[], model: number, most: number): (sequence: Sequence) => number;
   /** A program's step of so many rows, each with a sample, took so long; 0: the one that answers, 1 …: those that draft. */
   measure(program: number, rows: number, ms: number): void;
 }
@@ -60,7 +60,7 @@ export function always(drafter: Drafter): Speculator {
       const drafted = proposalOf(drafts, length) ?? drafter.propose(tokens.slice(0, length), room);
       return merge([surest(sequence.likely), drafted].filter((tree) => tree !== undefined));
     },
-    draftDepths: (_, most) => () => most,
+    draftDepths: (_, _model, most) => () => most,
     learn: nothing,
     end: nothing,
     measure: nothing,

@@ -16,7 +16,7 @@ export type SpeculationOption = string | SpeculationOptions;
 export interface SpeculationOptions {
   /** A method's name, or several joined by "+". */
   readonly drafter: string;
-  /** The model of the method "draft": a reference, as load() takes. Its tokens must be the model's. Only in load(). */
+  /** The model of "draft", whose tokens must be the model's, or the head of "eagle3" and its kin: a reference, as load() takes. Only in load(). */
   readonly model?: string | undefined;
   /** What the method "rest" searches: a file that `millrace datastore build` has made. Only in load(). */
   readonly datastore?: string | undefined;
@@ -37,7 +37,7 @@ export interface SpeculationPlan {
 
 export const DEFAULT_NODES = 16;
 
-const RESERVED = ["skip", "swift", "medusa", "eagle", "eagle2", "eagle3", "mtp", "dflash", "pass", "kangaroo"] as const;
+const RESERVED = ["skip", "swift", "medusa", "dflash", "pass", "kangaroo"] as const;
 
 /** @throws RequestError that names what there is. */
 export function parseSpeculation(option: unknown): SpeculationPlan {
