@@ -9,9 +9,10 @@ import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
 import { invariant } from "../errors.ts";
 import { modelGraph } from "../models/models.ts";
 import { walkLayers } from "./change-layers.ts";
+import { checkGraph } from "./check-graph.ts";
 import { factorise, type InputFacts } from "./factorise.ts";
 import { type Matrix, multiply } from "./linear-algebra/matrix.ts";
-import { checkGraph, keepFactors, matrixFrom } from "./low-rank.ts";
+import { keepFactors, matrixFrom } from "./low-rank.ts";
 import { MIXTURE_NAMES, type MixtureName } from "./mixtures.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
 import { quantize } from "./quantize.ts";
@@ -69,7 +70,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
     });
   }
   const result = withTensorMap(first.artifact, tensors);
-  await checkGraph(result);
+  await checkGraph(result, "have matrices in two factors");
   return {
     artifact: result,
     report: { ...first.report, rank: options.rank, errorLeft: missed === 0 ? 1 : left / missed },

@@ -7,10 +7,10 @@ import { z } from "zod";
 
 import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
-import { ArtifactError, invariant, UnsupportedError } from "../errors.ts";
+import { invariant } from "../errors.ts";
 import { lowRankName } from "../models/layer.ts";
-import { modelGraph } from "../models/models.ts";
 import { walkLayers } from "./change-layers.ts";
+import { checkGraph } from "./check-graph.ts";
 import { factorise, type LowRank, rankFor, searchedRanks } from "./factorise.ts";
 import type { InputStatistics } from "./input-statistics.ts";
 import { type Matrix, matrixOf, multiply } from "./linear-algebra/matrix.ts";
@@ -74,20 +74,8 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
     return products;
   });
   const result = withTensorMap(artifact, tensors);
-  await checkGraph(result);
+  await checkGraph(result, "have matrices in two factors");
   return { artifact: result, report: { by, keep: before === 0 ? 1 : after / before, ranks } };
-}
-
-/** @throws UnsupportedError where the family reads its matrices by other ways than layers do */
-export async function checkGraph(artifact: ModelArtifact): Promise<void> {
-  try {
-    await modelGraph(artifact, { context: 1024 });
-  } catch (error) {
-    if (!(error instanceof ArtifactError)) throw error;
-    throw new UnsupportedError(`${artifact.name}: this family can't have matrices in two factors: ${error.message}`, {
-      cause: error,
-    });
-  }
 }
 
 export interface Factors {

@@ -65,6 +65,22 @@ const others: Readonly<Record<string, RecipeSource>> = {
     about: "Q3_K_M with 32 singular vectors of the error given back",
     passes: [{ pass: "lorc", type: "Q3_K_M" }],
   },
+  "short-2": {
+    about: "ShortGPT: the two layers that change their rows least go",
+    passes: [{ pass: "drop-layers", count: 2 }],
+  },
+  "flap-25": {
+    about: "FLAP: three quarters of the MLPs' channels, in F16",
+    passes: [{ pass: "prune-width" }, { pass: "quantize", type: "F16" }],
+  },
+  "slice-25": {
+    about: "SliceGPT with one rotation: three quarters of the stream's columns, in F16",
+    passes: [{ pass: "slice-width" }, { pass: "quantize", type: "F16" }],
+  },
+  "reap-25": {
+    about: "REAP: three quarters of each layer's experts, in F16",
+    passes: [{ pass: "prune-experts" }, { pass: "quantize", type: "F16" }],
+  },
 };
 
 export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([...mixtures, ...Object.entries(others)]);

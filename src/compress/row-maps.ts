@@ -57,6 +57,21 @@ export function scaleMap(factors: Float64Array): RowMap {
   return { from: n, to: n, apply: (rows) => rows.map((value, i) => value * (factors[i % n] ?? 1)) };
 }
 
+/** The values that are named, in this order. */
+export function pickMap(from: number, kept: readonly number[]): RowMap {
+  const to = kept.length;
+  return {
+    from,
+    to,
+    apply(rows) {
+      const result = new Float64Array((rows.length / from) * to);
+      for (let at = 0, out = 0; at < rows.length; at += from, out += to)
+        for (const [i, column] of kept.entries()) result[out + i] = rows[at + column] ?? 0;
+      return result;
+    },
+  };
+}
+
 /** What becomes of a stored tensor `[…, N, K]`, in this order. A vector is one row, or where `rows` are given one column. */
 export interface TensorChange {
   /** On runs of each row. */
