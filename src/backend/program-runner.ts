@@ -18,7 +18,7 @@ import {
   type StepHandle,
   type StepResult,
 } from "./contract.ts";
-import { graphInputs } from "../graph/shapes.ts";
+import { graphInputs } from "../graph/interface.ts";
 import { groupStates } from "./groups.ts";
 import { type Progress, RunnerMemory } from "./runner-memory.ts";
 import { StepPlanBuffer } from "./step-plan.ts";

@@ -5,7 +5,7 @@
  */
 import { UnsupportedError } from "../errors.ts";
 import type { Graph, GraphNode, NodeOf, StateSpec, Value, WeightRef } from "../graph/graph.ts";
-import { weightsOf } from "../graph/shapes.ts";
+import { weightsOf } from "../graph/interface.ts";
 import { withLayerOutputs } from "../models/layer-outputs.ts";
 
 /** A matrix, and the value whose rows it reads. */

@@ -6,7 +6,7 @@
 import type { CompileOptions, Program, StepHandle } from "../backend/contract.ts";
 import { StepPlanBuffer } from "../backend/step-plan.ts";
 import { MillraceError, RequestError, StepError } from "../errors.ts";
-import type { ValueShape } from "../graph/shapes.ts";
+import type { ValueShape } from "../graph/interface.ts";
 import { BlockPool, type GroupMemory } from "../state/block-pool.ts";
 import type { AdapterInfo, Adapters } from "./adapters.ts";
 import {

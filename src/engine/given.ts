@@ -6,7 +6,7 @@
 import type { StepPlanBuffer } from "../backend/step-plan.ts";
 import { RequestError } from "../errors.ts";
 import type { GivenRows, Span, Work } from "./client.ts";
-import type { ValueShape } from "../graph/shapes.ts";
+import type { ValueShape } from "../graph/interface.ts";
 
 /** The rows `begin … end − 1` of a prompt, whose values are given. */
 export interface Given {

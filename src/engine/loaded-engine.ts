@@ -12,7 +12,7 @@ import { checkNumber } from "../decode/limits.ts";
 import { DEFAULT_NODES, parseSpeculation, type SpeculationPlan } from "../decode/speculative/option.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { graphInputs, outputShapes, tokenIdsOf } from "../graph/shapes.ts";
+import { graphInputs, outputShapes, tokenIdsOf } from "../graph/interface.ts";
 import { withFeatures } from "../models/heads/target.ts";
 import { modelContext, modelGraph, pairForm } from "../models/models.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";

@@ -5,7 +5,8 @@ import type { Graph, Value, WeightRef } from "./graph.ts";
 import { foldScales, narrowRows, optimize } from "./passes.ts";
 import { printGraph } from "./printer.ts";
 import { GraphError } from "./graph-error.ts";
-import { graphWeights, rowOutputs } from "./shapes.ts";
+import { graphWeights } from "./interface.ts";
+import { rowOutputs } from "./shapes.ts";
 
 function weight(name: string, ...shape: number[]): WeightRef {
   return { name, shape, parts: [{ tensor: name }] };

@@ -4,7 +4,7 @@
  * family has to say it.
  */
 import type { Graph, GraphNode, Value } from "../graph/graph.ts";
-import { weightsOf } from "../graph/shapes.ts";
+import { weightsOf } from "../graph/interface.ts";
 
 /** The graph with these outputs beside its own. */
 export function withLayerOutputs(graph: Graph): Graph {

@@ -7,7 +7,7 @@ import { invariant } from "../../errors.ts";
 import type { GraphNode, NodeOf, Value } from "../../graph/graph.ts";
 import { withAdapters } from "../../graph/passes.ts";
 import { GraphError } from "../../graph/graph-error.ts";
-import { graphInputs, tokenIdsOf } from "../../graph/shapes.ts";
+import { graphInputs, tokenIdsOf } from "../../graph/interface.ts";
 import type { CompileOptions, Lowered, StateGroup } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { Arena } from "./arena.ts";

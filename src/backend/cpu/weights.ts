@@ -11,7 +11,7 @@ import { endianness } from "node:os";
 import type { ModelArtifact } from "../../artifact/artifact.ts";
 import { ArtifactError, MemoryError, NativeError, invariant } from "../../errors.ts";
 import type { WeightRef } from "../../graph/graph.ts";
-import { graphWeights } from "../../graph/shapes.ts";
+import { graphWeights } from "../../graph/interface.ts";
 import type { Lowered, UploadOptions, Weights } from "../contract.ts";
 import type { MatrixPart, VectorId } from "./instructions.ts";
 import type { LoadSpec, NativeAddon, TeamHandle, WeightsHandle } from "./native.ts";

@@ -4,7 +4,7 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
-import { graphInputs, tokenIdsOf } from "../../graph/shapes.ts";
+import { graphInputs, tokenIdsOf } from "../../graph/interface.ts";
 import {
   BLOCK_TOKENS,
   BORDER_TOKENS,

@@ -5,7 +5,7 @@
 import { StepError, invariant } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { withAdapters } from "../../graph/passes.ts";
-import { graphInputs } from "../../graph/shapes.ts";
+import { graphInputs } from "../../graph/interface.ts";
 import type { AdapterWeights, CompileOptions, Lowered, Program, StepHandle, StepPlan } from "../contract.ts";
 import { evaluate } from "./evaluate.ts";
 import { ReferenceAdapter } from "./lora.ts";

@@ -8,7 +8,7 @@ import { dequantize } from "../../artifact/dequantize.ts";
 import { DTYPES } from "../../artifact/dtype.ts";
 import { ArtifactError, invariant } from "../../errors.ts";
 import type { WeightPart, WeightRef } from "../../graph/graph.ts";
-import { graphWeights } from "../../graph/shapes.ts";
+import { graphWeights } from "../../graph/interface.ts";
 import type { Lowered, UploadOptions, Weights } from "../contract.ts";
 
 /** Bytes of the file that are converted at a time. */
