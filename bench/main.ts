@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { benchAdapters } from "./adapters.ts";
+import { benchCompress } from "./compress.ts";
 import { benchDecode } from "./decode.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchGrammarSuite } from "./grammar-suite.ts";
@@ -17,6 +18,7 @@ import { benchSpeculation } from "./speculation.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   adapters: benchAdapters,
+  compress: benchCompress,
   decode: benchDecode,
   grammar: benchGrammar,
   "grammar-suite": benchGrammarSuite,

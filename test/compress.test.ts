@@ -1,13 +1,16 @@
 /** compress(): from a file to a file, interrupted and resumed, and what the file says of itself. */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { builtinModelPath } from "../src/artifact/node-builtin.ts";
 import { openGguf } from "../src/artifact/node-gguf.ts";
+import { openArtifact } from "../src/artifact/node-open.ts";
+import { tensorValues } from "../src/artifact/tensor-values.ts";
 import { compress, load, planCompression } from "../src/index.ts";
+import { parityFiles } from "./support/parity.ts";
 
 const model = builtinModelPath("rill");
 let folder: string;
@@ -58,4 +61,35 @@ test("an interrupted run goes on where it was, to the same bytes", async () => {
   await compress(model, { recipe: "q5_1", out, threads: 2 });
   assert.deepEqual(await readFile(out), await readFile(whole));
   assert.ok(!(await readdir(folder)).includes("resumed.gguf.work"), "nothing is left beside the file");
+});
+
+test("a folder in each layout is read again as the floats that its integers stand for", async () => {
+  const { config, weights } = parityFiles("llama");
+  const from = join(folder, "hf");
+  await mkdir(from);
+  await writeFile(join(from, "config.json"), config);
+  await writeFile(join(from, "tokenizer.json"), "{}");
+  await writeFile(join(from, "model.safetensors"), weights);
+  const recipe = { passes: [{ pass: "round", bits: 4, group: 32, symmetric: true }] };
+  await compress(from, { recipe, out: join(folder, "floats"), threads: 1 });
+  const floats = await openArtifact(join(folder, "floats"));
+  for (const layout of ["gptq", "awq", "compressed-tensors"] as const) {
+    const out = join(folder, layout);
+    await compress(from, { recipe, out, layout, threads: 1 });
+    const packed = await openArtifact(out);
+    assert.deepEqual([...packed.tensors.keys()].toSorted(), [...floats.tensors.keys()].toSorted());
+    for (const [name, tensor] of packed.tensors) {
+      const want = floats.tensors.get(name);
+      assert.ok(want !== undefined);
+      const [a, b] = [await tensorValues(tensor), await tensorValues(want)];
+      assert.ok(
+        a.every((v, i) => Math.abs(v - (b[i] ?? 0)) <= 1e-3 * Math.abs(v) + 1e-6),
+        `${layout}: ${name}`,
+      );
+    }
+    await packed.close();
+  }
+  await floats.close();
+  await assert.rejects(compress(from, { recipe: "q4_0", out: join(folder, "q4") }), /takes a model in GGUF/);
+  await assert.rejects(compress(model, { recipe: "q4_0", out: join(folder, "x") }), /is written of such a folder/);
 });

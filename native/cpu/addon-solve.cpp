@@ -147,7 +147,10 @@ napi_value solveRows(napi_env env, napi_callback_info info) {
   } else {
     const int bits = static_cast<int>(call.integer(call.property(spec, "bits"), 1, 8));
     const int group = static_cast<int>(call.integer(call.property(spec, "group"), 16, kMaxBlock));
-    job->grid = plainGrid(bits, group, call.boolean(call.property(spec, "symmetric")));
+    const bool symmetric = call.boolean(call.property(spec, "symmetric"));
+    if (bits == 8 && !symmetric)
+      call.fail(kNativeError, "codes of 8 bits with a zero point don't fit a byte with a sign");
+    job->grid = plainGrid(bits, group, symmetric);
   }
   job->rows = static_cast<int>(call.integer(call.property(spec, "rows"), 1, INT32_MAX));
   job->cols = static_cast<int>(call.integer(call.property(spec, "cols"), 1, 1 << 20));
@@ -164,8 +167,8 @@ napi_value solveRows(napi_env env, napi_callback_info info) {
   const auto n = static_cast<size_t>(job->rows), k = static_cast<size_t>(job->cols);
   const Grid& grid = job->grid;
   const bool fits = grid.group % 16 == 0 && kBlockCols % grid.cols == 0 && k % static_cast<size_t>(grid.cols) == 0 &&
-                    values.size == n * k && unit.size == k * k && pivots.size == k && codes.size == n * k &&
-                    out.size == n * k && errors.size == n && scales.size == n * k / grid.group &&
+                    values.size == n * k && (!feedsBack || (unit.size == k * k && pivots.size == k)) &&
+                    codes.size == n * k && out.size == n * k && errors.size == n && scales.size == n * k / grid.group &&
                     mins.size == scales.size && (!importance.data || importance.size == k) &&
                     (!order.data || order.size == k) &&
                     (!blocks.data || (grid.format && blocks.size == n * k / grid.cols * grid.format->bytes));

@@ -9,8 +9,10 @@ import { RequestError } from "../errors.ts";
 import { createTokenizer } from "../tokenizer/tokenizer.ts";
 import { type Calibration, calibrateWith, calibrateWithModel, SEQUENCE_TOKENS } from "./calibration.ts";
 import { type Compressed, type CompressProgress, planRecipe, runKey, runRecipe } from "./compress.ts";
+import { hfOutput } from "./hf-output.ts";
 import { imatrixBytes, readImatrix } from "./imatrix.ts";
 import { measureImportance } from "./importance.ts";
+import type { Layout } from "./packed.ts";
 import type { PassProgress } from "./pass.ts";
 import type { RecipeSource } from "./presets.ts";
 import { checkRecipe, presetRecipe, type Recipe } from "./recipe.ts";
@@ -21,8 +23,13 @@ export type { RecipeSource } from "./presets.ts";
 export interface CompressOptions {
   /** A preset's name, or passes with their options. */
   readonly recipe: string | RecipeSource;
-  /** The GGUF file to write. Beside it, OUT.work keeps what was computed until the file is whole. */
+  /**
+   * The GGUF file to write (NAME.gguf), or a folder for safetensors. Beside it, OUT.work keeps what was computed until it is
+   * whole.
+   */
   readonly out: string;
+  /** How the folder's safetensors hold the integers that the recipe made. Default: as the floats that they stand for. */
+  readonly layout?: Layout | undefined;
   /** Texts whose activations tell what matters; "self": text that the model writes, where no data may be used. */
   readonly calibrate?: readonly { readonly name: string; readonly text: string }[] | "self" | undefined;
   /** An importance matrix of llama.cpp's, instead of measuring one. */
@@ -69,10 +76,13 @@ export interface CompressPlan extends Pick<CompressResult, "from" | "bytes" | "b
  * await compress("model.gguf", { recipe: "q4_k_m", out: "small.gguf" });
  */
 export async function compress(model: string | undefined, options: CompressOptions): Promise<CompressResult> {
-  const { out, threads, onProgress, onLoad, signal } = options;
+  const { out, layout, threads, onProgress, onLoad, signal } = options;
+  if (layout !== undefined && /\.gguf$/i.test(out))
+    throw new RequestError(`${out}: the layout ${layout} is one of folders`);
   const recipe = recipeOf(options.recipe);
-  const [{ writeGguf }, { FolderStore }, { createToolkit }] = await Promise.all([
+  const [{ writeGguf }, { writeHfFolder }, { FolderStore }, { createToolkit }] = await Promise.all([
     import("../artifact/node-gguf.ts"),
+    import("../artifact/node-hf-folder.ts"),
     import("../artifact/node-store.ts"),
     import("../backend/cpu/toolkit.ts"),
   ]);
@@ -88,8 +98,10 @@ export async function compress(model: string | undefined, options: CompressOptio
     try {
       const store = work.within(key);
       const running = { toolkit, backend, calibration, importance, store, onProgress, signal };
-      const { artifact: made, reports } = await runRecipe(artifact, recipe, running);
-      await writeGguf(out, describeGguf(made));
+      const compressed = await runRecipe(artifact, recipe, running);
+      const { artifact: made, reports } = compressed;
+      if (/\.gguf$/i.test(out)) await writeGguf(out, describeGguf(made));
+      else await writeHfFolder(out, { ...(await hfOutput(artifact, compressed, layout)), from: artifact.name });
       await work.remove();
       return { out, from: bytesOf(artifact), bytes: bytesOf(made), bitsPerWeight: bitsPerWeight(made), reports };
     } finally {
@@ -108,7 +120,7 @@ export async function compress(model: string | undefined, options: CompressOptio
  */
 export async function importanceMatrix(
   model: string | undefined,
-  options: Omit<CompressOptions, "recipe" | "out" | "imatrix">,
+  options: Omit<CompressOptions, "recipe" | "out" | "layout" | "imatrix">,
   layout: "gguf" | "plain" = "gguf",
 ): Promise<Uint8Array> {
   const { threads, onProgress, onLoad, signal } = options;
@@ -157,7 +169,7 @@ function recipeOf(recipe: string | RecipeSource): Recipe {
 async function calibrationOf(
   model: string | undefined,
   artifact: ModelArtifact,
-  { calibrate = [], tokens, threads, offline, signal }: Omit<CompressOptions, "recipe" | "out" | "imatrix">,
+  { calibrate = [], tokens, threads, offline, signal }: Omit<CompressOptions, "recipe" | "out" | "layout" | "imatrix">,
 ): Promise<Calibration | undefined> {
   const wanted = tokens === undefined ? {} : { tokens };
   if (calibrate === "self") {

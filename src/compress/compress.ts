@@ -8,6 +8,7 @@ import type { Backend } from "../backend/contract.ts";
 import type { Toolkit } from "../backend/cpu/toolkit.ts";
 import { RequestError } from "../errors.ts";
 import type { Calibration, Importance } from "./calibration.ts";
+import type { PackedMatrices } from "./packed.ts";
 import type { PassProgress } from "./pass.ts";
 import type { PassReport } from "./report.ts";
 import type { Recipe } from "./recipe.ts";
@@ -34,6 +35,8 @@ export interface CompressOptions {
 export interface Compressed {
   /** Reads from the files of the model that went in, and from the store: both must live as long. */
   readonly artifact: ModelArtifact;
+  /** What the last pass left as plain integers. */
+  readonly packed: PackedMatrices;
   readonly reports: readonly { readonly pass: string; readonly report: PassReport }[];
 }
 
@@ -54,6 +57,7 @@ export async function runRecipe(
     throw new RequestError(`the pass ${needy.pass.name} needs text to calibrate with`);
   const store = options.store ?? memoryStore();
   let model = artifact;
+  let packed: PackedMatrices = new Map();
   const reports: { pass: string; report: PassReport }[] = [];
   for (const [step, { pass, options: own }] of recipe.steps.entries()) {
     signal?.throwIfAborted();
@@ -68,6 +72,7 @@ export async function runRecipe(
     };
     const result = await pass.apply(model, context, own);
     model = result.artifact;
+    packed = result.packed ?? new Map();
     reports.push({ pass: pass.name, report: result.report });
   }
   const about = calibration?.name ?? importance?.name;
@@ -76,7 +81,7 @@ export async function runRecipe(
     [REPORT_KEY]: ["string", JSON.stringify(reports)],
     ...(about !== undefined && { [CALIBRATION_KEY]: ["string", about] as const }),
   });
-  return { artifact: told, reports };
+  return { artifact: told, packed, reports };
 }
 
 /** The model as the recipe's passes would leave it, nothing computed; undefined where a pass can't say. */

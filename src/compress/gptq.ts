@@ -13,6 +13,7 @@ import { RequestError } from "../errors.ts";
 import type { Value } from "../graph/graph.ts";
 import { LayerWalk } from "./layer-walk.ts";
 import { MIXTURES } from "./mixtures.ts";
+import { keepPacked, keptPacked, type PackedMatrix } from "./packed.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
 import { formatsOf, rounded } from "./quantize.ts";
 import type { Site } from "./sections.ts";
@@ -47,6 +48,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
   const total = walk.sections.layers.length;
   const made = new Map<string, Tensor>();
   const losses: number[] = [];
+  const packed = new Map<string, () => Promise<PackedMatrix>>();
   for (let section = walk.section; section !== undefined; section = walk.section) {
     const targets = section.sites.flatMap((site) => {
       const tensor = artifact.tensors.get(site.tensor);
@@ -66,6 +68,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
     }
     for (const { tensor, grid } of targets) {
       changed.set(tensor.name, await kept(tensor, grid, context));
+      if (!("dtype" in grid)) packed.set(tensor.name, keptPacked(store, tensor, grid));
       losses.push(await keepJson(store, `${tensor.name} loss`, async () => 0));
     }
     for (const [name, tensor] of changed) made.set(name, tensor);
@@ -92,7 +95,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
     options.type === undefined
       ? { bits: options.bits ?? 0, group: options.group, symmetric: options.symmetric, simulated: true }
       : { type: options.type };
-  return { artifact: changed, report: { ...target, matrices: losses.length, meanLoss: mean } };
+  return { artifact: changed, packed, report: { ...target, matrices: losses.length, meanLoss: mean } };
 }
 
 interface Target {
@@ -168,6 +171,7 @@ async function roundMatrix(tensor: Tensor, grid: Grid, prepared: Prepared, conte
   const energy = values.reduce((sum, value, i) => sum + value * value * (diagonal[i % factor.n] ?? 0), 0);
   const error = solved.errors.reduce((sum, value) => sum + value, 0);
   await keepJson(context.store, `${tensor.name} loss`, async () => error / (energy || 1));
+  if (!("dtype" in grid)) await keepPacked(context.store, tensor.name, solved);
   await kept(tensor, grid, context, solved.blocks ?? encodeFloats("F16", solved.values));
 }
 

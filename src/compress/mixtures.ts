@@ -84,7 +84,7 @@ export function mixtureModel(artifact: ModelArtifact, hasImportance: boolean): M
 /** Is it a matrix that files hold quantised? Norms, routers, tables of positions and convolutions stay as they are. */
 export function isQuantizable({ name, shape }: Pick<Tensor, "name" | "shape">): boolean {
   if (shape.length < 2 || !name.endsWith(".weight")) return false;
-  return !/_norm\.weight$|ffn_gate_inp(_shexp)?\.weight$|position_embd|token_types|conv1d|shortconv\.conv\.|ssm_(a|d|dt)\b|time_mix_(first|decay)|altup|laurel|per_layer_model_proj/.test(
+  return !/_norm\.weight$|ffn_gate_inp(_shexp)?\.weight$|position_embd|token_types|conv1d|shortconv\.conv\.|ssm_(a|d|dt)\b|time_mix_(first|decay)|mlp\.gate\.weight|block_sparse_moe\.gate\.|altup|laurel|per_layer_model_proj/.test(
     name,
   );
 }

@@ -9,6 +9,7 @@ import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Backend } from "../backend/contract.ts";
 import type { Toolkit } from "../backend/cpu/toolkit.ts";
 import type { Calibration, Importance } from "./calibration.ts";
+import type { PackedMatrices } from "./packed.ts";
 import type { PassReport } from "./report.ts";
 import type { Store } from "./store.ts";
 
@@ -29,6 +30,8 @@ export interface Taxonomy {
 
 export interface PassResult {
   readonly artifact: ModelArtifact;
+  /** Matrices whose floats stand for plain integers: for the layouts that hold these. */
+  readonly packed?: PackedMatrices;
   readonly report: PassReport;
 }
 

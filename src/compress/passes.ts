@@ -13,6 +13,7 @@ import { pruneWidth } from "./prune-width.ts";
 import { quantize } from "./quantize.ts";
 import { ria } from "./ria.ts";
 import { rotate } from "./rotate.ts";
+import { round } from "./round.ts";
 import { sliceWidth } from "./slice-width.ts";
 import { smoothquant } from "./smooth.ts";
 import { sparsegpt } from "./sparsegpt.ts";
@@ -21,6 +22,7 @@ import { wanda } from "./wanda.ts";
 const ALL = [
   // Fewer bits.
   quantize,
+  round,
   gptq,
   hqq,
   // The same function in other weights.

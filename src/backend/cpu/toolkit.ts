@@ -60,7 +60,10 @@ const GROUPS: Readonly<Record<QuantizedDType, number>> = {
   NVFP4: 16,
 };
 
-/** What rounding goes to: a file format, or integers in groups of 16 … 256 under a scale (and a whole zero point). */
+/**
+ * What rounding goes to: a file format, or integers in groups of 16 … 256 under a scale, of 1 … 8 bits, or with a whole zero
+ * point of 1 … 7.
+ */
 export type Grid =
   | { readonly dtype: QuantizedDType }
   | { readonly bits: number; readonly group: number; readonly symmetric: boolean };

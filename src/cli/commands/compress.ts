@@ -9,13 +9,14 @@ import {
   importanceMatrix,
   planCompression,
 } from "../../compress/api.ts";
+import { LAYOUTS } from "../../compress/packed.ts";
 import { PASSES } from "../../compress/passes.ts";
 import { PRESETS, type RecipeSource } from "../../compress/presets.ts";
 import { parseRecipe } from "../../compress/recipe.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
-import { listFlag, switchFlag, textFlag, wholeFlag } from "../flags.ts";
+import { choiceFlag, listFlag, switchFlag, textFlag, wholeFlag } from "../flags.ts";
 import { formatBytes, formatSeconds } from "../progress.ts";
 import { withLoadProgress } from "../session.ts";
 import { decodeUtf8, type Terminal } from "../terminal.ts";
@@ -29,7 +30,8 @@ const COMPRESS = {
   title: "Compress",
   flags: {
     recipe: textFlag("FILE|NAME", "what to do: a JSON or YAML file, or a name that --list prints"),
-    out: textFlag("OUT", "the file to write, OUT.gguf", "o"),
+    out: textFlag("OUT", "the file to write, OUT.gguf, or a folder for safetensors", "o"),
+    layout: choiceFlag(LAYOUTS, "how the folder holds the integers that the recipe made; default: as floats"),
     calibrate: listFlag(
       "FILE|self",
       "a text whose activations tell what matters, may be repeated; self: text that the model writes",
@@ -66,7 +68,7 @@ export const compress = defineCommand({
       throw new UsageError("one model is expected: a word, or --model");
     const model = word ?? values.model;
     const calibrate = await readTexts(values.calibrate);
-    const { out, tokens, threads, "write-imatrix": matrix } = values;
+    const { out, layout, tokens, threads, "write-imatrix": matrix } = values;
     if (matrix !== undefined) {
       const layout = /\.gguf$/i.test(matrix) ? "gguf" : "plain";
       const bytes = await withLoadProgress(terminal, (onLoad, line) => {
@@ -83,7 +85,7 @@ export const compress = defineCommand({
       signal: terminal.signal,
     };
     if (values["dry-run"]) return dryRun(model, common, values.json, terminal);
-    if (out === undefined) throw new UsageError("--out OUT.gguf is needed");
+    if (out === undefined) throw new UsageError("--out OUT is needed");
     const imatrix =
       values.imatrix === undefined
         ? undefined
@@ -93,6 +95,7 @@ export const compress = defineCommand({
       compressModel(model, {
         ...common,
         out,
+        layout,
         calibrate,
         imatrix,
         tokens,
