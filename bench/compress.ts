@@ -16,11 +16,9 @@ import { builtinModelPath } from "../src/artifact/node-builtin.ts";
 import { compress, evaluate, load } from "../src/index.ts";
 
 const TEXT = resolve(import.meta.dirname, "../../shared/data/text/wikitext-2-valid.txt");
-const RECIPES = [
-  ...["q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "nvfp4", "mxfp4", "q3_k_m", "q2_k"],
-  ...["w4-hqq", "q4_k_m-awq", "q4_k_m-gptq", "w4-gptq-g64", "w3-gptq-g64", "q2_k-gptq", "w8a8-smooth"],
-  ...["sparse50", "sparse24"],
-];
+const RECIPES =
+  "q8_0 q6_k q5_k_m q4_k_m q4_0 iq4_xs nvfp4 mxfp4 q3_k_m q2_k w4-hqq q4_k_m-awq q4_k_m-gptq w4-gptq-g64 w3-gptq-g64 " +
+  "q2_k-gptq w8a8-smooth sparse50 sparse24";
 /** llama.cpp's numbers of mixtures. */
 const PEERS = { q4_0: 2, q2_k: 10, q3_k_m: 12, q4_k_m: 15 } as const;
 
@@ -51,12 +49,12 @@ export async function benchCompress(args: readonly string[]): Promise<void> {
     const base = join(folder, "base.gguf");
     const recipe = values.hardened ? "hardened" : "f16";
     await compress(positionals[0] ?? builtinModelPath(), { recipe, out: base, calibrate, tokens: 512 });
-    await using float = await load(base, { context: 512, maxSequences: 1, speculation: "off" });
+    const float = await load(base, { context: 512, maxSequences: 1, speculation: "off" });
     const ids = float.tokenizer.encode(all.slice(0, half), { addSpecial: false }).slice(0, Number(values.tokens));
     const rows: Row[] = [];
     const measure = async (name: string, file: string, bytes: number, seconds: number): Promise<void> => {
-      await using llm = await load(file, { context: 512, maxSequences: 1, speculation: "off" });
-      const [own, made] = await evaluate([float, llm], { ids });
+      const llm = await load(file, { context: 512, maxSequences: 1, speculation: "off" });
+      const [own, made] = await evaluate([float, llm], { ids }).finally(() => llm.close());
       if (own === undefined || made === undefined) return;
       const loss = (100 * (made.perplexity / own.perplexity - 1)).toFixed(2);
       const { meanKl, p99Kl, agreement, perplexity } = made;
@@ -72,7 +70,7 @@ export async function benchCompress(args: readonly string[]): Promise<void> {
       rows.push({ name, meanKl, cells });
       console.error(`${name}: KL ${meanKl.toFixed(5)}`);
     };
-    for (const name of (values.recipes?.split(",") ?? RECIPES).filter((each) => each !== "")) {
+    for (const name of values.recipes?.split(",") ?? RECIPES.split(" ")) {
       const out = join(folder, `${name}.gguf`);
       const begun = performance.now();
       const made = await compress(base, { recipe: name, out, calibrate, tokens: Number(values.calibrate) });
@@ -89,6 +87,7 @@ export async function benchCompress(args: readonly string[]): Promise<void> {
         await rm(out);
       }
     }
+    await float.close();
     print(rows, float.info.description, ids.length);
   } finally {
     await rm(folder, { recursive: true, force: true });
