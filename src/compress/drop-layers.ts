@@ -8,7 +8,7 @@ import { z } from "zod";
 import type { MetaValue, ModelArtifact, Tensor } from "../artifact/artifact.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { weightsOf } from "../graph/shapes.ts";
+import { weightsOf } from "../graph/interface.ts";
 import { checkGraph } from "./check-graph.ts";
 import { LayerWalk } from "./layer-walk.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
