@@ -177,8 +177,9 @@ function describe(artifact: ModelArtifact, vocabulary: number): { metadata: Meta
   for (const [key, value] of Object.entries(values)) {
     if (typeof value === "string") set(key, value, "string");
     else if (typeof value === "boolean") set(key, value, "bool");
-    else if (Array.isArray(value)) set(key, value, "bool[]");
-    else if (/epsilon|scale|freq_base|factor|softcapping|alibi|clamp/.test(key)) set(key, value ?? 0, "f32");
+    else if (Array.isArray(value)) set(key, value, typeof value[0] === "number" ? "u32[]" : "bool[]");
+    else if (/epsilon|_scale|attention.scale|weights_scale|freq_base|factor|softcapping|alibi|clamp/.test(key))
+      set(key, value ?? 0, "f32");
     else set(key, value ?? 0, "u32");
   }
   set(`${architecture}.vocab_size`, vocabulary, "u32");

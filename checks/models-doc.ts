@@ -10,6 +10,8 @@ import { parityConfig, recordedBy } from "../test/support/parity.ts";
 /** The largest difference of each fixture, by backend. */
 export type Figures = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
+/** Of families that transformers doesn't have: written from the paper, in PyTorch. */
+const OWN = "own reference";
 const ROOT = path.join(import.meta.dirname, "..");
 
 export function writeModelsDoc(figures: Figures, encoders: Figures): void {
@@ -18,8 +20,9 @@ export function writeModelsDoc(figures: Figures, encoders: Figures): void {
     const config = parityConfig(name);
     const { transformers, computedAs } = recordedBy(name);
     const type = typeof config["model_type"] === "string" ? config["model_type"] : "";
-    const oracle =
+    const theirs =
       computedAs === type ? `transformers ${transformers}` : `transformers ${transformers}, as ${computedAs}`;
+    const oracle = computedAs === OWN ? `${OWN} (recipes/fixtures/own.py)` : theirs;
     const numbers = backends.map((backend) => row.get(backend)?.toExponential(1) ?? "");
     return `| ${[name, `\`${type}\``, hasGguf(config) ? "yes" : "", oracle, ...numbers].join(" | ")} |`;
   });

@@ -268,11 +268,16 @@ class Reader {
     in.chunk = int32(o, "chunk", 0);
     in.ahead = int32(o, "ahead", -1);
     if (call_.has(o, "sinks")) in.sinks = vector(o, "sinks", in.heads);
-    if (!call_.has(o, "slopes")) return;
-    auto list = call_.floats(call_.property(o, "slopes"));
-    if (call_.failed) return;
-    require(list.size == static_cast<size_t>(in.heads), "slopes of heads");
-    in.slopes.assign(list.data, list.data + list.size);
+    const auto perHead = [&](const char* key, std::vector<float>& out) {
+      if (!call_.has(o, key)) return size_t{1};
+      auto list = call_.floats(call_.property(o, key));
+      if (call_.failed) return size_t{1};
+      require(list.size > 0 && list.size % static_cast<size_t>(in.heads) == 0, "what positions add to heads");
+      out.assign(list.data, list.data + list.size);
+      return list.size / static_cast<size_t>(in.heads);
+    };
+    require(perHead("slopes", in.slopes) == 1, "slopes of heads");
+    require(perHead("distances", in.distances) % 2 == 1, "distances of heads");
   }
   void read(napi_value o, int64_t rows, op::WriteRows& in) {
     in.cols = int32(o, "cols");

@@ -315,6 +315,7 @@ struct Attend {
   int32_t chunk = 0, ahead = -1;  // none
   const float* sinks = nullptr;   // [heads] or null
   std::vector<float> slopes;      // [heads] or none
+  std::vector<float> distances;   // [heads, 2 · reach + 1] or none
   int32_t group = 0;
   KvState kv{};
 };

@@ -60,8 +60,11 @@ struct AttendArgs {
   int32_t window;      // 0: none; else a row whose own place is p sees nothing before place p − window + 1
   int32_t chunk = 0;   // 0: none; else nothing before place ⌊p / chunk⌋ · chunk
   int32_t ahead = -1;  // −1: no limit; else nothing behind place p + ahead
-  // [heads] each, or null: e^sink is added to the sum of a row's weights; slope · (place − p) is added to its scores.
+  // [heads] each, or null: e^sink is added to the sum of a row's weights; slope · |place − p| is taken from its scores.
   const float *sinks = nullptr, *slopes = nullptr;
+  // [heads, 2 · reach + 1] or null: added to the scores where place − p is −reach … reach, or beyond.
+  const float* distances = nullptr;
+  int32_t reach = 0;
   // [rows] each: the row's slot, and how many leading slots it sees (slot + 1 where nothing is drafted).
   const int32_t *slots, *seen;
   // [rows + 1]; null: no row lists any.

@@ -91,6 +91,10 @@ AttendArgs Step::attendArgs(const op::Attend& in, int32_t index) const {
   args.ahead = in.ahead;
   args.sinks = in.sinks;
   args.slopes = in.slopes.empty() ? nullptr : in.slopes.data();
+  if (!in.distances.empty()) {
+    args.distances = in.distances.data();
+    args.reach = static_cast<int32_t>(in.distances.size() / static_cast<size_t>(in.heads) / 2);
+  }
   args.slots = slots_.data() + sequence.row;
   args.seen = seen_.data() + sequence.row;
   if (!listStarts_.empty()) {

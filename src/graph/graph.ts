@@ -96,8 +96,13 @@ export interface AttendOptions {
   readonly softcap?: number;
   /** `[heads]`: e^sink is added to the sum that weights are divided by (gpt-oss; Xiao et al. 2024). */
   readonly sinks?: WeightRef;
-  /** `[heads]` f32 values: slope · (key's place − row's place) is added to the scaled scores (ALiBi, Press et al. 2022). */
+  /** `[heads]` f32 values: slope · |key's place − row's place| is taken from the scaled scores (ALiBi, Press et al. 2022). */
   readonly slopes?: Float32Array;
+  /**
+   * `[heads, 2 · reach + 1]` f32 values: what is added to a head's scaled scores where the key's place − the row's place is
+   * −reach … reach, or beyond (relative positions, Raffel et al. 2020).
+   */
+  readonly distances?: Float32Array;
   /** A row sees its own chunk of so many places only (Llama 4). */
   readonly chunk?: number;
   /** A row sees so many places behind its own at most (encoders with windows). */

@@ -72,11 +72,12 @@ function details(node: GraphNode): string[] {
     case "attention":
     case "latentAttention":
     case "attendState": {
-      const { state, heads, scale, softcap, sinks, slopes, chunk, ahead } = node;
+      const { state, heads, scale, softcap, sinks, slopes, distances, chunk, ahead } = node;
       const text = [`state=${state}`, `heads=${heads}`, `scale=${number(scale)}`];
       if (softcap !== undefined) text.push(`softcap=${number(softcap)}`);
       if (sinks !== undefined) text.push(`sinks=${sinks.name}`);
       if (slopes !== undefined) text.push(`slopes=${number(slopes[0] ?? 0)} … ${number(slopes.at(-1) ?? 0)}`);
+      if (distances !== undefined) text.push(`distances to ${(distances.length / heads - 1) / 2}`);
       if (chunk !== undefined) text.push(`chunk=${chunk}`);
       if (ahead !== undefined) text.push(`ahead=${ahead}`);
       return text;

@@ -65,11 +65,13 @@ export function inferWidth(node: GraphNode, widths: readonly number[], states: r
     return found;
   };
   const attend = (state: KvSpec, options: AttendOptions, q: number): number => {
-    const { heads, sinks, slopes, chunk = 1, ahead = 0 } = options;
+    const { heads, sinks, slopes, distances, chunk = 1, ahead = 0 } = options;
     check(heads > 0 && heads % state.kvHeads === 0, node, `${heads} heads can't share ${state.kvHeads} kv heads`);
     equal(q, heads * state.keyDim, "the query and its heads");
     if (sinks !== undefined) checkVector(node, sinks, heads);
     check(slopes === undefined || slopes.length === heads, node, `${slopes?.length ?? 0} slopes for ${heads} heads`);
+    const perHead = (distances?.length ?? heads) / heads;
+    check(perHead % 2 === 1, node, `${perHead} distances of a head`);
     const places = Number.isInteger(chunk) && chunk > 0 && Number.isInteger(ahead) && ahead >= 0;
     check(places, node, `chunks of ${chunk} places, ${ahead} places ahead`);
     return heads * state.valueDim;

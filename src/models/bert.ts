@@ -2,10 +2,13 @@
  * BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), XLM-RoBERTa (Conneau et al. 2020) and DistilBERT (Sanh et al. 2019), the
  * encoders that most embedding models and rerankers are (bge, e5, gte, MiniLM): all tokens see each other, learned positions,
  * norms after each block. The outputs are the rows of the last layer (`hidden`), those through the pooler where the file
- * has one (`pooled`, meant for the first row), and the scores of a classifier (`scores`, of the first row too).
+ * has one (`pooled`, meant for the first row), and the scores of a classifier (`scores`, of the first row too). In
+ * jina-embeddings-v2 (Günther et al. 2023) distance takes from the scores instead of positions (ALiBi), and MLPs are gated.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph, Value } from "../graph/graph.ts";
+import { alibiSlopes } from "./alibi.ts";
+import { ConfigReader } from "./config.ts";
 import { kvState, readActivation, readDimensions, skippedPositions } from "./dimensions.ts";
 import type { GraphOptions } from "./family.ts";
 import type { TensorNames } from "./names.ts";
@@ -30,6 +33,18 @@ const BERT_NAMES = {
     up: ["ffn_up", "intermediate.dense"],
     down: ["ffn_down", "output.dense"],
     ffnNorm: ["layer_output_norm", "output.LayerNorm"],
+  },
+} as const satisfies TensorNames;
+
+const JINA_NAMES = {
+  ...BERT_NAMES,
+  layer: {
+    ...BERT_NAMES.layer,
+    gateUp: ["", "mlp.gated_layers"],
+    gate: ["ffn_gate"],
+    up: ["ffn_up"],
+    down: ["ffn_down", "mlp.wo"],
+    ffnNorm: ["layer_output_norm", "mlp.layernorm"],
   },
 } as const satisfies TensorNames;
 
@@ -60,7 +75,10 @@ const EPS = 1e-12;
 
 export async function bert(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
   const distilled = options.title === "distilbert";
-  const net = new Network(artifact, options.title, distilled ? DISTILBERT_NAMES : BERT_NAMES);
+  const isJina =
+    options.title === "jina-bert-v2" || new ConfigReader(artifact).get([null, "position_embedding_type"]) === "alibi";
+  const names = isJina ? JINA_NAMES : distilled ? DISTILBERT_NAMES : BERT_NAMES;
+  const net = new Network<TensorNames>(artifact, options.title, names);
   const { g, config } = net;
   const eps = config.float(["attention.layer_norm_epsilon", "layer_norm_eps"], EPS);
   const d = readDimensions(config, distilled ? DISTILBERT_KEYS : {});
@@ -68,11 +86,12 @@ export async function bert(artifact: ModelArtifact, options: GraphOptions): Prom
   const activation = readActivation(config, distilled ? "activation" : "hidden_act", "gelu");
   const always = { bias: "required" } as const;
 
-  let x = g.add(
-    net.embedSegments(width, "types"),
-    net.positions("positions", contextLength, width, skippedPositions(config)),
-  );
-  x = net.layerNorm(x, eps, 0, "embedNorm");
+  const words = net.embedSegments(width, "types");
+  const slopes = isJina ? { slopes: alibiSlopes(heads) } : {};
+  const placed = isJina
+    ? words
+    : g.add(words, net.positions("positions", contextLength, width, skippedPositions(config)));
+  let x = net.layerNorm(placed, eps, 0, "embedNorm");
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const [q, k, v] = [
@@ -81,9 +100,14 @@ export async function bert(artifact: ModelArtifact, options: GraphOptions): Prom
       layer.linear(x, "v", width, always),
     ];
     const state = g.state(kvState(i, d));
-    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(headDim) });
+    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(headDim), ...slopes });
     x = layer.layerNorm(g.add(x, layer.linear(attended, "o", width, always)), "attnNorm", eps, always);
-    x = layer.layerNorm(g.add(x, layer.mlp(x, hidden, activation, always)), "ffnNorm", eps, always);
+    x = layer.layerNorm(
+      g.add(x, isJina ? layer.gatedMlp(x, hidden, activation) : layer.mlp(x, hidden, activation, always)),
+      "ffnNorm",
+      eps,
+      always,
+    );
   }
   g.output("hidden", x);
   const pooled = net.has("pooler") ? tanh(net, net.linear(x, "pooler", width)) : undefined;

@@ -49,6 +49,7 @@ import { mamba2 } from "./mamba2.ts";
 import { mixtral } from "./mixtral.ts";
 import { mobilellm } from "./mobilellm.ts";
 import { modernbert } from "./modernbert.ts";
+import { mpnet } from "./mpnet.ts";
 import { mpt } from "./mpt.ts";
 import { nemotron } from "./nemotron.ts";
 import { nemotronh } from "./nemotronh.ts";
@@ -131,6 +132,9 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   internlm2,
   jamba,
   kimi_linear: kimilinear,
+  "jina-bert-v2": bert,
+  "jina-bert-v3": nomicbert,
+  jina_embeddings_v3: nomicbert,
   lfm2,
   llama,
   mistral: llama,
@@ -149,11 +153,13 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   mixtral,
   mobilellm,
   modernbert,
+  mpnet,
   mpt,
   nemotron,
   nemotron_h: nemotronh,
   nemotron_h_moe: nemotronh,
   nomic_bert: nomicbert,
+  "nomic-bert": nomicbert,
   olmo,
   flex_olmo: olmo2,
   olmo2,
@@ -208,7 +214,7 @@ export interface PairForm {
 }
 
 /** RoBERTa's kin puts two separators between two texts. */
-const TWO_SEPARATORS = /roberta|camembert/;
+const TWO_SEPARATORS = /roberta|camembert|mpnet/;
 
 export function pairForm(architecture: string, graph: Graph): PairForm {
   const segment = graph.nodes.find((node) => node.op === "embed" && node.segments?.by === "segment");

@@ -1,5 +1,6 @@
 /**
  * Nomic BERT (Nussbaum et al. 2024): BERT with rope instead of learned positions, a gated MLP, and no biases in its matrices.
+ * jina-embeddings-v3 (Sturua et al. 2024) has biases and a plain MLP; its adapters for tasks are not read.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -17,12 +18,13 @@ const NAMES = {
     embed: ["token_embd", "embeddings.word_embeddings"],
     types: ["token_types", "embeddings.token_type_embeddings"],
     embedNorm: ["token_embd_norm", "emb_ln"],
+    pooler: ["", "pooler.dense"],
   },
   layer: {
-    qkv: ["attn_qkv", "attn.Wqkv"],
-    o: ["attn_output", "attn.out_proj"],
+    qkv: ["attn_qkv", "attn.Wqkv", "mixer.Wqkv"],
+    o: ["attn_output", "attn.out_proj", "mixer.out_proj"],
     attnNorm: ["attn_output_norm", "norm1"],
-    up: ["ffn_up", "mlp.fc11"],
+    up: ["ffn_up", "mlp.fc11", "mlp.fc1"],
     gate: ["ffn_gate", "mlp.fc12"],
     down: ["ffn_down", "mlp.fc2"],
     ffnNorm: ["layer_output_norm", "norm2"],
@@ -41,7 +43,7 @@ export async function nomicbert(artifact: ModelArtifact, options: GraphOptions):
     style: "half",
     contextLength,
     context: options.context,
-    defaultBase: base ?? 1000,
+    defaultBase: base ?? (options.title.startsWith("jina") ? 20_000 : 1000),
   });
 
   let x = net.layerNorm(net.embedSegments(width, "types"), eps, 0, "embedNorm");
@@ -51,9 +53,14 @@ export async function nomicbert(artifact: ModelArtifact, options: GraphOptions):
     const options = { state: g.state(kvState(i, d)), heads, scale: 1 / Math.sqrt(headDim) };
     const attended = g.attention(g.rope(q, rope), g.rope(k, rope), v, options);
     x = layer.layerNorm(g.add(x, layer.linear(attended, "o", width)), "attnNorm", eps);
-    x = layer.layerNorm(g.add(x, layer.gatedMlp(x, hidden, "silu")), "ffnNorm", eps);
+    x = layer.layerNorm(
+      g.add(x, layer.has("gate") ? layer.gatedMlp(x, hidden, "silu") : layer.mlp(x, hidden, "gelu")),
+      "ffnNorm",
+      eps,
+    );
   }
   g.output("hidden", x);
+  if (net.has("pooler")) g.output("pooled", g.softcap(net.linear(x, "pooler", width), 1));
   return g.build({ contextLength });
 }
 

@@ -6,9 +6,10 @@
  */
 import type { MetaObject, ModelArtifact } from "../../src/artifact/artifact.ts";
 import { dequantize } from "../../src/artifact/dequantize.ts";
+import { rwkvKeys, rwkvTensors } from "./as-gguf-rwkv.ts";
 import { TensorMaker } from "./memory-artifact.ts";
 
-interface Values {
+export interface Values {
   readonly shape: readonly number[];
   readonly values: Float32Array;
 }
@@ -23,6 +24,8 @@ interface Conversion {
   readonly centred?: true;
   /** Hugging Face's matrices are held as [K, N] (Conv1D). */
   readonly transposed?: true;
+  /** Groups of Mamba-2's mixer. */
+  readonly groups?: number;
   /** Parts of a layer that are called differently from LAYER_NAMES. */
   readonly names?: Readonly<Record<string, string>>;
 }
@@ -37,6 +40,13 @@ const SANDWICHED = { ...POST_NORMS, pre_feedforward_layernorm: "ffn_norm" } as c
 /** By config.json's model_type. Those that llama.cpp doesn't know are missing. */
 const CONVERSIONS: Readonly<Record<string, Conversion>> = {
   arcee: { permuted: true },
+  bailing_moe: { arch: "bailingmoe", permuted: true },
+  bailing_moe_v2: { arch: "bailingmoe2" },
+  chatglm: {},
+  jamba: {},
+  nemotron_h: { groups: 2 },
+  rwkv6: {},
+  rwkv7: {},
   baichuan: { permuted: true },
   bloom: {},
   cohere: { arch: "command-r" },
@@ -117,6 +127,27 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "linear_attn.conv1d": "ssm_conv1d",
   "linear_attn.norm": "ssm_norm",
   "linear_attn.out_proj": "ssm_out",
+  pre_ff_layernorm: "ffn_norm",
+  "mamba.x_proj": "ssm_x",
+  "mamba.dt_proj": "ssm_dt",
+  "mamba.dt_layernorm": "ssm_dt_norm",
+  "mamba.b_layernorm": "ssm_b_norm",
+  "mamba.c_layernorm": "ssm_c_norm",
+  "mixer.q_proj": "attn_q",
+  "mixer.k_proj": "attn_k",
+  "mixer.v_proj": "attn_v",
+  "mixer.o_proj": "attn_output",
+  "mixer.up_proj": "ffn_up",
+  "mixer.down_proj": "ffn_down",
+  "mixer.gate": "ffn_gate_inp",
+  "mixer.shared_experts.up_proj": "ffn_up_shexp",
+  "mixer.shared_experts.down_proj": "ffn_down_shexp",
+  "mixer.norm": "ssm_norm",
+  "feed_forward.gate_proj": "ffn_gate",
+  "feed_forward.up_proj": "ffn_up",
+  "feed_forward.down_proj": "ffn_down",
+  "attention.query_layernorm": "attn_q_norm",
+  "attention.key_layernorm": "attn_k_norm",
   "mamba.in_proj": "ssm_in",
   "mamba.conv1d": "ssm_conv1d",
   "mamba.norm": "ssm_norm",
@@ -185,6 +216,10 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
 };
 const MODEL_NAMES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "token_embd",
+  "model.word_embeddings": "token_embd",
+  "transformer.embedding.word_embeddings": "token_embd",
+  "transformer.encoder.final_layernorm": "output_norm",
+  "transformer.output_layer": "output",
   "model.tok_embeddings": "token_embd",
   "transformer.wte": "token_embd",
   "transformer.word_embeddings": "token_embd",
@@ -203,8 +238,10 @@ const MODEL_NAMES: Readonly<Record<string, string>> = {
   output: "output",
   embed_out: "output",
 };
-const LAYER = /^(?:model\.layers|backbone\.layers|transformer\.h|transformer\.blocks|gpt_neox\.layers)\.(\d+)\.(.*)$/;
-const EXPERT = /^(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.weight$/;
+const LAYER =
+  /^(?:model\.layers|transformer\.encoder\.layers|backbone\.layers|transformer\.h|transformer\.blocks|gpt_neox\.layers)\.(\d+)\.(.*)$/;
+const EXPERT =
+  /^(?:block_sparse_moe|mlp|mixer|feed_forward)\.experts\.(\d+)\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.weight$/;
 const EXPERT_NAMES: Readonly<Record<string, string>> = {
   w1: "ffn_gate_exps",
   w2: "ffn_down_exps",
@@ -234,17 +271,25 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
   const hf: HfConfig = artifact.config.values;
   const conversion = CONVERSIONS[artifact.config.architecture];
   if (conversion === undefined) throw new Error(`llama.cpp has no "${artifact.config.architecture}"`);
-  const arch = conversion.arch ?? artifact.config.architecture;
+  const mixedNemotron =
+    artifact.config.architecture === "nemotron_h" && [hf["layers_block_type"]].flat().includes("moe");
+  const arch = mixedNemotron ? "nemotron_h_moe" : (conversion.arch ?? artifact.config.architecture);
   const number = (...keys: string[]): number =>
     keys.map((key) => hf[key]).find((value) => typeof value === "number") ?? 0;
   const heads = number("num_attention_heads", "n_head", "n_heads");
   const single = hf["multi_query"] === true && hf["new_decoder_architecture"] !== true;
   const sizes: Sizes = {
     heads,
-    kvHeads: single ? 1 : number("num_kv_heads", "num_key_value_heads") || heads,
-    headDim: number("head_dim") || number("hidden_size", "n_embd", "d_model") / heads,
+    kvHeads: single ? 1 : number("num_kv_heads", "num_key_value_heads", "multi_query_group_num") || heads,
+    headDim: number("head_dim", "kv_channels") || number("hidden_size", "n_embd", "d_model") / heads,
   };
   const maker = new TensorMaker(0);
+  if (arch.startsWith("rwkv")) {
+    for (const [name, { shape, values }] of rwkvTensors(await readValues(artifact)))
+      maker.values(name, "F32", shape, values);
+    const config = { format: "gguf", architecture: arch, values: rwkvKeys(arch, hf) } as const;
+    return { ...maker.artifact(), name: `${artifact.name} as GGUF`, config };
+  }
   const write = (name: string, { shape, values }: Values): void => void maker.values(name, "F32", shape, values);
   const stacks = new Map<string, Map<number, Values>>();
   for (const [name, tensor] of await readValues(artifact)) {
@@ -270,10 +315,14 @@ export async function asGguf(artifact: ModelArtifact): Promise<ModelArtifact> {
     }
     const vector = /\.(A_log|D|dt_bias)$/.exec(rest)?.[1];
     if (vector !== undefined) {
-      write(...recurrentVector(`blk.${layer[1]}.`, vector, tensor));
+      // Of Mamba-2 a head's number stands in a row of its own.
+      const isSecond = !rest.startsWith("linear_attn") && arch !== "mamba" && arch !== "jamba";
+      const isRows = isSecond && vector !== "dt_bias" && tensor.shape.length === 1;
+      const rows = isRows ? { ...tensor, shape: [...tensor.shape, 1] } : tensor;
+      write(...recurrentVector(`blk.${layer[1]}.`, vector, rows));
       continue;
     }
-    if (rest.endsWith("e_score_correction_bias")) {
+    if (rest.endsWith("e_score_correction_bias") || rest.endsWith("expert_bias")) {
       write(`blk.${layer[1]}.exp_probs_b.bias`, { shape: [tensor.values.length], values: tensor.values });
       continue;
     }
@@ -387,10 +436,18 @@ function layerParts(part: string, tensor: Values, conversion: Conversion, sizes:
       const [channels = 0, ...rest] = tensor.shape;
       return [[own, { shape: [channels, ...rest.slice(1)], values: tensor.values }]];
     }
+    case "mixer.norm": {
+      // A norm of Mamba-2's mixer is stored group by group.
+      const groups = conversion.groups ?? 1;
+      return [[own, { shape: [groups, tensor.values.length / groups], values: tensor.values }]];
+    }
     case "mlp.shared_expert_gate":
       return [["ffn_gate_inp_shexp", { shape: [tensor.values.length], values: tensor.values }]];
-    case "self_attention.query_key_value":
-    case "attention.query_key_value": {
+    case "attention.query_key_value":
+      if (conversion.arch?.startsWith("bailing") === true) return plainQkv(tensor, sizes, conversion);
+      return [["attn_qkv", join(takeApart(tensor, sizes))]];
+    case "self_attention.query_key_value": {
+      if (conversion === CONVERSIONS["chatglm"]) return [["attn_qkv", tensor]];
       const [q, k, v] = takeApart(tensor, sizes);
       return [["attn_qkv", join([q, k, v])]];
     }
@@ -424,6 +481,17 @@ function layerParts(part: string, tensor: Values, conversion: Conversion, sizes:
       return [[own, tensor]];
     }
   }
+}
+
+/** Ling's queries, keys and values, which lie one after the other. */
+function plainQkv(tensor: Values, sizes: Sizes, conversion: Conversion): [string, Values][] {
+  if (conversion.permuted !== true) return [["attn_qkv", tensor]];
+  const [q, kv] = [sizes.heads * sizes.headDim, sizes.kvHeads * sizes.headDim];
+  return [
+    ["attn_q", permuteHeads(rowsOf(tensor, 0, q), sizes.headDim)],
+    ["attn_k", permuteHeads(rowsOf(tensor, q, kv), sizes.headDim)],
+    ["attn_v", rowsOf(tensor, q + kv, kv)],
+  ];
 }
 
 async function readValues(artifact: ModelArtifact): Promise<Map<string, Values>> {
@@ -511,7 +579,10 @@ const WINDOWED: ReadonlySet<string> = new Set(["cohere2", "gpt-oss", "exaone4", 
 
 function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => number, sizes: Sizes): MetaObject {
   const width = number("hidden_size", "n_embd", "d_model");
-  const layers = number("num_hidden_layers", "n_layer", "n_layers");
+  const kinds: unknown = hf["layers_block_type"];
+  const blocks: readonly unknown[] = Array.isArray(kinds) ? kinds : [];
+  const layers = blocks.length || number("num_hidden_layers", "n_layer", "n_layers", "num_layers");
+  const ling2 = arch === "bailingmoe2";
   const { heads, headDim } = sizes;
   const latent = number("kv_lora_rank");
   const kvHeads = latent > 0 ? 1 : sizes.kvHeads;
@@ -532,35 +603,49 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     "attention.max_alibi_bias": arch === "mpt" ? 8 : 0,
     feed_forward_length:
       number(llama4 ? "intermediate_size_mlp" : "intermediate_size", "ffn_hidden_size", "n_inner") || 4 * width,
-    "attention.layer_norm_rms_epsilon": number("rms_norm_eps"),
+    "attention.layer_norm_rms_epsilon":
+      number("rms_norm_eps", "layernorm_epsilon") ||
+      (arch === "lfm2" ? number("norm_eps") : arch === "mamba" ? number("layer_norm_epsilon") : 0) ||
+      (blocks.length > 0 ? number("layer_norm_epsilon") : 0),
     "attention.layer_norm_epsilon": number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps") || 1e-5,
-    context_length: number("max_position_embeddings", "n_positions", "max_seq_len") || 2048,
+    context_length: number("max_position_embeddings", "n_positions", "max_seq_len", "seq_length") || 2048,
     "attention.sliding_window": WINDOWED.has(arch) ? number("sliding_window") : 0,
-    expert_count: number("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
-    expert_used_count: number("num_experts_per_tok", "moe_topk", "moe_k"),
-    expert_shared_count: number("n_shared_experts", "moe_num_shared_experts"),
+    expert_count:
+      arch === "nemotron_h" ? 0 : number("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
+    expert_used_count: arch === "nemotron_h" ? 0 : number("num_experts_per_tok", "moe_topk", "moe_k"),
+    expert_shared_count: number("n_shared_experts", "moe_num_shared_experts", "num_shared_experts"),
     leading_dense_block_count: number("first_k_dense_replace", "moe_layer_start_index"),
     interleave_moe_layer_step: number("moe_layer_interval", "interleave_moe_layer_step"),
-    expert_weights_scale: number("routed_scaling_factor"),
-    expert_gating_func: arch === "glm4moe" || third ? 2 : latent > 0 ? 1 : 0,
-    expert_group_count: number("n_group"),
-    expert_group_used_count: number("topk_group"),
+    expert_weights_scale: number("routed_scaling_factor") || (arch === "bailingmoe" ? 1 : 0),
+    expert_gating_func: arch === "glm4moe" || arch === "nemotron_h_moe" || ling2 || third ? 2 : latent > 0 ? 1 : 0,
+    expert_group_count: arch === "nemotron_h" ? 0 : number("n_group"),
+    expert_group_used_count: arch === "nemotron_h" ? 0 : number("topk_group"),
     "attention.clamp_kqv": number("clip_qkv"),
     // Hunyuan's experts are as wide as its MLPs, whatever moe_intermediate_size says.
     expert_feed_forward_length: number(hunyuan || llama4 || gptoss ? "intermediate_size" : "moe_intermediate_size"),
     expert_shared_feed_forward_length: hunyuan
       ? number("intermediate_size")
       : number("shared_intermediate_size", "shared_expert_intermediate_size") ||
+        number("moe_shared_expert_intermediate_size") ||
         number("moe_num_shared_experts") * number("moe_intermediate_size"),
     "ssm.conv_kernel": number("conv_kernel", "mamba_d_conv", "linear_conv_kernel_dim"),
-    "ssm.state_size": number("state_size", "mamba_d_state", "linear_key_head_dim"),
-    "ssm.time_step_rank": number("time_step_rank", "mamba_n_heads", "linear_num_value_heads"),
-    "ssm.group_count": number("mamba_n_groups", "linear_num_key_heads"),
+    "ssm.state_size": number("state_size", "mamba_d_state", "linear_key_head_dim", "ssm_state_size"),
+    "ssm.time_step_rank": number(
+      "time_step_rank",
+      "mamba_n_heads",
+      "linear_num_value_heads",
+      "mamba_dt_rank",
+      "mamba_num_heads",
+    ),
+    "ssm.group_count": number("mamba_n_groups", "linear_num_key_heads", "n_groups"),
     "ssm.inner_size":
       arch === "mamba"
         ? number("intermediate_size")
-        : number("mamba_n_heads") * number("mamba_d_head") +
-          number("linear_num_value_heads") * number("linear_value_head_dim"),
+        : arch === "jamba"
+          ? number("mamba_expand") * width
+          : number("mamba_num_heads") * number("mamba_head_dim") +
+            number("mamba_n_heads") * number("mamba_d_head") +
+            number("linear_num_value_heads") * number("linear_value_head_dim"),
     "shortconv.l_cache": number("conv_L_cache"),
     attn_logit_softcapping: number("attn_logit_softcapping"),
     final_logit_softcapping: number("final_logit_softcapping"),
@@ -570,12 +655,28 @@ function ggufKeys(arch: string, hf: HfConfig, number: (...keys: string[]) => num
     logit_scale: minicpm ? width / number("dim_model_base") : number("logits_scaling", "logit_scale"),
   };
   const set: [string, number | boolean | boolean[] | number[]][] = Object.entries(keys).filter(
-    ([, value]) => value !== 0,
+    ([, value]) => value !== 0 && Number.isFinite(value),
   );
   const types: unknown = hf["layer_types"];
   if (arch === "exaone4" && Array.isArray(types))
     set.push(["attention.sliding_window_pattern", types.map((type) => type === "sliding_attention")]);
-  if (arch === "glm4moe" || third) set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
+  if (arch === "jamba") {
+    const [period, offset] = [number("attn_layer_period"), number("attn_layer_offset")];
+    const all = Array.from({ length: layers }, (_, i) => (i % period === offset ? kvHeads : 0));
+    set.push(["attention.head_count_kv", all]);
+  }
+  if (blocks.length > 0) {
+    set.push(["attention.head_count_kv", blocks.map((kind) => (kind === "full_attention" ? kvHeads : 0))]);
+    set.push([
+      "feed_forward_length",
+      blocks.map((kind) => number({ mlp: "intermediate_size", moe: "moe_intermediate_size" }[String(kind)] ?? "")),
+    ]);
+  }
+  if (arch === "chatglm" && hf["rope_parameters"] === undefined) set.push(["rope.dimension_count", headDim / 2]);
+  if (ling2) set.push(["rope.dimension_count", headDim * number("partial_rotary_factor")]);
+  if (arch === "bailingmoe") set.push(["rope.dimension_count", headDim]);
+  if (arch === "glm4moe" || arch === "nemotron_h_moe" || arch.startsWith("bailing") || third)
+    set.push(["expert_weights_norm", hf["norm_topk_prob"] === true]);
   if (hf["model_type"] === "falcon_mamba") set.push(["ssm.dt_b_c_rms", true]);
   if (arch === "granitehybrid") set.push(["rope.scaling.finetuned", hf["position_embedding_type"] === "rope"]);
   if ((arch === "lfm2" || arch === "granitehybrid") && Array.isArray(types))

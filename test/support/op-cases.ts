@@ -230,6 +230,8 @@ interface AttentionVariant {
   readonly softcap?: number;
   readonly sinks?: true;
   readonly slopes?: readonly number[];
+  /** Of a head, from the farthest before to the farthest behind. */
+  readonly distances?: readonly number[];
   readonly chunk?: number;
   readonly ahead?: number;
 }
@@ -245,6 +247,7 @@ const ATTENTION: readonly AttentionVariant[] = [
   { name: "sinks", heads: 4, kvHeads: 2, keyDim: 32, sinks: true },
   { name: "sinks and a window", heads: 4, kvHeads: 2, keyDim: 32, sinks: true, window: 24 },
   { name: "slopes", heads: 4, kvHeads: 4, keyDim: 32, slopes: [0.25, 0.0625, 0, -0.015625] },
+  { name: "distances", heads: 2, kvHeads: 2, keyDim: 32, distances: [-1, 0.5, 2, 0.25, 0, -0.75, 1.5, 3, -2] },
   { name: "chunks", heads: 4, kvHeads: 2, keyDim: 32, chunk: 48, window: 48 },
   { name: "chunks over tiles", heads: 2, kvHeads: 1, keyDim: 32, chunk: 160, ahead: 0 },
 ];
@@ -261,7 +264,19 @@ const ATTENTION_STEPS = [
 function attentionCases(): OpCase[] {
   return ATTENTION.flatMap((variant) =>
     (["f32", "f16", "q8"] as const).map((kv): OpCase => {
-      const { heads, kvHeads, keyDim, valueDim = keyDim, window, softcap, sinks, slopes, chunk, ahead } = variant;
+      const {
+        heads,
+        kvHeads,
+        keyDim,
+        valueDim = keyDim,
+        window,
+        softcap,
+        sinks,
+        slopes,
+        distances,
+        chunk,
+        ahead,
+      } = variant;
       const width = heads * keyDim + kvHeads * (keyDim + valueDim);
       const graph = around(width, (g, x, t) => {
         const shape = { name: "layer 0", kvHeads, keyDim, valueDim };
@@ -279,6 +294,12 @@ function attentionCases(): OpCase[] {
           ...(softcap !== undefined && { softcap }),
           ...(sinks && { sinks: t.tensor("sinks", "F32", [heads], 2) }),
           ...(slopes && { slopes: Float32Array.from(slopes) }),
+          ...(distances && {
+            distances: Float32Array.from(
+              { length: heads * distances.length },
+              (_, i) => distances[i % distances.length] ?? 0,
+            ),
+          }),
           ...(chunk !== undefined && { chunk }),
           ...(ahead !== undefined && { ahead }),
         });
@@ -550,7 +571,7 @@ function recurrenceCases(): OpCase[] {
   const averages = widths.map(({ columns }): OpCase => {
     const graph = (t: TensorMaker): Graph =>
       around(2 * columns, (g, x) =>
-        g.wkv(g.scale(g.slice(x, 0, columns), 4), g.slice(x, columns, columns), {
+        g.wkv(g.scale(g.slice(x, 0, columns), 3), g.slice(x, columns, columns), {
           decay: t.tensor("w", "F16", [columns], 1, -1),
           factor: "negativeExp",
           bonus: t.tensor("u", "F32", [columns]),

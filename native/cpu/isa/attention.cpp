@@ -572,16 +572,21 @@ MILLRACE_INLINE F32 within(Span span, F32 x, F32 other) {
   return x;
 }
 
-// What position adds to a row's scores (ALiBi, Press et al. 2022): slope · (place − own place).
+// What position adds to a row's scores: −slope · |place − own place| (ALiBi, Press et al. 2022), or a value for each
+// distance.
 struct Slope {
   float slope;
-  int first;  // the tile's first place − the row's own
+  int first;           // the tile's first place − the row's own
+  const float* table;  // of the distance 0, or null
+  int reach;
 };
 Slope slopeOf(const Batch& b, int i, int tile) {
   const AttendArgs& args = *b.args;
-  if (args.slopes == nullptr) return {0, 0};
+  if (args.slopes == nullptr && args.distances == nullptr) return {0, 0, nullptr, 0};
   const int head = b.kvHead * b.group + (b.first + i) % b.group;
-  return {args.slopes[head], tile * kTile - ownPlace(args, rowOf(b, i))};
+  const int first = tile * kTile - ownPlace(args, rowOf(b, i));
+  if (args.distances == nullptr) return {args.slopes[head], first, nullptr, 0};
+  return {0, first, args.distances + static_cast<size_t>(head) * (2 * args.reach + 1) + args.reach, args.reach};
 }
 
 // Raw scores → weights, in place; the row's maximum and the sum of its weights.
@@ -599,8 +604,16 @@ void softmaxRow(const Batch& b, const uint8_t* const* blocks, Span span, Slope b
     s = s * scale;
     if (by.slope != 0) {
       float distances[kLanes];
-      for (int lane = 0; lane < kLanes; lane++) distances[lane] = static_cast<float>(by.first + i * kBlock + lane);
+      for (int lane = 0; lane < kLanes; lane++) {
+        const int distance = by.first + i * kBlock + lane;
+        distances[lane] = static_cast<float>(distance < 0 ? distance : -distance);
+      }
       s = fma(splat(by.slope), load(distances), s);
+    } else if (by.table != nullptr) {
+      float added[kLanes];
+      for (int lane = 0; lane < kLanes; lane++)
+        added[lane] = by.table[atMost(atLeast(by.first + i * kBlock + lane, -by.reach), by.reach)];
+      s = s + load(added);
     }
     if constexpr (isCapped) s = splat(args.softcap) * tanh(s / splat(args.softcap));
     s = within(inBlock(i), s, least);

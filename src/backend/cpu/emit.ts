@@ -284,9 +284,10 @@ class Emitter implements EmitContext {
         return;
       }
       case "attendState": {
-        const { heads, scale, softcap = 0, chunk = 0, ahead = -1, sinks, slopes } = node;
+        const { heads, scale, softcap = 0, chunk = 0, ahead = -1, sinks, slopes, distances } = node;
         const [q, y] = [places.rows(node.inputs[0]), places.newValue(value)];
-        const vectors = { ...(sinks && { sinks: this.vector(sinks) }), ...(slopes && { slopes }) };
+        const by = { ...(slopes && { slopes }), ...(distances && { distances }) };
+        const vectors = { ...(sinks && { sinks: this.vector(sinks) }), ...by };
         const options = { heads, scale, softcap, chunk, ahead, ...vectors };
         this.push({ kind: "wide", draft: { op: "attend", q, y, ...options, ...this.state(node.state) } });
         return;

@@ -57,6 +57,7 @@ interface Attention<R> {
   readonly ahead: number;
   readonly sinks?: VectorId;
   readonly slopes?: Float32Array;
+  readonly distances?: Float32Array;
   readonly group: number;
   readonly layer: number;
 }

@@ -16,7 +16,7 @@ import type { Lowered, UploadOptions, Weights } from "../contract.ts";
 import type { MatrixPart, VectorId } from "./instructions.ts";
 import type { LoadSpec, NativeAddon, TeamHandle, WeightsHandle } from "./native.ts";
 import { LEAST_PACKED, openPacked, removePacked, writePacked } from "./packed-cache.ts";
-import { planWeight, type Stored, type Task, tensorOf, type WeightPlan } from "./weight-plans.ts";
+import { planWeight, type Stored, type Task, tensorOfPart, type WeightPlan } from "./weight-plans.ts";
 
 type Table = Map<ModelArtifact, Map<string, Stored>>;
 
@@ -142,7 +142,7 @@ function packedKey(native: NativeAddon, plans: readonly Planned[]): string | und
   for (const { source, identity, weight, plan } of plans) {
     key.update(`\n${identity} ${plan.bytes}`);
     for (const part of weight.parts) {
-      const { source: file, dtype, shape, offset } = tensorOf(source, part.tensor);
+      const { source: file, dtype, shape, offset } = tensorOfPart(source, part);
       if (file.identity === undefined) return undefined;
       key.update(`\n${file.identity} ${dtype} ${shape.join()} ${offset}`);
     }
@@ -180,7 +180,7 @@ async function savePacked(
   plans: readonly Planned[],
 ): Promise<void> {
   const model = [...new Set(plans.map(({ source }) => source.name))].join(" + ");
-  const tensors = plans.flatMap(({ source, weight }) => weight.parts.map(({ tensor }) => tensorOf(source, tensor)));
+  const tensors = plans.flatMap(({ source, weight }) => weight.parts.map((part) => tensorOfPart(source, part)));
   try {
     // Bytes of a file that was written to while it was read aren't those that the key names.
     for (const file of new Set(tensors.map(({ source }) => source))) await file.checkUnchanged?.();

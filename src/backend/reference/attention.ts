@@ -94,12 +94,14 @@ function attendRow(
   { slots: sight, distance }: Sight,
   q: Rows,
   row: number,
-  { heads, scale, softcap, slopes }: AttendOptions,
+  { heads, scale, softcap, slopes, distances }: AttendOptions,
   sinks: Float32Array | undefined,
   out: Float32Array,
 ): void {
   const { kvHeads, keyDim, valueDim } = store.spec;
   const factor = Math.fround(scale);
+  const perHead = (distances?.length ?? heads) / heads;
+  const reach = (perHead - 1) / 2;
   const scores = new Float64Array(sight.length);
   const sum = new Float64Array(valueDim);
   for (let head = 0; head < heads; head++) {
@@ -110,7 +112,8 @@ function attendRow(
       const key = (((sight[i] as number) - first) * kvHeads + kvHead) * keyDim;
       let dot = 0;
       for (let c = 0; c < keyDim; c++) dot += (q[query + c] as number) * (keys[key + c] as number);
-      const raw = dot * factor + (slopes?.[head] ?? 0) * (distance + i);
+      const near = head * perHead + reach + Math.min(Math.max(distance + i, -reach), reach);
+      const raw = dot * factor - (slopes?.[head] ?? 0) * Math.abs(distance + i) + (distances?.[near] ?? 0);
       const score = softcap === undefined ? raw : softcap * Math.tanh(raw / softcap);
       scores[i] = score;
       if (score > most) most = score;
