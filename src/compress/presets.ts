@@ -43,24 +43,6 @@ const others: Readonly<Record<string, RecipeSource>> = {
     about: "the same function, harder to compress: the stream turned at random, outliers planted",
     passes: [{ pass: "rotate", kind: "orthogonal", values: false }, { pass: "plant-outliers" }],
   },
-  sparse24: {
-    about: "SparseGPT, two of four weights stay; in F16, with the zeros (simulated)",
-    passes: [
-      { pass: "sparsegpt", pattern: "2:4" },
-      { pass: "quantize", type: "F16" },
-    ],
-  },
-  sparse50: {
-    about: "SparseGPT, half of the weights go; in F16, with the zeros (simulated)",
-    passes: [
-      { pass: "sparsegpt", sparsity: 0.5 },
-      { pass: "quantize", type: "F16" },
-    ],
-  },
-  "svd-llm": {
-    about: "SVD-LLM: each matrix as two narrow ones with 80 % of its weights, in F16",
-    passes: [{ pass: "low-rank" }, { pass: "quantize", type: "F16" }],
-  },
   "q3-lorc": {
     about: "Q3_K_M with 32 singular vectors of the error given back",
     passes: [{ pass: "lorc", type: "Q3_K_M" }],
@@ -69,18 +51,41 @@ const others: Readonly<Record<string, RecipeSource>> = {
     about: "ShortGPT: the two layers that change their rows least go",
     passes: [{ pass: "drop-layers", count: 2 }],
   },
-  "flap-25": {
-    about: "FLAP: three quarters of the MLPs' channels, in F16",
-    passes: [{ pass: "prune-width" }, { pass: "quantize", type: "F16" }],
-  },
-  "slice-25": {
-    about: "SliceGPT with one rotation: three quarters of the stream's columns, in F16",
-    passes: [{ pass: "slice-width" }, { pass: "quantize", type: "F16" }],
-  },
-  "reap-25": {
-    about: "REAP: three quarters of each layer's experts, in F16",
-    passes: [{ pass: "prune-experts" }, { pass: "quantize", type: "F16" }],
+  "flap-25": inF16("FLAP: three quarters of the MLPs' channels", { pass: "prune-width" }),
+  "slice-25": inF16("SliceGPT with one rotation: three quarters of the stream's columns", { pass: "slice-width" }),
+  "reap-25": inF16("REAP: three quarters of each layer's experts", { pass: "prune-experts" }),
+  "q4_0-rotated": {
+    about: "QuaRot's folded rotations, then Q4_0",
+    passes: [{ pass: "rotate" }, { pass: "quantize", type: "Q4_0", pure: true }],
   },
 };
 
-export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([...mixtures, ...Object.entries(others)]);
+/** A pass, and everything in F16 behind it. */
+function inF16(about: string, pass: RecipeSource["passes"][number]): RecipeSource {
+  return { about: `${about}, in F16`, passes: [pass, { pass: "quantize", type: "F16" }] };
+}
+
+/** Zeros, which no kernel skips yet (simulated): SparseGPT first, the others to compare it with. */
+const sparse: Readonly<Record<string, RecipeSource>> = {
+  sparse24: inF16("SparseGPT, two of four weights stay", { pass: "sparsegpt", pattern: "2:4" }),
+  sparse50: inF16("SparseGPT, half of the weights go", { pass: "sparsegpt" }),
+  "sparse24-wanda": inF16("Wanda, two of four weights stay", { pass: "wanda", pattern: "2:4" }),
+  "sparse50-wanda": inF16("Wanda, half of the weights go", { pass: "wanda" }),
+  "sparse50-dsnot": inF16("Wanda with DSØT's swaps, half of the weights go", { pass: "wanda", refine: "dsnot" }),
+  "sparse50-owl": inF16("Wanda with OWL's shares, half of the weights go", { pass: "wanda", layers: "owl" }),
+  "sparse50-ria": inF16("RIA, half of the weights go", { pass: "ria" }),
+  "sparse50-magnitude": inF16("the smaller half of the weights goes", { pass: "magnitude" }),
+};
+
+/** Two narrow matrices for each, with four fifths of its weights. */
+const lowRank: Readonly<Record<string, RecipeSource>> = {
+  svd: inF16("plain singular values", { pass: "low-rank", by: "svd" }),
+  asvd: inF16("ASVD", { pass: "low-rank", by: "asvd" }),
+  "svd-llm": inF16("SVD-LLM", { pass: "low-rank" }),
+  "svd-llm-searched": inF16("SVD-LLM with ranks where they gain most", { pass: "low-rank", ranks: "searched" }),
+};
+
+export const PRESETS: ReadonlyMap<string, RecipeSource> = new Map([
+  ...mixtures,
+  ...[others, sparse, lowRank].flatMap((group) => Object.entries(group)),
+]);

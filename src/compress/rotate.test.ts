@@ -2,12 +2,16 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
+import type { ModelArtifact } from "../artifact/artifact.ts";
 import { builtinModelPath } from "../artifact/node-builtin.ts";
 import { openGguf } from "../artifact/node-gguf.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
 import { invariant } from "../errors.ts";
 import { largestGap, logitsOf, openCompressor } from "../../test/support/compressed.ts";
 import { tinyModel } from "../../test/support/tiny-models.ts";
+import type { Calibration } from "./calibration.ts";
+import { LayerWalk } from "./layer-walk.ts";
+import { frobenius, type Matrix, matrixOf, multiplyTransposed, rowOf } from "./linear-algebra/matrix.ts";
 import { PRESETS } from "./presets.ts";
 
 const compressor = await openCompressor();
@@ -83,3 +87,58 @@ test("planting alone changes nothing, and is found in the norms' outputs", async
   const grown = Array.from(a.keys()).filter((i) => b[i] === 32 * (a[i] ?? 0));
   assert.deepEqual(grown, planted["blk.1.ffn_norm.weight"]);
 });
+
+test("at 4 bits for weights and rows rotations err less than SmoothQuant, which errs less than nothing", async () => {
+  const model = await openGguf(builtinModelPath("rill"));
+  try {
+    const calibration = {
+      name: "ids",
+      sequences: [Int32Array.from({ length: 32 }, (_, i) => 300 + ((i * 7919) % 2000))],
+    };
+    const hard = PRESETS.get("hardened");
+    invariant(hard !== undefined, "a preset");
+    const { artifact: plain } = await compressor.run(model, hard.passes);
+    const { artifact: smooth } = await compressor.run(plain, [{ pass: "smoothquant" }], calibration);
+    const { artifact: turned } = await compressor.run(plain, [{ pass: "rotate" }]);
+    const errors: number[] = [];
+    for (const artifact of [turned, smooth, plain]) errors.push(await errorAtFourBits(artifact, calibration));
+    const [ofTurned = NaN, ofSmooth = NaN, ofPlain = NaN] = errors;
+    assert.ok(ofTurned < 0.75 * ofSmooth && ofSmooth < 0.5 * ofPlain, errors.join(" "));
+  } finally {
+    await model.close();
+  }
+});
+
+/** The mean share of a matrix's output that is lost where weights and rows are rounded to 15 levels, each row by its largest. */
+async function errorAtFourBits(artifact: ModelArtifact, calibration: Calibration): Promise<number> {
+  const walk = await LayerWalk.begin(artifact, { backend: compressor.backend, calibration });
+  const shares: number[] = [];
+  for (let section = walk.section; section !== undefined; section = walk.section) {
+    const seen = new Map<number, Matrix>();
+    const inputs = section.sites.map(({ input }) => input);
+    const rows = await walk.observe(inputs, (value, values) => {
+      const columns = walk.sections.graph.widths[value] ?? 0;
+      seen.set(value, matrixOf(values.length / columns, columns, values));
+    });
+    for (const { tensor: name, input } of section.sites) {
+      const [tensor, x] = [artifact.tensors.get(name), seen.get(input)];
+      invariant(tensor !== undefined && x !== undefined, name);
+      const w = matrixOf(tensor.shape[0] ?? 0, tensor.shape[1] ?? 0, await tensorValues(tensor));
+      const [wanted, made] = [multiplyTransposed(x, w), multiplyTransposed(toFourBits(x), toFourBits(w))];
+      const gap = { ...wanted, values: wanted.values.map((value, i) => value - (made.values[i] ?? 0)) };
+      shares.push((frobenius(gap) / frobenius(wanted)) ** 2);
+    }
+    walk.accept(rows);
+  }
+  return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+}
+
+function toFourBits(a: Matrix): Matrix {
+  const result = { ...a, values: a.values.slice() };
+  for (let r = 0; r < a.rows; r++) {
+    const row = rowOf(result, r);
+    const step = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 7;
+    if (step > 0) for (let i = 0; i < row.length; i++) row[i] = Math.round((row[i] ?? 0) / step) * step;
+  }
+  return result;
+}
