@@ -1,6 +1,7 @@
 /** What the front ends (JSON Schema, GBNF, Lark, …) build a grammar with: one pool, and rules with numbers. */
 import { Derivatives } from "./derivative.ts";
-import { type Expression, ExpressionPool, type Rule } from "./expression.ts";
+import type { Expression, Rule } from "./expression.ts";
+import { ExpressionPool } from "./expression-pool.ts";
 import { Fuel } from "./fuel.ts";
 
 export class GrammarBuilder {

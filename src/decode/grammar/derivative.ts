@@ -6,7 +6,8 @@
 import type { CodePoints } from "../../tokenizer/code-points.ts";
 import { has } from "../../tokenizer/code-points.ts";
 import type { ByteString } from "./byte-string.ts";
-import type { Expression, ExpressionPool, RuleCall } from "./expression.ts";
+import type { Expression, RuleCall } from "./expression.ts";
+import type { ExpressionPool } from "./expression-pool.ts";
 import { type ContentReader, stepJsonText } from "./json-text.ts";
 import { type Partition, PartitionTable } from "./partition.ts";
 

@@ -6,7 +6,8 @@ import { UnsupportedGrammarError } from "../../errors.ts";
 import { type CodePoints, fromRanges, invert } from "../../tokenizer/code-points.ts";
 import type { GrammarBuilder } from "./builder.ts";
 import { lowerRules, type Syntax } from "./context-free.ts";
-import type { Expression, ExpressionPool } from "./expression.ts";
+import type { Expression } from "./expression.ts";
+import type { ExpressionPool } from "./expression-pool.ts";
 import { TextScanner } from "./text-scanner.ts";
 
 /** Groups within groups, at most. */

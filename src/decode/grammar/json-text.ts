@@ -6,7 +6,8 @@
  * stands before the second escape ("\ud83d", "\ud83d\u").
  */
 import { codePointBytes } from "./byte-string.ts";
-import type { Expression, ExpressionPool } from "./expression.ts";
+import type { Expression } from "./expression.ts";
+import type { ExpressionPool } from "./expression-pool.ts";
 
 /** What this file needs of derivative.ts. */
 export interface ContentReader {

@@ -5,7 +5,8 @@
  */
 import { UnsupportedGrammarError } from "../../errors.ts";
 import type { CodePoints } from "../../tokenizer/code-points.ts";
-import type { Expression, ExpressionPool } from "./expression.ts";
+import type { Expression } from "./expression.ts";
+import type { ExpressionPool } from "./expression-pool.ts";
 import { RegexClasses } from "./regex-class.ts";
 import { TextScanner } from "./text-scanner.ts";
 

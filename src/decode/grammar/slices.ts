@@ -6,7 +6,8 @@
 import type { ByteString } from "./byte-string.ts";
 import { codePointBytes } from "./byte-string.ts";
 import { Derivatives } from "./derivative.ts";
-import { type Expression, ExpressionPool } from "./expression.ts";
+import type { Expression } from "./expression.ts";
+import { ExpressionPool } from "./expression-pool.ts";
 import { Fuel } from "./fuel.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 

@@ -3,20 +3,12 @@
  * the types; what grows out of bounds is refused.
  */
 import { UnsupportedGrammarError } from "../../../errors.ts";
-import { toText, utf8Bytes } from "../byte-string.ts";
 import type { GrammarBuilder } from "../builder.ts";
-import type { Expression } from "../expression.ts";
 import type { JsonValue } from "../spec.ts";
 import type { Location } from "./document.ts";
 import { ArrayStates } from "./array-states.ts";
-import {
-  ALL_NUMBERS,
-  complementNumbers,
-  intersectNumbers,
-  type NumberPiece,
-  NumberWriter,
-  pointOf,
-} from "./numbers.ts";
+import { finiteValues } from "./finite-values.ts";
+import { ALL_NUMBERS, complementNumbers, intersectNumbers, NumberWriter, pointOf } from "./numbers.ts";
 import { ShapeAlgebra, type WrittenObject } from "./shape-algebra.ts";
 import {
   anyArray,
@@ -307,38 +299,7 @@ export class SchemaAlgebra {
 
   /** The values of a term as JSON texts, where they are at most `limit` and none is a container. */
   finiteValues(term: Term, limit: number): readonly string[] | undefined {
-    const { literals, numbers, strings, arrays, objects } = this.forms(term);
-    const values: string[] = [];
-    if ((literals & NULL) !== 0) values.push("null");
-    if ((literals & TRUE) !== 0) values.push("true");
-    if ((literals & FALSE) !== 0) values.push("false");
-    if ([...arrays, ...objects].length > 0) return undefined;
-    for (const piece of numbers) {
-      const points = this.#points(piece, limit);
-      if (points === undefined) return undefined;
-      values.push(...points);
-    }
-    const words = this.#words(strings, limit);
-    if (words === undefined) return undefined;
-    const distinctValues = new Set([...values, ...words.map((word) => JSON.stringify(toText(word)))]);
-    return distinctValues.size > limit ? undefined : [...distinctValues];
-  }
-
-  #words(strings: Expression, limit: number): readonly string[] | undefined {
-    return strings === this.builder.pool.none ? [] : this.builder.derivatives.enumerate(strings, limit);
-  }
-
-  #points(piece: NumberPiece, limit: number): readonly string[] | undefined {
-    if (piece.min === piece.max)
-      return this.numbers.write(piece) === this.builder.pool.none ? [] : [JSON.stringify(piece.min || 0)];
-    if (!piece.multipleOf.some(Number.isInteger) || !(piece.max - piece.min <= limit)) return undefined;
-    const points: string[] = [];
-    for (let value = Math.ceil(piece.min); value <= piece.max; value++) {
-      const text = String(value || 0);
-      const expression = this.numbers.write(piece);
-      if (this.builder.derivatives.matches(expression, utf8Bytes(text))) points.push(text);
-    }
-    return points;
+    return finiteValues(this.builder, this.numbers, this.forms(term), limit);
   }
 }
 

@@ -3,7 +3,8 @@
  * stands around members and items and how strings are written; which values there are is the schema's affair, so what a
  * schema forbids is forbidden in every notation.
  */
-import type { Expression, ExpressionPool } from "../expression.ts";
+import type { Expression } from "../expression.ts";
+import type { ExpressionPool } from "../expression-pool.ts";
 import { jsonString } from "../json-text.ts";
 import type { NotationSpec, SchemaOptions } from "../spec.ts";
 import { specialBytes } from "../vocabulary.ts";

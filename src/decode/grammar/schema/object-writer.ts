@@ -5,7 +5,8 @@
  */
 import { type ByteString, toText, utf8Bytes } from "../byte-string.ts";
 import type { Derivatives } from "../derivative.ts";
-import type { Expression, ExpressionPool, TextSink } from "../expression.ts";
+import type { Expression, TextSink } from "../expression.ts";
+import type { ExpressionPool } from "../expression-pool.ts";
 import type { Notation } from "./notation.ts";
 import type { WrittenObject } from "./shape-algebra.ts";
 import type { KeyClass, Term } from "./shapes.ts";
