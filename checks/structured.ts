@@ -33,7 +33,7 @@ const { values } = parseArgs({
 const seed = Number(values.seed);
 const SMOLLM = path.resolve(import.meta.dirname, "../../shared/models/smollm2-135m-instruct-q4_1.gguf");
 const MAX_TOKENS = 300;
-const TOGETHER = 16;
+const MOST_TOGETHER = 16;
 const LEAST_FINISHED = 0.6;
 const LEAST_SAVED = 0.3;
 
@@ -50,7 +50,7 @@ const CONTENDERS: readonly Contender[] = [
 ];
 
 async function load(open: Contender["open"], options: AssembleOptions): Promise<Llm> {
-  return assemble(await open(), await createBackend({}), { context: 512, maxSequences: TOGETHER, ...options });
+  return assemble(await open(), await createBackend({}), { context: 512, maxSequences: MOST_TOGETHER, ...options });
 }
 
 const random = new Random(seed);
@@ -95,15 +95,24 @@ function validate(schema: JsonValue, text: string): string | undefined {
 interface Kind {
   readonly name: string;
   readonly count: number;
+  /** Answers at a time. Among more than four, rows are drafted as they pay, which depends on the machine. */
+  readonly together: number;
   readonly leastSaved: number;
   next(): JsonValue;
 }
 
 const KINDS: readonly Kind[] = [
-  { name: "schemas", count: Number(values.schemas), leastSaved: -Infinity, next: nextSchema },
+  {
+    name: "schemas",
+    count: Number(values.schemas),
+    together: MOST_TOGETHER,
+    leastSaved: -Infinity,
+    next: nextSchema,
+  },
   {
     name: "skeletons",
     count: Number(values.skeletons),
+    together: 4,
     leastSaved: LEAST_SAVED,
     next: () => randomSkeleton(random),
   },
@@ -113,7 +122,7 @@ const KINDS: readonly Kind[] = [
 async function run(model: string, drafting: Llm, plain: Llm, kind: Kind, count: number): Promise<boolean> {
   let [answers, finished, invalid, different, steps, stepsWithout] = [0, 0, 0, 0, 0, 0];
   while (answers < count) {
-    const schemas = Array.from({ length: Math.min(TOGETHER, count - answers) }, () => kind.next());
+    const schemas = Array.from({ length: Math.min(kind.together, count - answers) }, () => kind.next());
     const ask = (llm: Llm) => (schema: JsonValue, i: number) =>
       llm.generate("Answer: ", { schema, temperature: 1.5, seed: answers + i, maxTokens: MAX_TOKENS });
     const drafted = await Promise.all(schemas.map(ask(drafting)));
