@@ -74,7 +74,12 @@ let compared = 0;
 let workloads = 0;
 const rows: Record<string, number> = {};
 /** What the engine did to workloads. */
-const engineMechanisms = { "tokens found by prefix": 0, preemptions: 0 };
+const engineMechanisms = {
+  "tokens found by prefix": 0,
+  preemptions: 0,
+  "blocks swapped out": 0,
+  "blocks swapped in": 0,
+};
 const drafted = noDraftCounts();
 const mechanisms = noCounts();
 // Every case runs at least once; one mismatch shows that a planted fault is found.
@@ -165,6 +170,8 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
           context: one.context,
           maxSequences,
           prefixCache: random.below(4) > 0,
+          // None, little, or more than is ever given up.
+          swapBytes: random.pick([0, 2 ** 18, 2 ** 28]),
           ...(policy && { policy }),
           ...(kvBytes !== undefined && { kvBytes }),
           ...(drafts?.engine ?? { speculation: "off" }),
@@ -184,6 +191,8 @@ async function runWorkload(one: Case, isa: string, seed: number): Promise<void> 
   });
   engineMechanisms["tokens found by prefix"] += together.cachedTokens;
   engineMechanisms.preemptions += together.preempted;
+  engineMechanisms["blocks swapped out"] += together.saved;
+  engineMechanisms["blocks swapped in"] += together.restored;
   drafts?.count(together.outcomes, drafted);
   steps += together.steps;
   aloneSteps += alone.steps;

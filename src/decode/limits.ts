@@ -39,6 +39,7 @@ export const LIMITS = {
   // Of an engine. Memory is asked for at load: far above these, not even the tables of a step fit.
   context: whole(1, 2 ** 24),
   kvBytes: whole(1, 2 ** 46),
+  swapBytes: whole(0, 2 ** 46),
   maxSequences: whole(1, 4096),
   stepTokens: whole(1, 65_536),
   chunkTokens: whole(1, 65_536),

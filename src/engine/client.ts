@@ -148,6 +148,13 @@ export interface EngineStats {
   readonly cachedTokens: number;
   /** Drafted tokens by their depth (index 0: right behind the known ones): how many were verified, and were right. */
   readonly drafts: readonly { readonly drafted: number; readonly accepted: number }[];
+  /** Blocks that gave way and were kept outside, that came back, that are kept there now, and the bytes of these. */
+  readonly swap: {
+    readonly saved: number;
+    readonly restored: number;
+    readonly blocks: number;
+    readonly bytes: number;
+  };
   /** For each state group: all, those that requests hold, and those kept for later prompts alone. */
   readonly blocks: readonly { readonly size: number; readonly used: number; readonly cached: number }[];
 }

@@ -28,6 +28,8 @@ interface Options {
   /** Whether a second toy drafts for the first. */
   readonly drafting?: boolean;
   readonly prefixCache?: boolean;
+  /** Bytes for what the prefix tree gives up. */
+  readonly swap?: number;
 }
 
 function makeEngine(options: Options): { engine: Engine; program: ToyProgram; draft: ToyProgram } {
@@ -71,6 +73,7 @@ function makeEngine(options: Options): { engine: Engine; program: ToyProgram; dr
     speculation: drafter && always(drafter),
     drafting,
     prefixCache,
+    swap: { bytes: options.swap ?? 0, secondsPerBlock: 0 },
   };
   return { engine: new Engine(parts), program, draft };
 }
@@ -190,6 +193,7 @@ test("random loads under any policy, depth and drafts give every request the ans
       new Whimsical(draw),
     ][next(5)] as Policy;
     const drafter = next(2) === 0 ? new Guesser(draw, known, TOY_VOCAB) : undefined;
+    const drafting = next(2) === 0;
     const { engine, program, draft } = makeEngine({
       stepTokens: SPAN + next(40),
       sequences: 3 + next(12),
@@ -198,8 +202,10 @@ test("random loads under any policy, depth and drafts give every request the ans
       depth: 1 + next(2),
       policy,
       ...(drafter && { drafter }),
-      drafting: next(2) === 0,
+      drafting,
       prefixCache: next(3) > 0,
+      // The toy's transfers don't wait for a drafter's steps.
+      swap: drafting ? 0 : ([0, 2000, 40_000][next(3)] ?? 0),
     });
     const failures = next(4) === 0;
     const together = await Promise.all(
@@ -227,6 +233,7 @@ test("random loads under any policy, depth and drafts give every request the ans
     for (const [name, count] of Object.entries(program.used)) total[name] = (total[name] ?? 0) + count;
     total["draftSteps"] = (total["draftSteps"] ?? 0) + draft.steps.length;
     if (policy instanceof Whimsical) total["preempted"] = (total["preempted"] ?? 0) + policy.preempted;
+    total["saved"] = (total["saved"] ?? 0) + engine.stats().swap.saved;
     total["cached"] = (total["cached"] ?? 0) + engine.stats().cachedTokens;
     if (drafter) total["drafted"] = (total["drafted"] ?? 0) + drafter.nodes;
   }
@@ -460,4 +467,59 @@ test("each step is told to whoever watches", async () => {
   stop();
   await collect(engine, work([5], 4, 1, 1));
   assert.deepEqual(rows, [3, 1, 1, 1]);
+});
+
+test("what gave way to others comes back, and the answers are the same", async () => {
+  const engines = [0, 100_000].map((swap) =>
+    makeEngine({ stepTokens: 16, sequences: 2, blocks: [14, 14], granules: 40, prefixCache: true, swap }),
+  );
+  const rows: number[][] = [];
+  for (const { engine, program } of engines) {
+    const own: number[] = [];
+    for (const [i, first] of [1, 2, 3, 1, 2, 3, 1].entries()) {
+      const prompt = Array.from({ length: 132 }, (_, place) => (first * place) % TOY_VOCAB);
+      const before = program.steps.reduce((sum, count) => sum + count, 0);
+      const job = work(prompt, 6, 1, i);
+      assert.deepEqual(await collect(engine, job), await alone(job));
+      own.push(program.steps.reduce((sum, count) => sum + count, 0) - before);
+    }
+    rows.push(own);
+    await engine.idle();
+    assert.equal(engine.stats().blocks[0]?.used, 0);
+  }
+  const [without, with_] = engines.map(({ engine }) => engine.stats().swap);
+  assert.deepEqual(without, { saved: 0, restored: 0, blocks: 0, bytes: 0 });
+  assert.ok(with_ !== undefined && with_.saved > 8 && with_.restored >= 8, JSON.stringify(with_));
+  assert.ok(
+    rows[0]?.every((count) => count > 120),
+    `each has all the memory, and leaves little: ${rows[0]?.join(" ")}`,
+  );
+  for (const count of rows[1]?.slice(3) ?? []) assert.ok(count < 30, `${rows[1]?.join(" ")}`);
+});
+
+test("a preempted request finds its memory outside", async () => {
+  const { engine } = makeEngine({
+    stepTokens: 32,
+    sequences: 4,
+    blocks: [20, 60],
+    granules: 60,
+    policy: new Balanced({ admission: optimistic }),
+    prefixCache: true,
+    swap: 100_000,
+  });
+  const jobs = [1, 2, 3].map((first) =>
+    work(
+      Array.from({ length: 66 }, (_, place) => (first * place) % TOY_VOCAB),
+      80,
+      1,
+      first,
+    ),
+  );
+  let preempted = 0;
+  engine.watch((step) => (preempted += step.preempted));
+  const answers = await Promise.all(jobs.map((job) => collect(engine, job)));
+  for (const [j, job] of jobs.entries()) assert.deepEqual(answers[j], await alone(job));
+  assert.ok(preempted > 0, "nobody was preempted");
+  const { saved, restored } = engine.stats().swap;
+  assert.ok(saved > 0 && restored > 0, `${saved} saved, ${restored} restored`);
 });

@@ -27,6 +27,7 @@ import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
 import { isLive } from "./share.ts";
+import { Swap } from "./swap.ts";
 import type { Speculator } from "./speculator.ts";
 import type { DraftingModel, SequenceDraft } from "./work/draft.ts";
 import { Embed } from "./work/embed.ts";
@@ -47,6 +48,8 @@ export interface EngineParts {
   /** Models that draft: programs over the same pool. */
   readonly drafting?: readonly DraftingProgram[] | undefined;
   readonly prefixCache: boolean;
+  /** Where blocks go that the prefix tree gives up: bytes of memory for them, and what a block's way back takes, in seconds. */
+  readonly swap?: { readonly bytes: number; readonly secondsPerBlock: number } | undefined;
   /** Absent: no request can have a grammar. */
   readonly grammars?: Grammars | undefined;
   /** Absent: none can be loaded. */
@@ -69,6 +72,7 @@ interface InFlight {
   readonly began: number;
 }
 
+const NO_SWAP = { saved: 0, restored: 0, blocks: 0, bytes: 0 };
 /** Of the prefix tree in a picture of it. */
 const MAX_RUNS = 512;
 
@@ -86,6 +90,7 @@ export class Engine implements EngineClient {
   readonly #speculation: Speculator | undefined;
   readonly #adapters: Adapters | undefined;
   readonly #watchers = new Set<(record: StepRecord) => void>();
+  readonly #swap: Swap | undefined;
   readonly #inFlight: InFlight[] = [];
   readonly #pins = new Set<() => void>();
   #steps = 0;
@@ -120,8 +125,11 @@ export class Engine implements EngineClient {
       depth,
       minProbability,
     }));
+    if (parts.swap !== undefined && parts.swap.bytes > 0)
+      this.#swap = new Swap(program.pool, this.#memory, parts.swap.bytes, parts.swap.secondsPerBlock);
     const drafts = { speculation, drafting: models };
-    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, prefixCache, ...drafts });
+    const swap = this.#swap;
+    this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, prefixCache, swap, ...drafts });
   }
 
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
@@ -165,6 +173,7 @@ export class Engine implements EngineClient {
       promptTokens: this.#promptTokens,
       cachedTokens: this.#cachedTokens,
       drafts: this.#speculation?.depths ?? [],
+      swap: this.#swap?.counts ?? NO_SWAP,
       blocks: this.#memory.map(({ pool: { size, used, idle } }) => ({ size, used, cached: idle })),
     };
   }
@@ -214,6 +223,7 @@ export class Engine implements EngineClient {
     for (const { handle } of this.#inFlight) handle.cancel();
     await this.idle();
     for (const release of this.#pins) release();
+    await this.#swap?.settled();
   }
 
   #kindsOf({ generate, score, embed, prefill, cacheSalt }: Work): WorkKind[] {
@@ -267,6 +277,7 @@ export class Engine implements EngineClient {
       // With the time that it took to plan, where no step ran meanwhile.
       if (!failed && oldest.isTelling)
         this.#speculation?.measure(program, tokens, now - Math.max(oldest.began - planMs, this.#lastEnd));
+      if (program === 0) this.#swap?.measure(tokens, now - Math.max(oldest.began, this.#lastEnd));
       this.#lastEnd = now;
       const { preempted, drafted, accepted } = flight;
       const record = { ...oldest.record, drafted, accepted, preempted, ms: now - oldest.began };
@@ -282,6 +293,7 @@ export class Engine implements EngineClient {
     const asked = performance.now();
     // Where a preemption gave its memory to nobody, the second try may start somebody else.
     const step = this.#scheduler.schedule() ?? this.#scheduler.schedule();
+    this.#swap?.flush((error) => this.#lose(error));
     const program = this.#programs[step?.program ?? 0];
     if (step === undefined || program === undefined) return false;
     const { id, sequenceCount: sequences, tokenCount: tokens, sampleCount: samples, logprobCount } = step.plan;
@@ -322,6 +334,12 @@ export class Engine implements EngineClient {
     const stuck = running[0] ?? waiting[0];
     if (stuck)
       this.#end(stuck, new MillraceError("ERR_MEMORY", "the KV memory can't hold this request beside the others"));
+  }
+
+  /** What was to come back into memory didn't: whoever runs may have counted on it, and nobody shall from now on. */
+  #lose(error: unknown): void {
+    for (const request of this.#scheduler.running.slice()) this.#end(request, error);
+    this.#scheduler.residents.prefixes.clear();
   }
 
   /** The oldest step is for nobody any more: it need not be waited for. */

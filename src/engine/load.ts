@@ -102,7 +102,7 @@ async function openBuiltinDraft(method: ModelMethod): Promise<ModelArtifact | un
 /** All of them before anything is opened: a wrong one costs nobody time or memory. */
 function checkLoadOptions(options: LoadOptions): void {
   checkOptions(options);
-  const numbers = ["context", "kvBytes", "maxSequences", "stepTokens", "chunkTokens", "threads"] as const;
+  const numbers = ["context", "kvBytes", "maxSequences", "stepTokens", "chunkTokens", "threads", "swapBytes"] as const;
   for (const name of [...numbers, "maxAdapters", "maxRank", "adapterBytes"] as const)
     if (options[name] !== undefined) checkNumber(name, options[name]);
   if (options.backend !== undefined) checkChoice("backend", options.backend, ["cpu", "reference"]);

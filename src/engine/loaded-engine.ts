@@ -29,6 +29,7 @@ import { ADMISSIONS } from "./policies/admission.ts";
 import { Balanced } from "./policies/balanced.ts";
 import { Speculation } from "./speculation.ts";
 import { always } from "./speculator.ts";
+import { swapSeconds } from "./swap.ts";
 
 /** An engine, and what a front half needs to talk to it. */
 export interface LoadedEngine {
@@ -154,6 +155,7 @@ export async function assembleEngine(
       draftPrograms.push({ ...draft, program: one, options: compiled, inputWidths });
     }
 
+    const swapBytes = options.swapBytes === undefined ? 0 : checkNumber("swapBytes", options.swapBytes);
     const client = new Engine({
       program,
       limits,
@@ -169,6 +171,10 @@ export async function assembleEngine(
       drafting: draftPrograms,
       grammars: new Grammars(tokenTable(tokenizer, artifact.generation, vocabSize)),
       prefixCache: options.prefixCache ?? true,
+      swap:
+        swapBytes === 0
+          ? undefined
+          : { bytes: swapBytes, secondsPerBlock: options.swapSeconds ?? (await swapSeconds(pool)) },
       adapters,
     });
     const card = {
@@ -180,6 +186,7 @@ export async function assembleEngine(
         modelContext: graph.contextLength,
         weightBytes: weights.bytes,
         kvBytes: pool.bytes,
+        swapBytes,
         kvTokens: memory.tokens,
         kv,
         maxSequences,

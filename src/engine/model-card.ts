@@ -20,6 +20,8 @@ export interface LlmInfo {
   readonly modelContext: number;
   readonly weightBytes: number;
   readonly kvBytes: number;
+  /** Memory for keys and values that give way, at most. */
+  readonly swapBytes: number;
   /** Positions that the KV budget holds, over all sequences. */
   readonly kvTokens: number;
   readonly kv: KvType;

@@ -30,6 +30,11 @@ export interface EngineOptions extends AdapterOptions {
   /** Keep what was computed for equal beginnings of later prompts. Default true. */
   readonly prefixCache?: boolean | undefined;
   /**
+   * Memory for keys and values that give way to others': they come back where that is quicker than computing them again.
+   * Default 0: none.
+   */
+  readonly swapBytes?: number | undefined;
+  /**
    * How tokens are guessed, so that one step verifies several: "auto" (default), "off", a method's name, or several joined
    * by "+" (docs/speculation.md). Answers are the same with any. Requests may say otherwise, unless it is "off" here.
    */
@@ -47,6 +52,8 @@ export interface AssembleOptions extends EngineOptions {
   readonly datastore?: WordReader | undefined;
   /** Nodes of a draft, at most; 0: none, of text that a grammar forces neither. Default 64 with a drafter or a drafting model, else 32 or more. */
   readonly maxDraft?: number | undefined;
+  /** What a swapped block's way back is taken to cost, in seconds; 0: always less than computing it. Default: measured. */
+  readonly swapSeconds?: number | undefined;
   /** Steps in flight. Default 2; 1 with `drafter`, whose drafts depend on what the step before gave. */
   readonly depth?: 1 | 2 | undefined;
   /** Opens what references of adapters name; without it none can be loaded. */

@@ -5,29 +5,43 @@
 import { BLOCK_TOKENS } from "../backend/contract.ts";
 import { invariant } from "../errors.ts";
 import type { BlockPool, GroupMemory } from "../state/block-pool.ts";
-import { type PrefixNode, type PrefixRun, PrefixTree } from "../state/prefix-tree.ts";
+import { type EvictedNode, type PrefixNode, type PrefixRun, PrefixTree } from "../state/prefix-tree.ts";
 import { SequenceState } from "../state/sequence-state.ts";
 import type { Span } from "./client.ts";
 import type { EngineRequest, Sequence } from "./request.ts";
+
+/** What lies behind the prefix tree. */
+export interface PrefixBacking {
+  /** The tree gives up a node. */
+  evicted(node: EvictedNode): void;
+  /** Brings back what the tree lacks of the first `limit` tokens. */
+  restore(tree: PrefixTree, tokens: Int32Array, limit: number, salt: string): void;
+}
 
 export class PrefixCache {
   /** Blocks of each group that pins hold. */
   readonly pinned: number[];
   readonly #memory: readonly GroupMemory[];
   readonly #tree: PrefixTree | undefined;
+  readonly #backing: PrefixBacking | undefined;
 
   /** Switched off, every sequence begins with nothing, and leaves nothing. */
-  constructor(memory: readonly GroupMemory[], on: boolean) {
+  constructor(memory: readonly GroupMemory[], on: boolean, backing?: PrefixBacking) {
     this.pinned = memory.map(() => 0);
     this.#memory = memory;
     this.#tree = on ? new PrefixTree(memory) : undefined;
+    this.#backing = backing;
+    if (this.#tree !== undefined && backing !== undefined) this.#tree.evicted = (node) => backing.evicted(node);
   }
 
   /** Gives a sequence memory; its kinds of work say how many rows may be left out. */
   begin(sequence: Sequence): void {
     const { request } = sequence;
     const keys = sequence.keys(0, sequence.length);
-    const hit = this.#treeOf(sequence)?.match(keys, this.#limit(sequence, keys), request.salt);
+    const limit = this.#limit(sequence, keys);
+    const tree = this.#treeOf(sequence);
+    if (tree !== undefined) this.#backing?.restore(tree, keys, limit, request.salt);
+    const hit = tree?.match(keys, limit, request.salt);
     const state = hit && SequenceState.withPrefix(this.#memory, hit);
     sequence.state = state ?? new SequenceState(this.#memory);
     if (request.cachedTokens < 0) request.cachedTokens = state === undefined ? 0 : (hit?.length ?? 0);
@@ -53,6 +67,11 @@ export class PrefixCache {
     if (first === undefined || this.reusable(request) === 0) return 0;
     const keys = first.keys(0, first.length);
     return this.#tree?.find(keys, this.#limit(first, keys), request.salt).length ?? 0;
+  }
+
+  /** Forgets what nobody holds. */
+  clear(): void {
+    this.#tree?.clear();
   }
 
   /** What is kept, as a picture shows it. */

@@ -17,9 +17,9 @@ export class Residents {
   readonly #flights: Flights;
   readonly #slots: SamplerSlots;
 
-  constructor({ groups, prefixCache, limits, drafting = [] }: SchedulerOptions, flights: Flights) {
+  constructor({ groups, prefixCache, swap, limits, drafting = [] }: SchedulerOptions, flights: Flights) {
     this.#flights = flights;
-    this.prefixes = new PrefixCache(groups, prefixCache);
+    this.prefixes = new PrefixCache(groups, prefixCache, swap);
     this.#slots = new SamplerSlots(limits.maxSequences, 1 + drafting.length);
   }
 

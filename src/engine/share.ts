@@ -11,6 +11,7 @@ import type { DraftingModel } from "./work/draft.ts";
 import type { StepLimits } from "./limits.ts";
 import type { PlacedDraft } from "./placed-draft.ts";
 import type { Policy } from "./policies/policy.ts";
+import type { PrefixBacking } from "./prefix-cache.ts";
 import type { Asked, Sequence, Taken } from "./request.ts";
 import type { Speculator, VerifiedDraft } from "./speculator.ts";
 
@@ -20,6 +21,8 @@ export interface SchedulerOptions {
   readonly groups: readonly GroupMemory[];
   /** Whether sequences share the memory of equal prefixes. */
   readonly prefixCache: boolean;
+  /** What lies behind the prefix tree. Default: what it gives up is gone. */
+  readonly swap?: PrefixBacking | undefined;
   /** Filled anew for each step. */
   readonly plan: StepPlanBuffer;
   readonly speculation?: Speculator | undefined;

@@ -141,7 +141,7 @@ function lastUsed({ asked, tenant }: Room): number {
 }
 
 function bytesOf({ info }: Llm): number {
-  return info.weightBytes + info.kvBytes;
+  return info.weightBytes + info.kvBytes + info.swapBytes;
 }
 
 function full(name: string, own: number, held: number, budget: number): HttpError {

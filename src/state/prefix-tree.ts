@@ -36,6 +36,15 @@ export interface PrefixRun {
   readonly inUse: boolean;
 }
 
+/** What the tree has given up to make room: the last of the tokens' blocks, for each group, −1 where it had none. */
+export interface EvictedNode {
+  readonly salt: string;
+  /** From the beginning. */
+  readonly tokens: Int32Array;
+  readonly blocks: readonly number[];
+  readonly models: number;
+}
+
 /** The first `length` tokens: `full` blocks, then `count` tokens of `tail`'s. */
 export interface PrefixHit {
   readonly length: number;
@@ -46,6 +55,9 @@ export interface PrefixHit {
 export class PrefixTree {
   readonly #memory: readonly GroupMemory[];
   readonly #roots = new Map<string, PrefixNode>();
+  readonly #salts = new WeakMap<PrefixNode, string>();
+  /** Told of nodes before their blocks become others'. */
+  evicted: ((node: EvictedNode) => void) | undefined;
   #oldest: PrefixNode | undefined;
   #newest: PrefixNode | undefined;
   #nodes = 0;
@@ -65,6 +77,7 @@ export class PrefixTree {
     if (root === undefined) {
       root = newNode(undefined, new Int32Array(), []);
       this.#roots.set(salt, root);
+      this.#salts.set(root, salt);
     }
     return root;
   }
@@ -78,12 +91,7 @@ export class PrefixTree {
 
   /** The same, for whoever only asks. */
   find(tokens: Int32Array, limit: number, salt: string): PrefixHit {
-    const path: PrefixNode[] = [];
-    let at = this.#roots.get(salt);
-    while (at !== undefined && (path.length + 1) * BLOCK_TOKENS <= limit) {
-      at = findChild(at, tokens, path.length * BLOCK_TOKENS, BLOCK_TOKENS);
-      if (at !== undefined) path.push(at);
-    }
+    const path = this.path(tokens, limit, salt);
     const deepest = path.at(-1) ?? this.#roots.get(salt);
     const full = path.length * BLOCK_TOKENS;
     const best = deepest && longestBeginning(deepest, tokens, full, limit);
@@ -92,6 +100,17 @@ export class PrefixTree {
     }
     while (path.length > 0 && !this.#serves(path.length * BLOCK_TOKENS, path)) path.pop();
     return { length: path.length * BLOCK_TOKENS, full: path, tail: undefined };
+  }
+
+  /** The full blocks of the first `limit` tokens that there are nodes for, whether or not every group can be served. */
+  path(tokens: Int32Array, limit: number, salt: string): PrefixNode[] {
+    const path: PrefixNode[] = [];
+    let at = this.#roots.get(salt);
+    while (at !== undefined && (path.length + 1) * BLOCK_TOKENS <= limit) {
+      at = findChild(at, tokens, path.length * BLOCK_TOKENS, BLOCK_TOKENS);
+      if (at !== undefined) path.push(at);
+    }
+    return path;
   }
 
   /**
@@ -173,9 +192,20 @@ export class PrefixTree {
         return;
       }
       if (!this.#isRemovable(node)) continue;
+      this.#tell(node);
       this.#remove(node);
       return;
     }
+  }
+
+  #tell({ blocks, models, tokens, parent }: PrefixNode): void {
+    if (this.evicted === undefined) return;
+    const parts = [tokens];
+    let at = parent;
+    for (; at?.parent !== undefined; at = at.parent) parts.push(at.tokens);
+    const salt = (at && this.#salts.get(at)) ?? "";
+    const all = Int32Array.from(parts.toReversed().flatMap((part) => [...part]));
+    this.evicted({ salt, tokens: all, blocks: [...blocks], models });
   }
 
   #isRemovable({ childCount, locks, blocks }: PrefixNode): boolean {

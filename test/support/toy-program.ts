@@ -52,6 +52,8 @@ interface Pending {
   readonly plan: StepPlan;
   readonly resolve: (result: StepResult) => void;
   readonly reject: (error: Error) => void;
+  /** Transfers that were submitted behind it. */
+  readonly behind: (() => void)[];
   cancelled: boolean;
 }
 
@@ -103,10 +105,32 @@ export class ToyProgram implements Program {
       groups: TOY_GROUPS,
       blocks,
       bytes: 0,
-      read: async () => new Uint8Array(),
-      write: async () => undefined,
+      read: (group, list) =>
+        this.#behind(() => {
+          const values = [...list].flatMap((block) => [...this.#blockOf(group, block)]);
+          return new Uint8Array(Int32Array.from(values).buffer);
+        }),
+      write: (group, list, bytes) => {
+        const values = new Int32Array(bytes.slice().buffer);
+        return this.#behind(() =>
+          list.forEach((block, i) =>
+            this.#blockOf(group, block).set(values.subarray(i * BLOCK_TOKENS, (i + 1) * BLOCK_TOKENS)),
+          ),
+        );
+      },
       close: () => undefined,
     };
+  }
+
+  #blockOf(group: number, block: number): Int32Array {
+    return (this.#memory[group] ?? new Int32Array()).subarray(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS);
+  }
+
+  /** Behind the steps that this program was given before; those of a drafter don't count. */
+  #behind<T>(transfer: () => T): Promise<T> {
+    const last = this.#queue.at(-1);
+    if (last === undefined) return Promise.resolve(transfer());
+    return new Promise((resolve) => last.behind.push(() => resolve(transfer())));
   }
 
   async setAdapter(): Promise<void> {
@@ -117,7 +141,7 @@ export class ToyProgram implements Program {
     assert.ok(this.#queue.length < 2, "more than two steps in flight");
     const copy = structuredClone({ ...plan, opens: [...plan.opens] });
     const { promise, resolve, reject } = Promise.withResolvers<StepResult>();
-    const pending: Pending = { plan: copy, resolve, reject, cancelled: false };
+    const pending: Pending = { plan: copy, resolve, reject, cancelled: false, behind: [] };
     this.#queue.push(pending);
     if (this.#queue.length === 2) this.used.inFlight += 1;
     this.#running ??= this.#work();
@@ -141,12 +165,14 @@ export class ToyProgram implements Program {
         const result = this.#step(next.plan);
         this.#queue.shift();
         next.resolve(result);
+        for (const transfer of next.behind) transfer();
         continue;
       }
       // The slots that it names are closed, and whoever was behind it comes back unrun.
       const failed = this.failNext;
       this.failNext = false;
-      for (const [i, { plan, reject }] of this.#queue.splice(0).entries()) {
+      for (const [i, { plan, reject, behind }] of this.#queue.splice(0).entries()) {
+        for (const transfer of behind) transfer();
         this.#closeNamed(plan);
         if (i > 0) this.used.unrun += 1;
         else if (!failed) this.used.cancelled += 1;

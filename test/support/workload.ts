@@ -84,6 +84,7 @@ export interface EngineShape {
   readonly context: number;
   readonly maxSequences: number;
   readonly kvBytes?: number;
+  readonly swapBytes?: number;
   readonly prefixCache: boolean;
   readonly policy?: Policy;
   readonly drafter?: Drafter;
@@ -99,6 +100,9 @@ export interface RunResult {
   readonly cachedTokens: number;
   /** Requests that lost their memory for a while. */
   readonly preempted: number;
+  /** Blocks that gave way to others and were kept outside, and those that came back. */
+  readonly saved: number;
+  readonly restored: number;
   /** The memory that the engine had. */
   readonly kvBytes: number;
 }
@@ -114,6 +118,7 @@ export async function runJobs(
   const changes = matricesOf(artifact, NOT_ADAPTED).filter(([name]) => name.startsWith("blk."));
   const llm = await assemble({ ...artifact, close: async () => undefined }, borrowed(backend), {
     ...engine,
+    swapSeconds: 0,
     ...(engine.drafting && { drafting: engine.drafting.map(unclosed) }),
     adapters: { one: "8", two: "3" },
     openAdapter: async (rank) =>
@@ -135,8 +140,9 @@ export async function runJobs(
     } else {
       for (const job of jobs) outcomes.push(await runJob(llm, job));
     }
-    const { steps, cachedTokens } = llm.stats();
-    return { outcomes, steps, cachedTokens, preempted, kvBytes: llm.info.kvBytes };
+    const { steps, cachedTokens, swap } = llm.stats();
+    const { saved, restored } = swap;
+    return { outcomes, steps, cachedTokens, preempted, saved, restored, kvBytes: llm.info.kvBytes };
   } finally {
     await llm.close();
   }

@@ -41,6 +41,11 @@ const MODELS = {
       "compute in the thread that speaks HTTP: less memory, but a long text or a slow client of much work holds answers up",
     ),
     "kv-mib": wholeFlag(1, "memory for keys and values of each model, in MiB", LIMITS.kvBytes.high / 2 ** 20),
+    "swap-mib": wholeFlag(
+      0,
+      "memory for keys and values that gave way and may come back, of each model, in MiB; default 0",
+      LIMITS.swapBytes.high / 2 ** 20,
+    ),
     adapter: listFlag(
       "[MODEL:]NAME=REF",
       "a LoRA adapter, which requests name as the model MODEL:NAME; may be repeated; MODEL may be left out where there is one",
@@ -92,6 +97,7 @@ export const serve = defineCommand({
       chunkTokens: values["chunk-tokens"],
       admission: values.admission,
       kvBytes: bytesOf(values["kv-mib"]),
+      swapBytes: bytesOf(values["swap-mib"]),
       thread: !values["one-thread"],
     };
     const models = new Map<string, Llm>();

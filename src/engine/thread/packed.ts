@@ -93,35 +93,24 @@ export function unpackRecords(packed: Float64Array): StepRecord[] {
   });
 }
 
-/** Five counts, the number of draft depths, two of each, then three of each state group. */
-export function packStats({
-  running,
-  waiting,
-  steps,
-  promptTokens,
-  cachedTokens,
-  drafts,
-  blocks,
-}: EngineStats): Float64Array {
-  return Float64Array.of(
-    running,
-    waiting,
-    steps,
-    promptTokens,
-    cachedTokens,
-    drafts.length,
-    ...drafts.flatMap(({ drafted, accepted }) => [drafted, accepted]),
-    ...blocks.flatMap(({ size, used, cached }) => [size, used, cached]),
-  );
+/** Nine counts, the number of draft depths, two of each, then three of each state group. */
+export function packStats({ swap, drafts, blocks, ...stats }: EngineStats): Float64Array {
+  const { running, waiting, steps, promptTokens, cachedTokens } = stats;
+  const head = [running, waiting, steps, promptTokens, cachedTokens];
+  head.push(swap.saved, swap.restored, swap.blocks, swap.bytes, drafts.length);
+  for (const { drafted, accepted } of drafts) head.push(drafted, accepted);
+  for (const { size, used, cached } of blocks) head.push(size, used, cached);
+  return Float64Array.from(head);
 }
 
 export function unpackStats(packed: Float64Array): EngineStats {
-  const [running = 0, waiting = 0, steps = 0, promptTokens = 0, cachedTokens = 0, depths = 0] = packed;
-  const at = (i: number): number => packed[6 + i] ?? 0;
-  const drafts = Array.from({ length: depths }, (_, d) => ({ drafted: at(2 * d), accepted: at(2 * d + 1) }));
-  const blocks = Array.from({ length: (packed.length - 6 - 2 * depths) / 3 }, (_, g) => {
-    const first = 2 * depths + 3 * g;
-    return { size: at(first), used: at(first + 1), cached: at(first + 2) };
-  });
-  return { running, waiting, steps, promptTokens, cachedTokens, drafts, blocks };
+  let at = 0;
+  const next = (): number => packed[at++] ?? 0;
+  const [running, waiting, steps, promptTokens, cachedTokens] = [next(), next(), next(), next(), next()];
+  const swap = { saved: next(), restored: next(), blocks: next(), bytes: next() };
+  const depths = next();
+  const drafts = Array.from({ length: depths }, () => ({ drafted: next(), accepted: next() }));
+  const groups = Math.max(0, (packed.length - at) / 3);
+  const blocks = Array.from({ length: groups }, () => ({ size: next(), used: next(), cached: next() }));
+  return { running, waiting, steps, promptTokens, cachedTokens, swap, drafts, blocks };
 }

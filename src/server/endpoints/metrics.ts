@@ -84,6 +84,13 @@ function render(service: Service): string {
     histogram("millrace_step_seconds", "How long a step takes.", (m) => m.stepSeconds),
     counter("millrace_steps_total", "Steps of the engine.", ({ llm }) => llm.stats().steps),
     gauge("millrace_answers_inside", "Answers that are owed, waiting ones included.", ({ gate }) => gate.inside),
+    counter(
+      "millrace_swapped_out_total",
+      "Blocks that gave way and were kept outside.",
+      (m) => m.llm.stats().swap.saved,
+    ),
+    counter("millrace_swapped_in_total", "Blocks that came back.", (m) => m.llm.stats().swap.restored),
+    gauge("millrace_swap_bytes", "Memory of blocks that are kept outside.", ({ llm }) => llm.stats().swap.bytes),
     metric("millrace_kv_blocks", "gauge", "KV blocks by state group and state.", models.flatMap(blockLines)),
     metric(
       "millrace_http_requests_total",
