@@ -1,7 +1,7 @@
 /**
  * The pass `prune-experts`: of each layer's mixture the experts go that matter least: by the mean of share times size of
  * what an expert adds to the rows that are sent to it (REAP, Lasby et al. 2025; C9-39), or by the shares alone (SEER-MoE's
- * soft counts, Muzio et al. 2024). As many go in every layer, and the router chooses among those that stay, so that the
+ * soft counts, Muzio et al. 2024), or all choices are tried (`expert-subsets.ts`). As many go in every layer, and the router chooses among those that stay, so that the
  * model is a smaller one of its family.
  */
 import { z } from "zod";
@@ -12,6 +12,7 @@ import type { Toolkit } from "../backend/cpu/toolkit.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
 import type { Graph, NodeOf, Value } from "../graph/graph.ts";
 import { checkGraph } from "./check-graph.ts";
+import { bestSubset, type SampledMixture } from "./expert-subsets.ts";
 import { LayerWalk } from "./layer-walk.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
 import { keepChanged, pickMap } from "./row-maps.ts";
@@ -21,7 +22,7 @@ import { type NewMetadata, withTensorMap } from "./tensors.ts";
 import { wholeTensor } from "./value-heads.ts";
 
 const OPTIONS = z.strictObject({
-  by: z.enum(["reap", "frequency"]).default("reap"),
+  by: z.enum(["reap", "frequency", "enumeration"]).default("reap"),
   /** The share of a layer's experts that stays, never fewer than a row is sent to. */
   keep: z.number().positive().max(1).default(0.75),
   type: z.enum(["F32", "F16", "BF16"]).default("F16"),
@@ -65,14 +66,16 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
       continue;
     }
     const { index } = section;
-    const scores = await keepJson(store, `scores ${index}`, () => scoresOf(walk, mixture, context.toolkit, options));
     const wanted = Math.max(mixture.routes.topK, Math.round(mixture.count * options.keep));
     if (kept !== undefined && kept !== wanted)
       throw new UnsupportedError(`${artifact.name}: its layers have different numbers of experts`);
     kept = wanted;
-    const order = [...scores.keys()].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
-    const stay = order.slice(0, wanted).sort((a, b) => a - b);
-    gone[String(index)] = order.slice(wanted).sort((a, b) => a - b);
+    const stay = await keepJson(store, `stay ${index}`, async () =>
+      options.by === "enumeration"
+        ? bestSubset(await sampleOf(walk, mixture, context.toolkit), wanted)
+        : largestOf(await scoresOf(walk, mixture, context.toolkit, options), wanted),
+    );
+    gone[String(index)] = Array.from({ length: mixture.count }, (_, i) => i).filter((expert) => !stay.includes(expert));
     for (const tensor of [mixture.gate, mixture.up, mixture.down, mixture.router, mixture.routerBias])
       if (tensor !== undefined) tensors.set(tensor.name, await fewer(tensor, stay, context, options));
     await walk.advance();
@@ -108,6 +111,39 @@ function mixtureOf(artifact: ModelArtifact, graph: Graph, { values }: Section): 
   return { node, routes, count, router, routerBias, gate, up, down };
 }
 
+/** The places of the largest scores, in rising order. */
+function largestOf(scores: readonly number[], count: number): number[] {
+  const order = [...scores.keys()].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
+  return order.slice(0, count).sort((a, b) => a - b);
+}
+
+/** Rows of a layer's input that all experts are tried on. */
+const SAMPLE_ROWS = 64;
+
+/** What every expert makes of some rows, spread over the walk's. */
+async function sampleOf(walk: LayerWalk, mixture: Mixture, toolkit: Toolkit): Promise<SampledMixture> {
+  const { node, routes, routerBias, count } = mixture;
+  const [input] = node.inputs;
+  const [logitsAt] = routes.inputs;
+  const width = walk.sections.graph.widths[input] ?? 0;
+  const perSequence = Math.ceil(SAMPLE_ROWS / Math.max(1, walk.rows.length));
+  const inputs: Float32Array[] = [];
+  const logits: number[] = [];
+  await walk.observe([input, logitsAt], (value, rows) => {
+    const size = value === input ? width : count;
+    const step = Math.max(1, Math.floor(rows.length / size / perSequence));
+    for (let t = 0; t < perSequence && t * step * size < rows.length; t++) {
+      const row = rows.subarray(t * step * size, (t * step + 1) * size);
+      if (value === input) inputs.push(row.slice());
+      else logits.push(...row);
+    }
+  });
+  const outputs: Float32Array[] = [];
+  for (let expert = 0; expert < count; expert++) outputs.push(await outputOf(mixture, expert, inputs, toolkit));
+  const bias = routerBias && (await tensorValues(routerBias));
+  return { routes, bias, logits: Float32Array.from(logits), outputs };
+}
+
 /** How much each expert matters to the rows that the walk brings to it. */
 async function scoresOf(walk: LayerWalk, mixture: Mixture, toolkit: Toolkit, { by }: Options): Promise<number[]> {
   const { node, routes, count } = mixture;
@@ -126,7 +162,7 @@ async function scoresOf(walk: LayerWalk, mixture: Mixture, toolkit: Toolkit, { b
     if (by === "frequency") scores.push(shares.reduce((sum, share) => sum + share, 0));
     else if (rows.length === 0) scores.push(0);
     else {
-      const sizes = await outputSizes(mixture, expert, rows, toolkit);
+      const sizes = rowSizes(await outputOf(mixture, expert, rows, toolkit), rows.length);
       scores.push(sizes.reduce((sum, size, i) => sum + size * (shares[i] ?? 0), 0) / rows.length);
     }
   }
@@ -150,13 +186,20 @@ function sendRows(
   }
 }
 
-/** ‖down(activation(gate x) · up x)‖ for rows x. */
-async function outputSizes(
+function rowSizes(values: Float32Array, rows: number): number[] {
+  const width = values.length / rows;
+  return Array.from({ length: rows }, (_, t) =>
+    Math.sqrt(values.subarray(t * width, (t + 1) * width).reduce((sum, value) => sum + value * value, 0)),
+  );
+}
+
+/** down(activation(gate x) · up x) for rows x. */
+async function outputOf(
   { node, gate, up, down }: Mixture,
   expert: number,
   rows: readonly Float32Array[],
   toolkit: Toolkit,
-): Promise<number[]> {
+): Promise<Float32Array> {
   const width = rows[0]?.length ?? 0;
   const x = new Float32Array(rows.length * width);
   for (const [i, row] of rows.entries()) x.set(row, i * width);
@@ -169,8 +212,7 @@ async function outputSizes(
   };
   const [gates, ups] = [await through(gate, x), await through(up, x)];
   const inner = gates.map((value, i) => activated(value, node.activation) * (ups[i] ?? 0));
-  const out = await through(down, inner);
-  return rows.map((_, t) => Math.sqrt(out.subarray(t * width, (t + 1) * width).reduce((sum, v) => sum + v * v, 0)));
+  return through(down, inner);
 }
 
 function activated(x: number, activation: NodeOf<"experts">["activation"]): number {

@@ -11,6 +11,7 @@ import { largestGap, logitsOf, openCompressor, randomCalibration } from "../../t
 import { tinyModel } from "../../test/support/tiny-models.ts";
 import { randomOrthogonal } from "./linear-algebra/qr.ts";
 import { SeededRandom } from "./linear-algebra/random.ts";
+import { bestSubset, mixtureOutput } from "./expert-subsets.ts";
 import { matrixMap } from "./row-maps.ts";
 import { memoryStore } from "./store.ts";
 import { residualStream } from "./stream.ts";
@@ -169,6 +170,8 @@ for (const family of ["mixtral", "qwen3moe"] as const) {
     assert.equal(artifact.metadata[`${artifact.config.architecture}.expert_count`], 3);
     const { artifact: used } = await compressor.run(idle, [{ pass: "prune-experts", by: "frequency" }], calibration);
     assert.equal(used.tensors.get("blk.0.ffn_up_exps.weight")?.shape[0], 3);
+    const { artifact: tried } = await compressor.run(idle, [{ pass: "prune-experts", by: "enumeration" }], calibration);
+    assert.equal(tried.tensors.get("blk.2.ffn_up_exps.weight")?.shape[0], 3);
     const { artifact: all } = await compressor.run(
       idle,
       [{ pass: "prune-experts", keep: 1, type: "F32" }],
@@ -178,6 +181,24 @@ for (const family of ["mixtral", "qwen3moe"] as const) {
     assert.ok(Number.isFinite(await gap(idle, artifact)));
   });
 }
+
+test("of all subsets the one with the least change stays, and rows go to the next best", () => {
+  // Experts 1 and 3 say the same, so that either stands in for the other; 0 and 2 are needed.
+  const say = [5, 1, -4, 1];
+  const logits = Float32Array.from([3, 0, 0, 0.1, 0, 3, 0, 2.9, 0, 0, 3, 0.1, 0, 2.9, 0, 3].flat());
+  const outputs = say.map((value) => new Float32Array(4).fill(value));
+  const routes = { topK: 1, scores: "softmax", normalize: true, factor: 1 } as const;
+  const mixture = { routes, bias: undefined, logits, outputs };
+  assert.deepEqual([...mixtureOutput(mixture, [0, 1, 2, 3])], [5, 1, -4, 1]);
+  assert.deepEqual([...mixtureOutput(mixture, [0, 2, 3])], [5, 1, -4, 1]);
+  assert.deepEqual(bestSubset(mixture, 3), [0, 1, 2]);
+  assert.deepEqual([...mixtureOutput({ ...mixture, bias: [0, 0, 9, 0] }, [0, 1, 2])], [-4, -4, -4, -4]);
+  const half = mixtureOutput({ ...mixture, routes: { ...routes, topK: 2, normalize: false, factor: 2 } }, [0, 1]);
+  const share = 1 / (1 + Math.exp(-3));
+  assert.ok(Math.abs((half[0] ?? 0) - 2 * (share * 5 + (1 - share) * 1)) < 1e-6);
+  const many = { ...mixture, outputs: Array.from({ length: 128 }, () => new Float32Array(4)) };
+  assert.throws(() => bestSubset(many, 64), /too many ways/);
+});
 
 test("families without experts, and models from safetensors, are refused by name", async () => {
   const model = tinyModel("llama", "F32", 18, SIZE);
