@@ -2,13 +2,15 @@
  * `npm run bench -- speculation [MODEL] [--methods=A,B+C] [--prompts=N] [--sequences=1,4,16] [--sets=NAME,…] [--datastore=FILE]`:
  * what drafting gives. One engine answers each group of prompts once without drafts and once by each method, one after another
  * in changing order, greedily; answers end where they begin to loop (the rule of brook's card), or n-grams would be flattered. Of
- * the pairs' speed ratios the median is printed and a lower 95 % bound of it. `name:N` drafts always N tokens deep.
+ * the pairs' speed ratios the median is printed and a lower 95 % bound of it. `name:N` drafts always N tokens deep;
+ * --tree=24 lets heads draft trees, --draft=FILE is the model or head of the first method that has one.
  */
 import { writeFileSync, mkdirSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { MODEL_METHODS } from "../src/decode/speculative/methods.ts";
 import type { SpeculationOption } from "../src/decode/speculative/option.ts";
 import { type GenerateOptions, load, type Generation, type Llm } from "../src/index.ts";
 import { loops } from "../test/support/builtin-judges.ts";
@@ -43,6 +45,7 @@ export async function benchSpeculation(args: readonly string[]): Promise<void> {
       prompts: { type: "string", default: "16" },
       sequences: { type: "string", default: "1,4,16" },
       sets: { type: "string", default: "editing,vicuna-80,spec-bench-dev" },
+      tree: { type: "string", default: "16" },
       datastore: { type: "string" },
       draft: { type: "string" },
     },
@@ -50,10 +53,12 @@ export async function benchSpeculation(args: readonly string[]): Promise<void> {
   });
   const [model] = positionals;
   const methods = values.methods.split(",");
-  const withModel = values.draft !== undefined || methods.some((name) => name.includes("draft"));
+  const asked = methods.flatMap((name) => (name.split(":")[0] ?? "").split("+"));
+  const models = MODEL_METHODS.filter((name) => asked.includes(name));
+  if (values.draft !== undefined && models.length === 0) models.push("draft");
   const speculation: SpeculationOption = {
-    drafter: withModel ? "auto+draft" : "auto",
-    tree: 24,
+    drafter: ["auto", ...models].join("+"),
+    tree: Number(values.tree),
     ...(values.draft !== undefined && { model: values.draft }),
     ...(values.datastore !== undefined && { datastore: values.datastore }),
   };

@@ -8,17 +8,18 @@ import { fileURLToPath } from "node:url";
 import { ArtifactError } from "../errors.ts";
 
 const PACKAGE = "@millrace/models";
-const FILES = { brook: "brook-q8_0.gguf", rill: "rill-q8_0.gguf", mtp: "brook-mtp-q8_0.gguf" } as const;
+const FILES = { brook: "brook-q8_0.gguf", rill: "rill-q8_0.gguf", mtp: "brook-mtp-q4_0.gguf" } as const;
 /** What drafts for the built-in model, by method. */
 const DRAFTS: Readonly<Record<string, BuiltinModel>> = { draft: "rill", mtp: "mtp" };
 
 /** `brook` is what `load()` without a model means; `rill` is its draft, `mtp` its drafting head. */
 export type BuiltinModel = keyof typeof FILES;
 
-/** The path of what drafts for the built-in model by a method; undefined where it has nothing for that. */
+/** The path of what drafts for the built-in model by a method; undefined where nothing for that is installed. */
 export function builtinDraftPath(method: string): string | undefined {
   const model = DRAFTS[method];
-  return model && builtinModelPath(model);
+  const path = model && packageFile(FILES[model]);
+  return path !== undefined && existsSync(path) ? path : undefined;
 }
 
 /** The path of a built-in model's file. Throws ArtifactError, which says how to name a model, where there is none. */

@@ -143,8 +143,16 @@ export class ProgramRunner {
     return runner;
   }
 
-  /** Programs over one pool, lowered for the same groups. Weights are shared as far as the backend can. */
-  static async open(backend: Backend, lowered: readonly Lowered[], options: RunnerOptions): Promise<ProgramRunner[]> {
+  /**
+   * Programs over one pool, lowered for the same groups. Weights are shared as far as the backend can. `own`: what each is
+   * compiled for beside the options of all.
+   */
+  static async open(
+    backend: Backend,
+    lowered: readonly Lowered[],
+    options: RunnerOptions,
+    own: readonly Partial<CompileOptions>[] = [],
+  ): Promise<ProgramRunner[]> {
     const { context, sequences = 1 } = options;
     const groups = lowered[0]?.groups ?? [];
     const stride = Math.ceil(context / BLOCK_TOKENS);
@@ -166,9 +174,10 @@ export class ProgramRunner {
       ...options,
     };
     const runners: ProgramRunner[] = [];
-    for (const one of lowered) {
-      const program = await backend.compile(one, weights, pool, compileOptions);
-      runners.push(new ProgramRunner(program, memory, compileOptions, context));
+    for (const [i, one] of lowered.entries()) {
+      const compiled = { ...compileOptions, ...own[i] };
+      const program = await backend.compile(one, weights, pool, compiled);
+      runners.push(new ProgramRunner(program, memory, compiled, context));
     }
     return runners;
   }

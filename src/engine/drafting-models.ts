@@ -20,10 +20,12 @@ export interface DraftingOptions {
   readonly method?: ModelMethod | undefined;
   /** Tokens of a draft, at most. Default 4. */
   readonly depth?: number | undefined;
-  /** A draft ends where the drafting model gives its sample less, or in a head's tree the path to it. Default 0.4; heads 0.05. */
+  /** A draft ends where the drafting model gives its sample less, or in a head's tree the path to it. Default 0.4; heads 0.3, or 0.05 with trees. */
   readonly minProbability?: number | undefined;
-  /** Rows of a head's step, and children of a node. Default 3; 1: a chain. */
+  /** Rows of a head's step, and children of a node. Default 1, a chain; 3 with "eagle" and "eagle2", whose drafts are trees. */
   readonly beam?: number | undefined;
+  /** Whether the model brought it by itself: then "auto" means it, too. */
+  readonly isAutomatic?: boolean | undefined;
 }
 
 export interface DraftingGraph {
@@ -93,11 +95,13 @@ export async function draftingGraph(
 }
 
 async function headGraph(
-  { artifact: head, depth = 4, minProbability = 0.05, beam = 3 }: DraftingOptions,
+  options: DraftingOptions,
   method: Exclude<ModelMethod, "draft">,
   index: number,
   { graph: target, context, artifact: both }: DraftedModel,
 ): Promise<DraftingGraph> {
+  const { artifact: head, depth = 4, beam = method === "eagle" || method === "eagle2" ? 3 : 1 } = options;
+  const { minProbability = beam === 1 ? 0.3 : 0.05 } = options;
   const parts: HeadParts = { target, head, both, prefix: headPrefix(index), context };
   const { graph, features, ids } = await HEADS[method](parts);
   const feature = graph.outputs.get("feature") ?? -1;

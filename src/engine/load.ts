@@ -8,7 +8,7 @@ import type { Backend } from "../backend/contract.ts";
 import { checkChoice, checkNumber, checkOptions, checkType, shown } from "../decode/limits.ts";
 import type { WordReader } from "../decode/speculative/datastore.ts";
 import { MODEL_METHODS, type ModelMethod } from "../decode/speculative/methods.ts";
-import { parseSpeculation } from "../decode/speculative/option.ts";
+import { DEFAULT_NODES, parseSpeculation } from "../decode/speculative/option.ts";
 import { RequestError } from "../errors.ts";
 import { withFront } from "./assemble.ts";
 import type { DraftingOptions } from "./drafting-models.ts";
@@ -61,6 +61,7 @@ export async function loadEngine(reference: string | undefined, options: LoadOpt
   }
   return assembleEngine(artifact, backend, {
     ...options,
+    speculation: options.speculation ?? "auto",
     drafting,
     datastore,
     signal,
@@ -73,22 +74,31 @@ export async function loadEngine(reference: string | undefined, options: LoadOpt
 
 /** Tokens that a drafting model makes at most: beyond these, they hardly ever come true. */
 const MOST_DRAFTED = 8;
+/** Rows of a step of a head that drafts trees. */
+const TREE_BEAM = 3;
+/** The head that the built-in model brings. */
+const BROUGHT: ModelMethod = "mtp";
 
 /** The models and heads that draft, where any are asked for: the one that is named, then what the built-in model has. */
 async function openDrafts(reference: string | undefined, options: LoadOptions): Promise<DraftingOptions[]> {
   const { speculation = "auto" } = options;
-  const wanted = MODEL_METHODS.filter((method) => parseSpeculation(speculation).methods.includes(method));
-  const named = typeof speculation === "object" ? speculation.model : undefined;
+  const { methods, isAuto = false } = parseSpeculation(speculation);
+  const brought = isAuto && reference === undefined ? BROUGHT : undefined;
+  const wanted = MODEL_METHODS.filter((method) => methods.includes(method) || method === brought);
+  const { model: named, tree = 0 } = typeof speculation === "object" ? speculation : {};
+  // Who asks for a larger tree has rows to spare: heads then draft trees, not chains.
+  const beam = tree > DEFAULT_NODES ? { beam: TREE_BEAM } : {};
   const opened: DraftingOptions[] = [];
   for (const [i, method] of wanted.entries()) {
-    const file = i === 0 ? named : undefined;
+    const file = i === 0 && methods.includes(method) ? named : undefined;
     const artifact =
       file !== undefined
         ? await openReference(file, options)
         : reference === undefined
           ? await openBuiltinDraft(method)
           : undefined;
-    if (artifact !== undefined) opened.push({ artifact, method, depth: MOST_DRAFTED });
+    const isAutomatic = method === brought;
+    if (artifact !== undefined) opened.push({ artifact, method, depth: MOST_DRAFTED, isAutomatic, ...beam });
   }
   return opened;
 }

@@ -8,7 +8,7 @@ import { checkNumber, checkType, shown } from "../limits.ts";
 import { AUTOMATIC, METHOD_NAMES, type MethodName } from "./methods.ts";
 
 /**
- * "auto": drafts from the text itself, where that pays. "off": none. Else a method's name, or several joined by "+", of
+ * "auto": drafts from the text itself and by a head that the model brought, where that pays. "off": none. Else a method's name, or several joined by "+", of
  * `docs/speculation.md`.
  */
 export type SpeculationOption = string | SpeculationOptions;
@@ -30,6 +30,8 @@ export interface SpeculationOptions {
 export interface SpeculationPlan {
   /** None: not at all. */
   readonly methods: readonly MethodName[];
+  /** And those heads that the model brought by itself. */
+  readonly isAuto?: true;
   /** Always so deep; undefined: where and as deep as it pays. */
   readonly depth?: number;
   readonly nodes: number;
@@ -41,7 +43,7 @@ const RESERVED = ["skip", "swift", "medusa", "dflash", "pass", "kangaroo"] as co
 
 /** @throws RequestError that names what there is. */
 export function parseSpeculation(option: unknown): SpeculationPlan {
-  if (typeof option === "string") return { methods: methodsOf(option), nodes: DEFAULT_NODES };
+  if (typeof option === "string") return { ...methodsOf(option), nodes: DEFAULT_NODES };
   if (typeof option !== "object" || option === null || Array.isArray(option))
     throw new RequestError(`speculation must be a name or an object, not ${shown(option)}; ${there()}`);
   const { drafter, model, datastore, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
@@ -53,13 +55,13 @@ export function parseSpeculation(option: unknown): SpeculationPlan {
   if (typeof drafter !== "string")
     throw new RequestError(`speculation's drafter must be a name, not ${shown(drafter)}; ${there()}`);
   const nodes = tree === undefined ? undefined : checkNumber("speculation.tree", tree);
-  if (depth === undefined) return { methods: methodsOf(drafter), nodes: nodes ?? DEFAULT_NODES };
+  if (depth === undefined) return { ...methodsOf(drafter), nodes: nodes ?? DEFAULT_NODES };
   const deep = checkNumber("speculation.depth", depth);
-  return { methods: methodsOf(drafter), depth: deep, nodes: nodes ?? Math.max(DEFAULT_NODES, deep) };
+  return { ...methodsOf(drafter), depth: deep, nodes: nodes ?? Math.max(DEFAULT_NODES, deep) };
 }
 
-function methodsOf(names: string): readonly MethodName[] {
-  if (names === "off") return [];
+function methodsOf(names: string): Pick<SpeculationPlan, "methods" | "isAuto"> {
+  if (names === "off") return { methods: [] };
   const methods = new Set<MethodName>();
   for (const name of names.split("+")) {
     const found = METHOD_NAMES.find((known) => known === name);
@@ -74,7 +76,7 @@ function methodsOf(names: string): readonly MethodName[] {
       throw new RequestError(`there is no speculation ${shown(name)}${hint}; ${there()}`);
     }
   }
-  return [...methods];
+  return { methods: [...methods], ...(names.split("+").includes("auto") && { isAuto: true as const }) };
 }
 
 function there(): string {

@@ -84,6 +84,8 @@ export function recurrent(kind: RecurrentKind): HeadKind {
 async function build(kind: RecurrentKind, parts: HeadParts): Promise<DraftHead> {
   const { target, head, context } = parts;
   const config = new ConfigReader(head);
+  if (config.format === "gguf" && config.architecture !== kind)
+    throw new ArtifactError(`${head.name} is a head of the kind "${config.architecture}", not "${kind}"`);
   const d = readDimensions(config);
   const { heads, kvHeads, headDim, hidden, eps, width } = d;
   const style = config.format === "gguf" ? "interleaved" : "half";
