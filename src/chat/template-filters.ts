@@ -15,7 +15,8 @@ import {
   textArg,
   wholeArg,
 } from "./template-methods.ts";
-import { characters, indent, joinTexts, listOf, replace, strip, textOf, toJson } from "./template-texts.ts";
+import { textOf, toJson } from "./template-notation.ts";
+import { characters, indent, joinTexts, listOf, replace, strip } from "./template-texts.ts";
 import {
   compare,
   Dict,

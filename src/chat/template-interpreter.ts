@@ -23,7 +23,8 @@ import type {
   Slice,
   Statement,
 } from "./template-syntax.ts";
-import { listOf, sliceBounds, sliceText, TextBuilder, textOf } from "./template-texts.ts";
+import { textOf } from "./template-notation.ts";
+import { listOf, sliceBounds, sliceText, TextBuilder } from "./template-texts.ts";
 import { Dict, Float, Func, isTrue, List, Loop, nameOf, Namespace, own, type Value } from "./template-values.ts";
 
 /** How a block ended: `break` and `continue` leave the blocks around them up to their loop. */

@@ -2,7 +2,8 @@
 import { MarkedText } from "../tokenizer/marked-text.ts";
 import { RequestError } from "../errors.ts";
 import type { Meter } from "./template-meter.ts";
-import { contains, joinTexts, listOf, textOf } from "./template-texts.ts";
+import { textOf } from "./template-notation.ts";
+import { contains, joinTexts, listOf } from "./template-texts.ts";
 import { compare, Dict, equals, Float, keyOf, List, nameOf, numberOf, type Value } from "./template-values.ts";
 
 const MAX_RANGE = 10_000;

@@ -201,7 +201,7 @@ export class Speculation implements Speculator {
       const drafter = new PredictionDrafter(generate.prediction, prompt.length);
       drafters.push({ drafter, acceptance: new Acceptance(this.#measuredOf("prediction")) });
     }
-    if (sequence.request.kinds.some((kind) => kind.likely !== undefined))
+    if (generate?.grammar !== undefined || generate?.budget !== undefined)
       drafters.push({
         drafter: { propose: () => sequence.likely },
         acceptance: new Acceptance(this.#measuredOf("likely")),
