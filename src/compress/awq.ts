@@ -94,11 +94,11 @@ async function searchScale(
   }
   const sample = seen.sample();
   const squares = seen.meanSquare();
-  const magnitudes = sharedMeans(fold, seen.meanMagnitude());
+  const magnitudes = seen.meanMagnitude();
   let best: Found & { error: number } = { exponent: 0, factors: Array<number>(fold.factors).fill(1), error: Infinity };
   for (let step = 0; step < options.steps; step++) {
     const exponent = step / options.steps;
-    const factors = normalised(magnitudes.map((m) => Math.max(m, 1e-8) ** exponent));
+    const factors = awqFactors(fold, magnitudes, exponent);
     const columns = Float32Array.from({ length: width }, (_, i) => factors[fold.factorOf(i)] ?? 1);
     const importance = squares.map((square, i) => square / (columns[i] ?? 1) ** 2);
     let error = 0;
@@ -140,8 +140,13 @@ async function someRows(tensor: Tensor): Promise<Float32Array> {
   return values;
 }
 
+/** The mean magnitudes of columns to a power, as factors of geometric middle 1. */
+export function awqFactors(fold: Fold, magnitudes: Float32Array, exponent: number): Float32Array {
+  return normalised(sharedMeans(fold, magnitudes).map((m) => Math.max(m, 1e-8) ** exponent));
+}
+
 /** Means over the columns that share a factor. */
-export function sharedMeans(fold: Fold, columns: Float32Array): Float64Array {
+function sharedMeans(fold: Fold, columns: Float32Array): Float64Array {
   const sums = new Float64Array(fold.factors);
   for (const [i, value] of columns.entries()) {
     const factor = fold.factorOf(i);

@@ -70,7 +70,7 @@ async function apply(artifact: ModelArtifact, context: PassContext, options: Opt
 }
 
 /** max|x|^α ÷ max|w|^(1−α) for each factor; what shares one takes the largest of its columns. */
-function smoothing(fold: Fold, rows: Float32Array, weights: Float32Array, strength: number): Float32Array {
+export function smoothing(fold: Fold, rows: Float32Array, weights: Float32Array, strength: number): Float32Array {
   const [x, w] = [new Float32Array(fold.factors), new Float32Array(fold.factors)];
   for (let i = 0; i < fold.width; i++) {
     const at = fold.factorOf(i);
