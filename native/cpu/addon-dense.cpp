@@ -114,6 +114,43 @@ struct FactorJob final : DenseJob {
   }
 };
 
+// The inverse V of a unit upper triangular matrix M, a tile of columns a chunk: from the last rows to the first, a
+// block of rows of V is that of the identity, less what M takes of the rows below, less what it takes within the block.
+struct InvertJob final : DenseJob {
+  const float* m = nullptr;
+  float* v = nullptr;
+  int n = 0;
+  bool begun = false;
+
+  int next() override {
+    if (begun) return 0;
+    begun = true;
+    return (n + kTileCols - 1) / kTileCols;
+  }
+  void work(int chunk, int thread) override {
+    const int first = chunk * kTileCols, cols = std::min(kTileCols, n - first);
+    const auto ld = static_cast<size_t>(n), col = static_cast<size_t>(first);
+    for (int end = n; end > 0;) {
+      const int begin = std::max(0, end - kTileRows);
+      for (int i = begin; i < end; i++) {
+        for (int j = 0; j < cols; j++) v[i * ld + col + j] = i == first + j ? 1.0f : 0.0f;
+      }
+      // V is upper triangular, too: nothing lies below the tile's last column.
+      const int last = std::min(n, first + cols);
+      if (end < last) {
+        const MatrixView left{m + begin * ld + end, ld, 1}, right{v + end * ld + col, ld, 1};
+        dense->product(left, right, end - begin, cols, last - end, -1, v + begin * ld + col, ld, scratchOf(thread));
+      }
+      for (int i = end - 2; i >= begin && begin < last; i--) {
+        for (int k = i + 1; k < end; k++) {
+          dense->addScaled(v + k * ld + col, -m[i * ld + k], static_cast<size_t>(cols), v + i * ld + col);
+        }
+      }
+      end = begin;
+    }
+  }
+};
+
 template <typename J>
 std::unique_ptr<J> makeJob(Call& call, const std::shared_ptr<Computer>& computer) {
   std::unique_ptr<J> job(new (std::nothrow) J());
@@ -173,6 +210,26 @@ napi_value factor(napi_env env, napi_callback_info info) {
   auto job = makeJob<FactorJob>(call, computer);
   if (!job) return nullptr;
   job->h = h.data;
+  job->n = n;
+  return start(call, std::move(job), computer->team());
+}
+
+// (team, m, n, out): the inverse of a unit upper triangular matrix [n, n].
+napi_value invertUnit(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  auto computer = handle<Computer>(call, call.at(0), Kind::Team);
+  auto m = call.floats(call.at(1));
+  const int n = static_cast<int>(call.integer(call.at(2), 1, 65536));
+  auto out = call.floats(call.at(3));
+  if (call.failed) return nullptr;
+  if (m.size != static_cast<size_t>(n) * static_cast<size_t>(n) || out.size != m.size) {
+    call.fail(kNativeError, "the matrices aren't square, or of other sizes");
+    return nullptr;
+  }
+  auto job = makeJob<InvertJob>(call, computer);
+  if (!job) return nullptr;
+  job->m = m.data;
+  job->v = out.data;
   job->n = n;
   return start(call, std::move(job), computer->team());
 }

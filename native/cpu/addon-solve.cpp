@@ -1,7 +1,8 @@
-// Rounding with error feedback (GPTQ, Frantar et al. 2022, in the form of LDLQ, Chee et al. 2023, which gives the
-// same): with a layer's Gram matrix H = (I + Ǔ) D (I + Ǔ)ᵀ, Ǔ strictly upper triangular, column after column of each
-// row is rounded, w_j + Σ_{k<j} (w_k − ŵ_k) ǔ_kj instead of w_j, which makes (w − ŵ) H (w − ŵ)ᵀ = Σ_j d_j (target_j −
-// ŵ_j)². Rows are independent; within a block of columns the feedback goes value by value, between blocks as a product.
+// Rounding with error feedback (GPTQ, Frantar et al. 2022): column after column of each row is rounded, and the columns
+// that follow move to where, with what is rounded already, the layer's outputs err least. With the layer's Gram matrix
+// H = (I + Ǔ) D (I + Ǔ)ᵀ, Ǔ strictly upper triangular, and V = (I + Ǔ)⁻¹: target_j = w_j − Σ_{k<j} (target_k − ŵ_k)
+// v_kj, and (w − ŵ) H (w − ŵ)ᵀ = Σ_j d_j (target_j − ŵ_j)². Rows are independent; within a block of columns the
+// feedback goes value by value, between blocks as a product.
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -36,7 +37,7 @@ struct SolveJob final : AsyncJob {
   bool begun = false;
 
   struct Scratch {
-    std::vector<float> given, error, target, tile, ordered;
+    std::vector<float> given, error, target, tile;
   };
   std::vector<Scratch> scratch;
 
@@ -96,7 +97,7 @@ struct SolveJob final : AsyncJob {
       std::memcpy(s.target.data() + r * kBlockCols, s.given.data() + r * width + begin, count * sizeof(float));
     }
     if (begin > 0 && unit) {
-      dense->product({s.error.data(), width, 1}, {unit + begin, width, 1}, n, count, begin, 1, s.target.data(),
+      dense->product({s.error.data(), width, 1}, {unit + begin, width, 1}, n, count, begin, -1, s.target.data(),
                      kBlockCols, s.tile.data());
     }
     for (int r = 0; r < n; r++) roundRow(s, first + r, r, begin, count);
@@ -104,7 +105,6 @@ struct SolveJob final : AsyncJob {
 
   void roundRow(Scratch& s, int row, int r, int begin, int count) {
     float* target = s.target.data() + r * kBlockCols;
-    const float* given = s.given.data() + static_cast<size_t>(r) * cols + begin;
     float* error = s.error.data() + static_cast<size_t>(r) * cols + begin;
     double loss = 0;
     for (int j = 0; j < count; j++) {
@@ -114,12 +114,12 @@ struct SolveJob final : AsyncJob {
       float value;
       codesOf(row)[col] = grid.nearest(target[j], scales[g], mins[g], value);
       out[static_cast<size_t>(row) * cols + col] = value;
-      error[j] = given[j] - value;
       const double miss = target[j] - value;
+      error[j] = static_cast<float>(miss);
       loss += (pivots ? pivots[begin + j] : 1) * miss * miss;
       if (error[j] == 0 || !unit) continue;
       const float* feedback = unit + static_cast<size_t>(begin + j) * cols + begin + j + 1;
-      dense->addScaled(feedback, error[j], static_cast<size_t>(count - j - 1), target + j + 1);
+      dense->addScaled(feedback, -error[j], static_cast<size_t>(count - j - 1), target + j + 1);
     }
     errors[row] += static_cast<float>(loss);
   }

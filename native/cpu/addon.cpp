@@ -142,6 +142,7 @@ NAPI_MODULE_INIT() {
       {"quantizeRows", quantizeRows},
       {"addProduct", addProduct},
       {"factor", factor},
+      {"invertUnit", invertUnit},
       {"solveRows", solveRows},
       {"matrixLayout", matrixLayout},
       {"createWeights", createWeights},

@@ -39,6 +39,7 @@ napi_value formats(napi_env env, napi_callback_info info);
 napi_value quantizeRows(napi_env env, napi_callback_info info);
 napi_value addProduct(napi_env env, napi_callback_info info);
 napi_value factor(napi_env env, napi_callback_info info);
+napi_value invertUnit(napi_env env, napi_callback_info info);
 napi_value solveRows(napi_env env, napi_callback_info info);
 
 }  // namespace millrace

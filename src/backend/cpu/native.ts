@@ -148,6 +148,8 @@ export interface NativeAddon {
   ): Promise<void>;
   /** The upper triangle of h `[n, n]` becomes U with h = U Uᵀ. Rejects where h is not positive definite. */
   factor(team: TeamHandle, h: Float32Array, n: number): Promise<void>;
+  /** The inverse of a unit upper triangular matrix `[n, n]`. */
+  invertUnit(team: TeamHandle, matrix: Float32Array, n: number, out: Float32Array): Promise<void>;
   /** Rows rounded with error feedback (addon-solve.cpp). */
   solveRows(team: TeamHandle, spec: SolveSpec): Promise<void>;
   /** `bytes` are those of the packed matrix; undefined where no kernel reads the type at this width. */

@@ -107,6 +107,7 @@ export async function createToolkit(options: ToolkitOptions = {}): Promise<Toolk
 export class Toolkit {
   readonly #native: NativeAddon;
   readonly #team: TeamHandle;
+  readonly #inverses = new WeakMap<Float32Array, Promise<Float32Array>>();
 
   constructor(native: NativeAddon, team: TeamHandle) {
     this.#native = native;
@@ -182,6 +183,7 @@ export class Toolkit {
   ): Promise<SolvedRows> {
     const { grid, importance, order } = options;
     const { n } = factor;
+    const unit = "unit" in factor ? await this.#inverseOf(factor) : undefined;
     const rows = values.length / n;
     const info = "dtype" in grid ? DTYPES[grid.dtype] : undefined;
     const group = "dtype" in grid ? GROUPS[grid.dtype] : grid.group;
@@ -199,7 +201,7 @@ export class Toolkit {
       rows,
       cols: n,
       values,
-      ...("unit" in factor && { unit: factor.unit, pivots: factor.pivots }),
+      ...("unit" in factor && unit && { unit, pivots: factor.pivots }),
       codes,
       ...solved,
       ...(blocks && { blocks }),
@@ -208,6 +210,16 @@ export class Toolkit {
     });
     const { out, ...rest } = solved;
     return { ...rest, values: out, codes: new Int8Array(codes.buffer), blocks };
+  }
+
+  /** (I + Ǔ)⁻¹, once for all matrices that a factor serves. */
+  #inverseOf({ unit, n }: Factor): Promise<Float32Array> {
+    const known = this.#inverses.get(unit);
+    if (known !== undefined) return known;
+    const out = new Float32Array(n * n);
+    const inverse = this.#native.invertUnit(this.#team, unit, n, out).then(() => out);
+    this.#inverses.set(unit, inverse);
+    return inverse;
   }
 
   /** Ends the threads. */
