@@ -139,6 +139,7 @@ export class Scheduler {
   }
 
   #admit(): void {
+    if (this.waiting.length === 0) return;
     for (const chosen of Array.from(this.#options.policy.admit(this.#view))) {
       const request: EngineRequest = chosen;
       if (!this.residents.start(request)) return;
