@@ -177,7 +177,8 @@ void benchmark(Team& team, const Type& type, int rows, int cols, const Options& 
       sink = isa::probes.read(weights + part * static_cast<size_t>(thread), part);
     });
   };
-  const bool eight = packedFormat(type.id) >= Format::General16 || packedFormat(type.id) == Format::Q8_0;
+  const bool eight = packedFormat(type.id) >= Format::General16 || packedFormat(type.id) == Format::Q8_0 ||
+                     packedFormat(type.id) == Format::IQ4_NL || packedFormat(type.id) == Format::IQ4_XS;
   const bool plain = !readsInt8(packedFormat(type.id));
   double peakMacs = 0;
   const auto peak = [&] {

@@ -24,7 +24,7 @@ esac
 out=${TMPDIR:-/tmp}/millrace-bench-kernels-$isa
 cd "$root/native/cpu"
 # shellcheck disable=SC2086
-${CXX:-g++} -std=c++20 -O3 -ffp-contract=off -fno-math-errno -pthread $flags "-DMILLRACE_ISA=$isa" -I. \
+${CXX:-g++} -std=c++20 -O2 -ffp-contract=off -fno-math-errno -pthread $flags "-DMILLRACE_ISA=$isa" -I. \
   ../../bench/kernels/kernels.cpp isa/linear.cpp isa/linear-int.cpp isa/linear-wide.cpp isa/linear-tiles.cpp isa/linear-float.cpp isa/quantize.cpp isa/probe.cpp pack.cpp pack-general.cpp iq-grids.cpp sabotage.cpp os.cpp -o "$out"
 echo "$isa: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)"
 exec "$out" "$@"

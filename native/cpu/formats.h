@@ -17,14 +17,21 @@ namespace millrace {
 #define MILLRACE_PACKED_FORMATS(X) \
   X(Q4_0, 32)                      \
   X(Q4_1, 32)                      \
+  X(Q5_0, 32)                      \
+  X(Q5_1, 32)                      \
   X(Q8_0, 32)                      \
+  X(Q2_K, 256)                     \
+  X(Q3_K, 256)                     \
   X(Q4_K, 256)                     \
   X(Q5_K, 256)                     \
   X(Q6_K, 256)                     \
+  X(IQ4_NL, 32)                    \
+  X(IQ4_XS, 256)                   \
+  X(MXFP4, 32)                     \
+  X(NVFP4, 32)                     \
+  X(Ternary, 256)                  \
   X(General16, 32)                 \
-  X(General16Min, 32)              \
-  X(General32, 32)                 \
-  X(General32Min, 32)
+  X(General32, 32)
 #define MILLRACE_FORMATS(X) MILLRACE_PLAIN_FORMATS(X) MILLRACE_PACKED_FORMATS(X)
 
 enum class Format : int32_t {
@@ -43,8 +50,10 @@ constexpr int kActBlock = 32;
 // A group of 16 rows is a run of blocks along K: of one column (plain floats), of 32, or of 256 (the K formats, in 8 of
 // their `Sub`). Codes of 8 bits: byte 64·j + 4·row + c is column 4·j + c,
 // j < 8. Of 4 bits: the low half of byte 64·j + 4·row + c is column 4·j + c, the high half column 16 + 4·j + c, j < 4.
-// `high` of Q5_K: bit j of byte 4·row + c is the fifth bit of column 4·j + c. Of Q6_K: bits 2j, 2j + 1 of byte
-// 64·h + 4·row + c are the upper two of column 16·h + 4·j + c. A weight is scale · (code − offset) + min.
+// Bits (`high` of the formats of five bits, and of Q3_K): bit j of byte 4·row + c is that of column 4·j + c. Pairs of
+// bits
+// (`high` of Q6_K, `codes` of Q2_K, Q3_K and Ternary): bits 2j, 2j + 1 of byte 64·h + 4·row + c are those of column
+// 16·h + 4·j + c. A weight is scale · (code − offset) + min; where codes index a table (levels.h), its level instead.
 
 struct BlockF32 {
   float value[16];
@@ -63,9 +72,36 @@ struct BlockQ4_1 {
   uint16_t scale[16], min[16];
   uint8_t codes[256];
 };
+struct BlockQ5_0 {  // offset 16
+  uint16_t scale[16];
+  uint8_t high[64];
+  uint8_t codes[256];
+};
+struct BlockQ5_1 {
+  uint16_t scale[16], min[16];
+  uint8_t high[64];
+  uint8_t codes[256];
+};
 struct BlockQ8_0 {
   uint16_t scale[16];
   uint8_t codes[512];
+};
+struct BlockQ2_K {  // scale = d · scale, min = minusDmin · min, for each 16 columns
+  struct Sub {
+    int8_t scale[2][16], min[2][16];
+    uint8_t codes[128];
+  };
+  uint16_t d[16], minusDmin[16];
+  Sub sub[8];
+};
+struct BlockQ3_K {  // offset 4; scale = d · scale, one for each 16 columns
+  struct Sub {
+    int8_t scale[2][16];
+    uint8_t high[64];
+    uint8_t codes[128];
+  };
+  uint16_t d[16];
+  Sub sub[8];
 };
 struct BlockQ4_K {  // scale = d · scale, min = minusDmin · min
   struct Sub {
@@ -93,21 +129,40 @@ struct BlockQ6_K {  // offset 32; scale = d · scale, one for each 16 columns
   uint16_t d[16];
   Sub sub[8];
 };
-// Every other file format, losslessly: int8 codes, a float scale for 16 or 32 columns, a float minimum where needed.
+struct BlockIQ4_NL {  // kIq4Levels
+  uint16_t scale[16];
+  uint8_t codes[256];
+};
+struct BlockIQ4_XS {  // kIq4Levels; scale = d · scale
+  struct Sub {
+    int8_t scale[16];
+    uint8_t codes[256];
+  };
+  uint16_t d[16];
+  Sub sub[8];
+};
+struct BlockMXFP4 {  // kFp4Levels; the scale, a power of two, is a bfloat16
+  uint16_t scale[16];
+  uint8_t codes[256];
+};
+struct BlockNVFP4 {  // kFp4Levels; a scale for each 16 columns
+  uint16_t scale[2][16];
+  uint8_t codes[256];
+};
+struct BlockTernary {  // offset 1: TQ1_0 and TQ2_0
+  struct Sub {
+    uint8_t codes[128];
+  };
+  uint16_t d[16];
+  Sub sub[8];
+};
+// Every other file format, losslessly: int8 codes, a float scale for 16 or 32 columns.
 struct BlockGeneral16 {
   float scale[2][16];
   uint8_t codes[512];
 };
-struct BlockGeneral16Min {
-  float scale[2][16], min[2][16];
-  uint8_t codes[512];
-};
 struct BlockGeneral32 {
   float scale[16];
-  uint8_t codes[512];
-};
-struct BlockGeneral32Min {
-  float scale[16], min[16];
   uint8_t codes[512];
 };
 

@@ -8,72 +8,13 @@
 
 namespace millrace {
 
-constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-// E2M1 values, doubled to be integers (the scale is halved for it).
-constexpr int8_t kFp4Levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
 static uint32_t read16(const uint8_t* p) { return static_cast<uint32_t>(p[0] | (p[1] << 8)); }
 static uint32_t read32(const uint8_t* p) { return read16(p) | (read16(p + 2) << 16); }
 static float half(const uint8_t* p) { return halfToFloat(static_cast<uint16_t>(read16(p))); }
 static int nibble(const uint8_t* p, int i) { return (p[i / 2] >> (i % 2 * 4)) & 15; }
 
-// 2 · bytes weights: weight i is the low half of byte i, weight i + bytes the high half.
-static void levels(const uint8_t* p, int bytes, const int8_t* table, int8_t* codes) {
-  for (int i = 0; i < bytes; i++) {
-    codes[i] = table[p[i] & 15];
-    codes[bytes + i] = table[p[i] >> 4];
-  }
-}
-
-// 32 weights: nibbles as above, the fifth bits in a 32-bit word.
-static void fiveBits(const uint8_t* high, const uint8_t* low, int offset, int8_t* codes) {
-  const uint32_t fifth = read32(high);
-  for (int i = 0; i < 16; i++) {
-    codes[i] = static_cast<int8_t>(((low[i] & 15) | ((fifth >> i & 1) << 4)) - static_cast<uint32_t>(offset));
-    codes[16 + i] =
-        static_cast<int8_t>(((low[i] >> 4) | ((fifth >> (16 + i) & 1) << 4)) - static_cast<uint32_t>(offset));
-  }
-}
-
 // Weight i of 256 from 64 bytes: two halves of 32 bytes, four weights a byte, 32 apart.
 static int twoBits(const uint8_t* p, int i) { return (p[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2)) & 3; }
-
-void decodeQ5_0(const uint8_t* p, GeneralBlock& out) {
-  out.scales[0] = half(p);
-  fiveBits(p + 2, p + 6, 16, out.codes);
-}
-
-void decodeQ5_1(const uint8_t* p, GeneralBlock& out) {
-  out.scales[0] = half(p);
-  out.mins[0] = half(p + 2);
-  fiveBits(p + 4, p + 8, 0, out.codes);
-}
-
-void decodeIQ4_NL(const uint8_t* p, GeneralBlock& out) {
-  out.scales[0] = half(p);
-  levels(p + 2, 16, kIq4Levels, out.codes);
-}
-
-void decodeMXFP4(const uint8_t* p, GeneralBlock& out) {
-  // E8M0: a power of two, 2^(e − 127), halved for the doubled levels.
-  out.scales[0] = std::ldexp(1.0f, p[0] - 128);
-  levels(p + 1, 16, kFp4Levels, out.codes);
-}
-
-// An 8-bit float without a sign: 4 bits of exponent (bias 7), 3 of fraction; 0x7f (not a number) counts as 0.
-static float unsignedE4m3(uint8_t byte) {
-  const int exponent = (byte >> 3) & 15, fraction = byte & 7;
-  if (byte == 0x7f) return 0;
-  return exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
-                       : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
-}
-
-void decodeNVFP4(const uint8_t* p, GeneralBlock& out) {
-  for (int s = 0; s < 4; s++) {
-    out.scales[s] = unsignedE4m3(p[s]) / 2;
-    levels(p + 4 + 8 * s, 8, kFp4Levels, out.codes + 16 * s);
-  }
-}
 
 static void setScales(GeneralBlock& out, float scale) {
   for (int s = 0; s < 8; s++) out.scales[s] = scale;
@@ -102,40 +43,6 @@ void decodeTQ1_0(const uint8_t* p, GeneralBlock& out) {
 void decodeTQ2_0(const uint8_t* p, GeneralBlock& out) {
   setScales(out, half(p + 64));
   for (int i = 0; i < 256; i++) out.codes[i] = static_cast<int8_t>(twoBits(p, i) - 1);
-}
-
-// 16 scale/minimum nibbles, 64 bytes of 2-bit codes, d, dmin.
-void decodeQ2_K(const uint8_t* p, GeneralBlock& out) {
-  const float d = half(p + 80), dmin = half(p + 82);
-  for (int s = 0; s < 16; s++) {
-    out.scales[s] = d * static_cast<float>(p[s] & 15);
-    out.mins[s] = -(dmin * static_cast<float>(p[s] >> 4));
-  }
-  for (int i = 0; i < 256; i++) out.codes[i] = static_cast<int8_t>(twoBits(p + 16, i));
-}
-
-// 32 bytes of third bits, 64 of 2-bit codes, 12 of sixteen 6-bit scales, d.
-void decodeQ3_K(const uint8_t* p, GeneralBlock& out) {
-  const float d = half(p + 108);
-  for (int s = 0; s < 16; s++) {
-    const int low = (p[96 + s % 8] >> (s / 8 * 4)) & 15, high = (p[104 + s % 4] >> (s / 4 * 2)) & 3;
-    out.scales[s] = d * static_cast<float>((low | (high << 4)) - 32);
-  }
-  for (int i = 0; i < 256; i++) {
-    const int third = (p[i % 32] >> (i / 32)) & 1;
-    out.codes[i] = static_cast<int8_t>(twoBits(p + 32, i) - (third == 1 ? 0 : 4));
-  }
-}
-
-// d, 2 bytes of high scale bits, 4 of low scale nibbles, 128 of nibbles that index the IQ4 levels.
-void decodeIQ4_XS(const uint8_t* p, GeneralBlock& out) {
-  const float d = half(p);
-  const uint32_t high = read16(p + 2);
-  for (int s = 0; s < 8; s++) {
-    const int scale = nibble(p + 4, s) | static_cast<int>((high >> (2 * s) & 3) << 4);
-    out.scales[s] = d * static_cast<float>(scale - 32);
-    levels(p + 8 + 16 * s, 16, kIq4Levels, out.codes + 32 * s);
-  }
 }
 
 // Signs of eight weights from a 7-bit index; the eighth makes the number of negative ones even.

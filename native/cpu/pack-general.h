@@ -9,16 +9,11 @@ namespace millrace {
 struct GeneralBlock {
   int8_t codes[256];
   float scales[16];
-  float mins[16];
 };
 
 using Decode = void (*)(const uint8_t* block, GeneralBlock& out);
 
 // Of one block.
-void decodeQ5_0(const uint8_t* block, GeneralBlock& out);
-void decodeQ5_1(const uint8_t* block, GeneralBlock& out);
-void decodeQ2_K(const uint8_t* block, GeneralBlock& out);
-void decodeQ3_K(const uint8_t* block, GeneralBlock& out);
 void decodeIQ2_XXS(const uint8_t* block, GeneralBlock& out);
 void decodeIQ2_XS(const uint8_t* block, GeneralBlock& out);
 void decodeIQ2_S(const uint8_t* block, GeneralBlock& out);
@@ -26,11 +21,7 @@ void decodeIQ3_XXS(const uint8_t* block, GeneralBlock& out);
 void decodeIQ3_S(const uint8_t* block, GeneralBlock& out);
 void decodeIQ1_S(const uint8_t* block, GeneralBlock& out);
 void decodeIQ1_M(const uint8_t* block, GeneralBlock& out);
-void decodeIQ4_NL(const uint8_t* block, GeneralBlock& out);
-void decodeIQ4_XS(const uint8_t* block, GeneralBlock& out);
 void decodeTQ1_0(const uint8_t* block, GeneralBlock& out);
 void decodeTQ2_0(const uint8_t* block, GeneralBlock& out);
-void decodeMXFP4(const uint8_t* block, GeneralBlock& out);
-void decodeNVFP4(const uint8_t* block, GeneralBlock& out);
 
 }  // namespace millrace

@@ -3,7 +3,7 @@ import type { DType } from "../../src/artifact/dtype.ts";
 import type { KvType } from "../../src/backend/contract.ts";
 
 export const KV_TYPES: readonly KvType[] = ["f16", "f32", "q8"];
-/** Every native format, and file formats that load into each of the general layouts. */
+/** Every format with a layout of its own, and two that load into the general ones. */
 export const FORMATS: readonly DType[] = [
   "F32",
   "F16",
@@ -18,4 +18,12 @@ export const FORMATS: readonly DType[] = [
   "Q2_K",
   "Q5_0",
   "Q5_1",
+  "IQ4_NL",
+  "IQ4_XS",
+  "MXFP4",
+  "NVFP4",
+  "TQ1_0",
+  "TQ2_0",
+  "IQ3_S",
+  "IQ2_S",
 ];

@@ -3,6 +3,7 @@
 #pragma once
 #include "formats.h"
 #include "isa/vec.h"
+#include "levels.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -29,6 +30,52 @@ MILLRACE_INLINE void unpackNibbles(const uint8_t* codes, int p, Bytes (*out)[Par
     out[4 + j][p] = bits<4, 15>(both);
   }
 }
+// Pairs of bits, of this part of a block's 128 bytes.
+template <int Parts>
+MILLRACE_INLINE void unpackPairs(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
+  MILLRACE_UNROLL
+  for (int h = 0; h < 2; h++) {
+    const Bytes pairs = loadBytes(codes + 64 * h);
+    out[4 * h][p] = bits<0, 3>(pairs);
+    out[4 * h + 1][p] = bits<2, 3>(pairs);
+    out[4 * h + 2][p] = bits<4, 3>(pairs);
+    out[4 * h + 3][p] = bits<6, 3>(pairs);
+  }
+}
+// Bit `Bit` of every code, from the one that each has in 64 bytes of a block.
+template <int Bit, int Parts>
+MILLRACE_INLINE void joinBits(const uint8_t* high, int p, Bytes (*out)[Parts]) {
+  const Bytes all = loadBytes(high);
+  out[0][p] = join(out[0][p], bits<0 - Bit, 1 << Bit>(all));
+  out[1][p] = join(out[1][p], bits<1 - Bit, 1 << Bit>(all));
+  out[2][p] = join(out[2][p], bits<2 - Bit, 1 << Bit>(all));
+  out[3][p] = join(out[3][p], bits<3 - Bit, 1 << Bit>(all));
+  out[4][p] = join(out[4][p], bits<4 - Bit, 1 << Bit>(all));
+  out[5][p] = join(out[5][p], bits<5 - Bit, 1 << Bit>(all));
+  out[6][p] = join(out[6][p], bits<6 - Bit, 1 << Bit>(all));
+  out[7][p] = join(out[7][p], bits<7 - Bit, 1 << Bit>(all));
+}
+
+// Sixteen levels as a kernel wants them: plus Offset, without a sign.
+template <int Offset>
+struct Levels {
+  alignas(16) uint8_t value[16];
+
+  constexpr explicit Levels(const int8_t (&levels)[16]) : value{} {
+    for (int i = 0; i < 16; i++) value[i] = static_cast<uint8_t>(levels[i] + Offset);
+  }
+};
+template <int Parts>
+MILLRACE_INLINE void unpackLevels(const uint8_t* codes, const uint8_t* table, int p, Bytes (*out)[Parts]) {
+  unpackNibbles(codes, p, out);
+  MILLRACE_UNROLL
+  for (int j = 0; j < 8; j++) out[j][p] = lookup(table, out[j][p]);
+}
+// The form that signedCodes gives.
+inline constexpr Levels<kSignedOffset> kIq4Codes{kIq4Levels};
+constexpr int kFp4Offset = 12;
+inline constexpr Levels<kFp4Offset> kFp4Codes{kFp4Levels};
+
 template <int Parts>
 MILLRACE_INLINE void unpackBytes(const uint8_t* codes, int p, Bytes (*out)[Parts]) {
   MILLRACE_UNROLL
@@ -58,6 +105,31 @@ struct Q4_1 {
     w.min[0][p] = loadHalf(block.min + kLanes * part);
   }
 };
+struct Q5_0 {
+  using Block = BlockQ5_0;
+  static constexpr int kBits = 5, kOffset = 16, kScales = 1;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b];
+    unpackNibbles(block.codes + 4 * kLanes * part, p, w.codes);
+    joinBits<4>(block.high + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
+  }
+};
+struct Q5_1 {
+  using Block = BlockQ5_1;
+  static constexpr int kBits = 5, kOffset = 0, kScales = 1;
+  static constexpr bool kMin = true;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b];
+    unpackNibbles(block.codes + 4 * kLanes * part, p, w.codes);
+    joinBits<4>(block.high + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
+    w.min[0][p] = loadHalf(block.min + kLanes * part);
+  }
+};
 struct Q8_0 {
   using Block = BlockQ8_0;
   static constexpr int kBits = 8, kOffset = 0, kScales = 1;
@@ -67,6 +139,38 @@ struct Q8_0 {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
     unpackBytes(block.codes + 4 * kLanes * part, p, w.codes);
     w.scale[0][p] = loadHalf(block.scale + kLanes * part);
+  }
+};
+struct Q2_K {
+  using Block = BlockQ2_K;
+  static constexpr int kBits = 4, kOffset = 0, kScales = 2;
+  static constexpr bool kMin = true;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<2, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
+    const Block::Sub& sub = block.sub[b % 8];
+    unpackPairs(sub.codes + 4 * kLanes * part, p, w.codes);
+    MILLRACE_UNROLL
+    for (int h = 0; h < 2; h++) {
+      w.scale[h][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale[h] + kLanes * part));
+      w.min[h][p] = mul(loadHalf(block.minusDmin + kLanes * part), loadInt8(sub.min[h] + kLanes * part));
+    }
+  }
+};
+struct Q3_K {
+  using Block = BlockQ3_K;
+  static constexpr int kBits = 4, kOffset = 4, kScales = 2;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<2, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
+    const Block::Sub& sub = block.sub[b % 8];
+    unpackPairs(sub.codes + 4 * kLanes * part, p, w.codes);
+    joinBits<2>(sub.high + 4 * kLanes * part, p, w.codes);
+    MILLRACE_UNROLL
+    for (int h = 0; h < 2; h++) {
+      w.scale[h][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale[h] + kLanes * part));
+    }
   }
 };
 struct Q4_K {
@@ -91,15 +195,7 @@ struct Q5_K {
     const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
     const Block::Sub& sub = block.sub[b % 8];
     unpackNibbles(sub.codes + 4 * kLanes * part, p, w.codes);
-    const Bytes high = loadBytes(sub.high + 4 * kLanes * part);
-    w.codes[0][p] = join(w.codes[0][p], bits<-4, 16>(high));
-    w.codes[1][p] = join(w.codes[1][p], bits<-3, 16>(high));
-    w.codes[2][p] = join(w.codes[2][p], bits<-2, 16>(high));
-    w.codes[3][p] = join(w.codes[3][p], bits<-1, 16>(high));
-    w.codes[4][p] = join(w.codes[4][p], bits<0, 16>(high));
-    w.codes[5][p] = join(w.codes[5][p], bits<1, 16>(high));
-    w.codes[6][p] = join(w.codes[6][p], bits<2, 16>(high));
-    w.codes[7][p] = join(w.codes[7][p], bits<3, 16>(high));
+    joinBits<4>(sub.high + 4 * kLanes * part, p, w.codes);
     w.scale[0][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
     w.min[0][p] = mul(loadHalf(block.minusDmin + kLanes * part), loadInt8(sub.min + kLanes * part));
   }
@@ -125,28 +221,80 @@ struct Q6_K {
     }
   }
 };
-template <typename B, int Scales, bool Min>
+struct IQ4_NL {
+  using Block = BlockIQ4_NL;
+  static constexpr int kBits = 8, kOffset = 0, kScales = 1;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b];
+    unpackLevels(block.codes + 4 * kLanes * part, kIq4Codes.value, p, w.codes);
+    w.scale[0][p] = loadHalf(block.scale + kLanes * part);
+  }
+};
+struct IQ4_XS {
+  using Block = BlockIQ4_XS;
+  static constexpr int kBits = 8, kOffset = 0, kScales = 1;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
+    const Block::Sub& sub = block.sub[b % 8];
+    unpackLevels(sub.codes + 4 * kLanes * part, kIq4Codes.value, p, w.codes);
+    w.scale[0][p] = mul(loadHalf(block.d + kLanes * part), loadInt8(sub.scale + kLanes * part));
+  }
+};
+struct MXFP4 {
+  using Block = BlockMXFP4;
+  static constexpr int kBits = 5, kOffset = kFp4Offset, kScales = 1;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b];
+    unpackLevels(block.codes + 4 * kLanes * part, kFp4Codes.value, p, w.codes);
+    w.scale[0][p] = loadBrain(block.scale + kLanes * part);
+  }
+};
+struct NVFP4 {
+  using Block = BlockNVFP4;
+  static constexpr int kBits = 5, kOffset = kFp4Offset, kScales = 2;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<2, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b];
+    unpackLevels(block.codes + 4 * kLanes * part, kFp4Codes.value, p, w.codes);
+    MILLRACE_UNROLL
+    for (int h = 0; h < 2; h++) w.scale[h][p] = loadHalf(block.scale[h] + kLanes * part);
+  }
+};
+struct Ternary {
+  using Block = BlockTernary;
+  static constexpr int kBits = 4, kOffset = 1, kScales = 1;
+  static constexpr bool kMin = false;
+  template <int Parts>
+  MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<1, Parts>& w) {
+    const Block& block = reinterpret_cast<const Block*>(group)[b / 8];
+    unpackPairs(block.sub[b % 8].codes + 4 * kLanes * part, p, w.codes);
+    w.scale[0][p] = loadHalf(block.d + kLanes * part);
+  }
+};
+template <typename B, int Scales>
 struct General {
   using Block = B;
   static constexpr int kBits = 8, kOffset = 0, kScales = Scales;
-  static constexpr bool kMin = Min;
+  static constexpr bool kMin = false;
   template <int Parts>
   MILLRACE_INLINE void unpack(const uint8_t* group, int b, int part, int p, Weights<Scales, Parts>& w) {
     const Block& block = reinterpret_cast<const Block*>(group)[b];
     unpackBytes(block.codes + 4 * kLanes * part, p, w.codes);
-    const float* scale = reinterpret_cast<const float*>(&block);  // then, where there is one, the minimum
+    const float* scale = reinterpret_cast<const float*>(&block);
     MILLRACE_UNROLL
-    for (int h = 0; h < Scales; h++) {
-      w.scale[h][p] = load(scale + 16 * h + kLanes * part);
-      if constexpr (Min) w.min[h][p] = load(scale + 16 * (Scales + h) + kLanes * part);
-    }
+    for (int h = 0; h < Scales; h++) w.scale[h][p] = load(scale + 16 * h + kLanes * part);
   }
 };
 
-using General16 = General<BlockGeneral16, 2, false>;
-using General16Min = General<BlockGeneral16Min, 2, true>;
-using General32 = General<BlockGeneral32, 1, false>;
-using General32Min = General<BlockGeneral32Min, 1, true>;
+using General16 = General<BlockGeneral16, 2>;
+using General32 = General<BlockGeneral32, 1>;
 
 // f(format), with the one of the structs above that bears the format's name; plain formats have none.
 template <typename F>

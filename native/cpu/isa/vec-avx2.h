@@ -91,6 +91,11 @@ MILLRACE_INLINE Bytes bits(Bytes b) {
   return _mm256_and_si256(b, mask);
 }
 
+MILLRACE_INLINE Bytes lookup(const uint8_t* table, Bytes b) {
+  const __m128i levels = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(levels), b);
+}
+
 #if defined(__AVXVNNI__)
 
 MILLRACE_INLINE Bytes signedCodes(Bytes b) { return _mm256_xor_si256(b, _mm256_set1_epi8(static_cast<char>(0x80))); }

@@ -84,6 +84,10 @@ MILLRACE_INLINE Bytes bits(Bytes b) {
   if constexpr (Shift >= 0) return _mm512_and_si512(_mm512_srli_epi16(b, Shift), mask);
   else return _mm512_and_si512(_mm512_slli_epi16(b, -Shift), mask);
 }
+MILLRACE_INLINE Bytes lookup(const uint8_t* table, Bytes b) {
+  const __m128i levels = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), b);
+}
 MILLRACE_INLINE Bytes signedCodes(Bytes b) { return _mm512_xor_si512(b, _mm512_set1_epi8(static_cast<char>(0x80))); }
 template <int Bits, int Steps, int Parts, int Rows, bool HasInit>
 MILLRACE_INLINE void dot(const Bytes (*w)[Parts], const int8_t* x, size_t stride, const int32_t* init,

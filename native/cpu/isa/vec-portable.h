@@ -100,6 +100,14 @@ MILLRACE_INLINE Bytes bits(Bytes b) {
   constexpr uint8_t m = Mask;
   return b & Bytes{m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m};
 }
+#if MILLRACE_NEON
+MILLRACE_INLINE Bytes lookup(const uint8_t* table, Bytes b) { return vqtbl1q_u8(vld1q_u8(table), b); }
+#else
+MILLRACE_INLINE Bytes lookup(const uint8_t* table, Bytes b) {
+  for (size_t i = 0; i < sizeof b; i++) b[i] = table[b[i]];
+  return b;
+}
+#endif
 MILLRACE_INLINE Bytes signedCodes(Bytes b) { return b; }
 
 #if MILLRACE_NEON

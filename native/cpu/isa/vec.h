@@ -21,6 +21,7 @@
 //   less, lessEqual, equal → Mask; select(mask, yes, no); maskBits: bit i is lane i
 //   Bytes                      four bytes a lane: four columns of kLanes rows; loadBytes, storeBytes,
 //                              join (by or)
+//   lookup(table, b)           table[byte] of sixteen bytes for every byte, which is below 16
 //   bits<S, M>(b)              every byte (b >> S) & M; to the left where S is negative
 //   signedCodes(b)             brings signed bytes into the form that dot<8, …> wants; its dot products then come out
 //   too

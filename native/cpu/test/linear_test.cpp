@@ -18,6 +18,7 @@
 
 #include "emulated-tiles.h"
 #include "kernels.h"
+#include "levels.h"
 #include "pack.h"
 #include "test.h"
 
@@ -185,6 +186,11 @@ int nibble(const uint8_t* codes, int row, int c) {
 }
 int byte(const uint8_t* codes, int row, int c) { return static_cast<int8_t>(codes[64 * (c / 4) + 4 * row + c % 4]); }
 
+int pair(const uint8_t* pairs, int row, int c) {
+  return pairs[64 * (c / 16) + 4 * row + c % 4] >> (c % 16 / 4 * 2) & 3;
+}
+int bit(const uint8_t* bits, int row, int c) { return bits[4 * row + c % 4] >> (c / 4) & 1; }
+
 PlainRow plainRow(const Matrix& w, int expert, int n) {
   const uint8_t* group =
       w.data + w.expertBytes * static_cast<size_t>(expert) + w.groupBytes * static_cast<size_t>(n / 16);
@@ -251,24 +257,74 @@ PlainRow plainRow(const Matrix& w, int expert, int n) {
         for (int c = 0; c < 32; c++) out.codes.push_back(byte(q.codes, r, c));
         break;
       }
-      case Format::General16Min: {
-        const BlockGeneral16Min& q = reinterpret_cast<const BlockGeneral16Min*>(group)[b];
-        out.perHalf = out.hasMin = true;
-        push(q.scale[0][r], q.scale[1][r], q.min[0][r], q.min[1][r]);
-        for (int c = 0; c < 32; c++) out.codes.push_back(byte(q.codes, r, c));
-        break;
-      }
       case Format::General32: {
         const BlockGeneral32& q = reinterpret_cast<const BlockGeneral32*>(group)[b];
         push(q.scale[r], 0, 0, 0);
         for (int c = 0; c < 32; c++) out.codes.push_back(byte(q.codes, r, c));
         break;
       }
-      case Format::General32Min: {
-        const BlockGeneral32Min& q = reinterpret_cast<const BlockGeneral32Min*>(group)[b];
+      case Format::Q5_0: {
+        const BlockQ5_0& q = reinterpret_cast<const BlockQ5_0*>(group)[b];
+        push(halfValue(q.scale[r]), 0, 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(nibble(q.codes, r, c) + 16 * bit(q.high, r, c) - 16);
+        break;
+      }
+      case Format::Q5_1: {
+        const BlockQ5_1& q = reinterpret_cast<const BlockQ5_1*>(group)[b];
         out.hasMin = true;
-        push(q.scale[r], 0, q.min[r], 0);
-        for (int c = 0; c < 32; c++) out.codes.push_back(byte(q.codes, r, c));
+        push(halfValue(q.scale[r]), 0, halfValue(q.min[r]), 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(nibble(q.codes, r, c) + 16 * bit(q.high, r, c));
+        break;
+      }
+      case Format::Q2_K: {
+        const BlockQ2_K& q = reinterpret_cast<const BlockQ2_K*>(group)[b / 8];
+        const BlockQ2_K::Sub& sub = q.sub[b % 8];
+        const float d = halfValue(q.d[r]), m = halfValue(q.minusDmin[r]);
+        out.perHalf = out.hasMin = true;
+        push(d * sub.scale[0][r], d * sub.scale[1][r], m * sub.min[0][r], m * sub.min[1][r]);
+        for (int c = 0; c < 32; c++) out.codes.push_back(pair(sub.codes, r, c));
+        break;
+      }
+      case Format::Q3_K: {
+        const BlockQ3_K& q = reinterpret_cast<const BlockQ3_K*>(group)[b / 8];
+        const BlockQ3_K::Sub& sub = q.sub[b % 8];
+        out.perHalf = true;
+        push(halfValue(q.d[r]) * sub.scale[0][r], halfValue(q.d[r]) * sub.scale[1][r], 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(pair(sub.codes, r, c) + 4 * bit(sub.high, r, c) - 4);
+        break;
+      }
+      case Format::IQ4_NL: {
+        const BlockIQ4_NL& q = reinterpret_cast<const BlockIQ4_NL*>(group)[b];
+        push(halfValue(q.scale[r]), 0, 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(kIq4Levels[nibble(q.codes, r, c)]);
+        break;
+      }
+      case Format::IQ4_XS: {
+        const BlockIQ4_XS& q = reinterpret_cast<const BlockIQ4_XS*>(group)[b / 8];
+        const BlockIQ4_XS::Sub& sub = q.sub[b % 8];
+        push(halfValue(q.d[r]) * sub.scale[r], 0, 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(kIq4Levels[nibble(sub.codes, r, c)]);
+        break;
+      }
+      case Format::MXFP4: {
+        const BlockMXFP4& q = reinterpret_cast<const BlockMXFP4*>(group)[b];
+        const uint32_t scale = uint32_t{q.scale[r]} << 16;
+        push(0, 0, 0, 0);
+        std::memcpy(&out.scales[out.scales.size() - 2], &scale, sizeof scale);
+        for (int c = 0; c < 32; c++) out.codes.push_back(kFp4Levels[nibble(q.codes, r, c)]);
+        break;
+      }
+      case Format::NVFP4: {
+        const BlockNVFP4& q = reinterpret_cast<const BlockNVFP4*>(group)[b];
+        out.perHalf = true;
+        push(halfValue(q.scale[0][r]), halfValue(q.scale[1][r]), 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(kFp4Levels[nibble(q.codes, r, c)]);
+        break;
+      }
+      case Format::Ternary: {
+        const BlockTernary& q = reinterpret_cast<const BlockTernary*>(group)[b / 8];
+        push(halfValue(q.d[r]), 0, 0, 0);
+        for (int c = 0; c < 32; c++) out.codes.push_back(pair(q.sub[b % 8].codes, r, c) - 1);
         break;
       }
       default:

@@ -21,6 +21,12 @@ const GOLDEN: Readonly<Record<string, string>> = {
   "linear BF16": "1641c142b4ab73fd",
   "linear F16": "b97de80d46ff8f56",
   "linear F32": "1a3a394ca40f1c24",
+  "linear IQ2_S": "7b5e6dbe0bab75d9",
+  "linear IQ3_S": "2571998bf9842191",
+  "linear IQ4_NL": "3be2221ac4efc3f7",
+  "linear IQ4_XS": "01572e197f7eea38",
+  "linear MXFP4": "21e5e3fe6df8bcf6",
+  "linear NVFP4": "b3c5c876dfaed766",
   "linear Q2_K": "a45331115a2ca6fb",
   "linear Q3_K": "5d6751870c90de2f",
   "linear Q4_0": "0e3e189fa597e6ab",
@@ -31,11 +37,13 @@ const GOLDEN: Readonly<Record<string, string>> = {
   "linear Q5_K": "7f28325634ef9e15",
   "linear Q6_K": "9364f24c82c03da2",
   "linear Q8_0": "b6dd5ce1a9b20c09",
+  "linear TQ1_0": "df8e5b685285cf5d",
+  "linear TQ2_0": "bbd2029e13083a65",
   "model, KV f16": "ebee4c8e3daf27a4",
   "model, KV f32": "6e02c5b1de96dd01",
   "model, KV q8": "050d272eeb3131df",
 };
-const FIXTURE = "54e819b87b0fadc7";
+const FIXTURE = "da7a4373740df34e";
 
 type Hash = ReturnType<typeof createHash>;
 
