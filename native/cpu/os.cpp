@@ -1,3 +1,5 @@
+// For Linux and macOS; Windows has os-windows.cpp.
+#if !defined(_WIN32)
 #include "os.h"
 
 #include <errno.h>
@@ -324,3 +326,5 @@ int writeAt(int fd, const void* from, size_t bytes, uint64_t offset) {
 }
 
 }  // namespace millrace::os
+
+#endif

@@ -1,5 +1,5 @@
 // What an operating system decides: threads, waiting, memory pages, reading files, how much of the machine is ours.
-// The only header and source (os.cpp) that know one; written for Linux and macOS.
+// The only header that knows one, with os.cpp for Linux and macOS, os-windows.cpp for Windows.
 #pragma once
 #include <atomic>
 #include <cstddef>

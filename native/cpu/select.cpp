@@ -32,7 +32,11 @@ MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 namespace {
 
 #if defined(__x86_64__)
-// Of cpuid's leaf 7, what not every compiler's __builtin_cpu_supports knows by name.
+// What not every compiler's __builtin_cpu_supports knows by name.
+bool hasHalfFloats() {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & 1u << 29) != 0;
+}
 bool hasTiles() {
   unsigned a, b, c, d;
   constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
@@ -50,7 +54,7 @@ bool runsHere(const char* name) {
   // These ask the operating system, too, whether it saves the wide registers.
   __builtin_cpu_init();
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-              __builtin_cpu_supports("f16c");
+              hasHalfFloats();
   if (strcmp(name, "avx2") == 0) return avx2;
   if (strcmp(name, "avxvnni") == 0) return avx2 && hasAvxVnni();
   bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -117,6 +117,8 @@ export interface Backend {
   readonly name: string;
   /** Backend, ISA path, KV type, kernel version: what a request's tokens may depend on ("cpu-avx2-f16-k1"). */
   profile(kv: KvType): string;
+  /** Where its native part comes from and what it runs on, for people; absent: it has none. */
+  readonly made?: string;
   /** Optimises the graph and writes into it what this backend rounds. Reads no weights. */
   lower(graph: Graph, source: ModelArtifact, groups: readonly StateGroup[]): Lowered;
   /** Streams the weights that the graphs name into the backend's own layout, each once. */

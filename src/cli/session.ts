@@ -81,12 +81,18 @@ export async function lowerModel(
   return lowered;
 }
 
-/** What tokens depend on beside the request (backend, ISA path, KV type, kernel version), as `load` would have it. */
-export async function numericProfile(flags: Pick<ModelFlags, "kv" | "backend">, terminal: Terminal): Promise<string> {
+/**
+ * What tokens depend on beside the request (backend, ISA path, KV type, kernel version), as `load` would have it, and where the
+ * kernels come from.
+ */
+export async function numericProfile(
+  flags: Pick<ModelFlags, "kv" | "backend">,
+  terminal: Terminal,
+): Promise<{ readonly profile: string; readonly made: string | undefined }> {
   const backend = await withProgress(terminal, (progress) => createBackend({ backend: flags.backend, ...progress }));
   const profile = backend.profile(flags.kv ?? "f16");
   await backend.close();
-  return profile;
+  return { profile, made: backend.made };
 }
 
 /** Without the flag the environment decides (MILLRACE_OFFLINE). */

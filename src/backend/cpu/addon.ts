@@ -1,9 +1,8 @@
 /**
- * Finds or makes the addon and loads it: a prebuilt binary of the package, a source checkout's own build, or one that
- * is compiled once into MILLRACE_HOME/native and shared by every program of this user. What the addon's functions mean
- * is for its callers to say.
+ * Finds or makes the addon and loads it: a source checkout's own build; for the published JavaScript the platform's package
+ * of binaries where it is installed and loads, else one that is compiled once into MILLRACE_HOME/native and shared by every
+ * program of this user. What the addon's functions mean is for its callers to say.
  */
-import { existsSync } from "node:fs";
 import { readFile, readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -21,6 +20,7 @@ import {
   isIntact,
   packageRoot,
 } from "./build.ts";
+import { findPrebuilt } from "./prebuilt.ts";
 import { VARIANTS, compileFlags, forProcessor, hostTarget, isaList, type Target, type Variant } from "./toolchain.ts";
 
 export interface LoadAddonOptions {
@@ -32,20 +32,40 @@ export interface LoadAddonOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What was loaded, and where it came from. */
+export interface LoadedAddon {
+  readonly exports: unknown;
+  readonly path: string;
+  /** "prebuilt": a binary of a package. "checkout": this source tree's own build. "compiled": on this machine, at the first load. */
+  readonly origin: "prebuilt" | "checkout" | "compiled";
+}
+
 /** The addon's exports. Throws NativeError where it can be neither loaded nor built. */
 export async function loadAddon(options: LoadAddonOptions = {}): Promise<unknown> {
+  return (await findAddon(options)).exports;
+}
+
+export async function findAddon(options: LoadAddonOptions = {}): Promise<LoadedAddon> {
   const root = packageRoot();
-  const target = hostTarget();
-  const prebuilt = join(root, "prebuilds", `${target.platform}-${target.arch}`, addonFileName(target));
-  if (existsSync(prebuilt)) {
+  // Run from source (development) or as the published JavaScript?
+  if (import.meta.url.endsWith(".ts")) {
+    const path = await developmentBuild(root, options);
+    return { exports: open(path), path, origin: "checkout" };
+  }
+  for (const path of findPrebuilt(await versionOf(root))) {
     try {
-      return open(prebuilt);
+      return { exports: open(path), path, origin: "prebuilt" };
     } catch {
       // Made for another C library: compile.
     }
   }
-  // Run from source (development) or as the published JavaScript?
-  return open(import.meta.url.endsWith(".ts") ? await developmentBuild(root, options) : await userBuild(root, options));
+  const path = await userBuild(root, options);
+  return { exports: open(path), path, origin: "compiled" };
+}
+
+async function versionOf(root: string): Promise<string> {
+  const manifest: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  return typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
 }
 
 /** Never rebuilds behind a developer's back: `npm run` scripts do that beforehand. */
@@ -82,9 +102,7 @@ export async function targetHere(): Promise<Target> {
 
 async function userBuild(root: string, options: LoadAddonOptions): Promise<string> {
   const target = await targetHere();
-  const manifest: unknown = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  const version =
-    typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
+  const version = await versionOf(root);
   const sources = await nativeSources(root);
   const contents = await Promise.all(sources.map((file) => readFile(file)));
   const name = `${version}-${hash([...compileFlags("release", false), isaList(target), ...contents])}`;

@@ -25,7 +25,7 @@ import type {
 } from "../contract.ts";
 import { findState } from "../groups.ts";
 import { uploadAdapter } from "./adapters.ts";
-import { loadAddon, type LoadAddonOptions } from "./addon.ts";
+import { findAddon, loadAddon, type LoadAddonOptions, type LoadedAddon } from "./addon.ts";
 import { emit } from "./emit.ts";
 import { lower } from "./lowering.ts";
 import { asNativeAddon, type NativeAddon, type TeamHandle } from "./native.ts";
@@ -69,14 +69,16 @@ export interface CpuBackend extends Backend {
 
 /** Loads (at the first use on a machine: compiles) the addon and starts the threads. Throws NativeError. */
 export async function createCpuBackend(options: CpuBackendOptions = {}): Promise<CpuBackend> {
-  const native = asNativeAddon(await loadAddon({ onBuild: options.onBuild, signal: options.signal }));
+  const addon = await findAddon({ onBuild: options.onBuild, signal: options.signal });
+  const native = asNativeAddon(addon.exports);
   const threads = options.threads ?? native.cores();
   if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
     throw new NativeError(`The cpu backend can't run on ${threads} threads; 1 … 256 works.`);
   }
   checkIsa(options.isa, native.isas());
   const keep = options.packedCache === true && process.env["MILLRACE_PACKED_CACHE"] !== "off";
-  return new NativeBackend(native, native.createTeam(threads, options.isa), threads, keep);
+  const made = `${threads} ${threads === 1 ? "thread" : "threads"}; kernels ${ORIGINS[addon.origin]}: ${addon.path}`;
+  return new NativeBackend(native, native.createTeam(threads, options.isa), { threads, keep, made });
 }
 
 /** The instruction sets that this build and processor have, best first. */
@@ -95,13 +97,19 @@ class NativeBackend implements CpuBackend {
   readonly name = "cpu";
   readonly threads: number;
   readonly isa: string;
+  readonly made: string;
   readonly #native: NativeAddon;
   readonly #team: TeamHandle;
   readonly #keep: boolean;
   #closed = false;
 
-  constructor(native: NativeAddon, team: TeamHandle, threads: number, keep: boolean) {
+  constructor(
+    native: NativeAddon,
+    team: TeamHandle,
+    { threads, keep, made }: { readonly threads: number; readonly keep: boolean; readonly made: string },
+  ) {
     this.#keep = keep;
+    this.made = made;
     this.#native = native;
     this.#team = team;
     this.threads = threads;
@@ -206,6 +214,12 @@ class NativeBackend implements CpuBackend {
     return Promise.resolve();
   }
 }
+
+const ORIGINS: Readonly<Record<LoadedAddon["origin"], string>> = {
+  prebuilt: "of an installed package",
+  checkout: "built in this source tree",
+  compiled: "compiled on this machine",
+};
 
 /** More than the last cache of a large server holds. */
 const PROBED_BYTES = 2 ** 29;

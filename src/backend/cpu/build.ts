@@ -59,6 +59,8 @@ export interface BuildOptions {
   readonly variant: Variant;
   /** Default: this machine's, with all instruction sets. */
   readonly target?: Target;
+  /** Default: the one that this machine has. */
+  readonly compiler?: Compiler;
   /** Warnings are errors. */
   readonly strict: boolean;
   /** Build the unit tests, too. */
@@ -83,7 +85,7 @@ export function packageRoot(): string {
   return fileURLToPath(new URL("../../../", import.meta.url));
 }
 
-export function addonFileName(target: Target = hostTarget()): string {
+export function addonFileName(target: Pick<Target, "platform" | "arch"> = hostTarget()): string {
   return `millrace-cpu-${target.platform}-${target.arch}.node`;
 }
 
@@ -107,7 +109,7 @@ export async function buildNative(options: BuildOptions): Promise<BuildResult> {
 async function buildLocked(options: BuildOptions): Promise<BuildResult> {
   const root = options.root ?? packageRoot();
   const target = options.target ?? hostTarget();
-  const compiler = await findCompiler(target);
+  const compiler = options.compiler ?? (await findCompiler(target));
   const flags = compileFlags(options.variant, options.strict);
   const include = ["-I", join(root, "native", "cpu"), "-isystem", nodeApiHeaders()];
   const objDir = join(options.outDir, "obj");

@@ -132,7 +132,8 @@ export function linkFlags(variant: Variant): string[] {
 
 export function addonLinkFlags(target: Target): string[] {
   // Node-API's functions are found at load time; -z now lets a function that nobody defined fail there, not in a call.
-  return target.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,-z,now"];
+  if (target.platform === "darwin") return ["-shared", "-undefined", "dynamic_lookup"];
+  return target.platform === "win32" ? ["-shared"] : ["-shared", "-Wl,-z,now"];
 }
 
 /** The first C++ compiler of `$CXX`, g++, c++, clang++ that runs and is new enough. */

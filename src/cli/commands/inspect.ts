@@ -58,7 +58,7 @@ export const inspect = defineCommand({
       }
       const facts = {
         ...describe(artifact),
-        profile: values.graph ? undefined : await numericProfile(values, terminal),
+        ...(values.graph ? {} : await numericProfile(values, terminal)),
       };
       if (values.graph) {
         const { plain, graph } = await lowerModel(artifact, values, terminal);
@@ -94,6 +94,7 @@ interface Facts {
   readonly chatTemplate: boolean;
   readonly generation: ModelArtifact["generation"];
   readonly profile?: string | undefined;
+  readonly made?: string | undefined;
 }
 
 function describe(artifact: ModelArtifact): Facts {
@@ -142,6 +143,7 @@ function rows(facts: Facts): [string, string][] {
     ["chat template", facts.chatTemplate ? "yes" : "no"],
     ["defaults", generation.length === 0 ? "none" : generation.map(([k, v]) => `${k} ${String(v)}`).join(", ")],
     ["profile", facts.profile ?? ""],
+    ...(facts.made === undefined ? [] : [["runs on", facts.made] as [string, string]]),
   ];
 }
 
