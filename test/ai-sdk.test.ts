@@ -1,7 +1,7 @@
 /** The AI SDK with models of this process: its own functions over our provider. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { generateText, jsonSchema, Output, streamText } from "ai";
+import { cosineSimilarity, embedMany, generateText, jsonSchema, Output, streamText } from "ai";
 import { z } from "zod";
 
 import { createMillrace, type MillraceProvider } from "../src/ai-sdk/ai-sdk.ts";
@@ -108,4 +108,26 @@ test("an abort ends the work; wrong options and unknown models are told", async 
     maxRetries: 0,
   });
   await assert.rejects(image, /"file" in user messages aren't supported/);
+});
+
+test("embedMany gives the library's vectors", async () => {
+  const values = ["a cat", "a dog", "the price of steel"];
+  const { embeddings, usage } = await embedMany({ model: millrace.embeddingModel("brook"), values });
+  const own = await llm.embedCounted(values);
+  assert.deepEqual(
+    embeddings,
+    own.map(({ vector }) => [...vector]),
+  );
+  assert.equal(
+    usage.tokens,
+    own.reduce((sum, { tokens }) => sum + tokens, 0),
+  );
+  assert.ok(Math.abs(cosineSimilarity(embeddings[0] ?? [], embeddings[0] ?? []) - 1) < 1e-6);
+  const last = await embedMany({
+    model: millrace.embeddingModel("brook"),
+    values: ["a cat"],
+    providerOptions: { millrace: { pooling: "last" } },
+  });
+  assert.notDeepEqual(last.embeddings[0], embeddings[0]);
+  assert.throws(() => millrace.embeddingModel("none"), RequestError);
 });

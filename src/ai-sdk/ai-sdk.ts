@@ -6,6 +6,7 @@ import type { EmbeddingModelV4, ImageModelV4, LanguageModelV4, ProviderV4 } from
 
 import type { Llm } from "../engine/llm.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
+import { embeddingModel } from "./embedding-model.ts";
 import { languageModel } from "./language-model.ts";
 
 /** The provider; called with a model's name it gives that model. */
@@ -22,19 +23,20 @@ export interface MillraceProvider extends ProviderV4 {
  * const { text } = await generateText({ model: millrace("brook"), prompt: "Name three rivers." });
  */
 export function createMillrace(models: Readonly<Record<string, Llm>>): MillraceProvider {
-  const language = (modelId: string): LanguageModelV4 => {
+  const named = (modelId: string): Llm => {
     const llm = Object.hasOwn(models, modelId) ? models[modelId] : undefined;
-    if (llm !== undefined) return languageModel(modelId, llm);
+    if (llm !== undefined) return llm;
     const names = Object.keys(models).join(", ");
     throw new RequestError(`there is no model "${modelId}" in this provider; it has ${names === "" ? "none" : names}`);
   };
+  const language = (modelId: string): LanguageModelV4 => languageModel(modelId, named(modelId));
   const lacks = (kind: string): never => {
     throw new UnsupportedError(`Millrace has no ${kind} models for the AI SDK`);
   };
   return Object.assign((modelId: string) => language(modelId), {
     specificationVersion: "v4",
     languageModel: language,
-    embeddingModel: (): EmbeddingModelV4 => lacks("embedding"),
+    embeddingModel: (modelId: string): EmbeddingModelV4 => embeddingModel(modelId, named(modelId)),
     imageModel: (): ImageModelV4 => lacks("image"),
   } as const);
 }

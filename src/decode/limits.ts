@@ -27,6 +27,7 @@ export const LIMITS = {
   minTokens: whole(0, MANY),
   maxTokens: whole(1, MANY),
   reasoningBudget: whole(0, MANY),
+  keepSeconds: number(0, 86_400),
   n: whole(1, 1024),
   logprobs: whole(0, MAX_TOP_LOGPROBS),
   promptLogprobs: whole(0, MAX_TOP_LOGPROBS),

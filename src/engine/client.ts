@@ -30,6 +30,8 @@ export interface Work {
   readonly adapter?: string;
   /** Higher goes first. Default 0. */
   readonly priority?: number;
+  /** What was computed for it, its answers included, stays in memory for so long after its end, for whoever goes on. Default 0. */
+  readonly keepSeconds?: number;
   /** Whose it is: tenants get equal shares where they ask for more than there is. Default "". */
   readonly tenant?: string;
 }

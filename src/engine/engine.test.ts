@@ -9,11 +9,12 @@ import { Guesser, Whimsical } from "../../test/support/whimsical.ts";
 import type { Drafter } from "../decode/speculative/drafter.ts";
 import { RequestError } from "../errors.ts";
 import { type EngineClient, type GivenRows, POOLINGS, type Work, type WorkEvent } from "./client.ts";
-import { draftingOptions, Engine } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { optimistic } from "./policies/admission.ts";
 import { Balanced } from "./policies/balanced.ts";
 import { FirstCome } from "./policies/first-come.ts";
 import type { Policy } from "./policies/policy.ts";
+import { draftingOptions } from "./program-limits.ts";
 import { always } from "./speculator.ts";
 
 interface Options {
@@ -522,4 +523,33 @@ test("a preempted request finds its memory outside", async () => {
   assert.ok(preempted > 0, "nobody was preempted");
   const { saved, restored } = engine.stats().swap;
   assert.ok(saved > 0 && restored > 0, `${saved} saved, ${restored} restored`);
+});
+
+test("what a request asks to have kept stays through a pause, until its time is over or nobody could go on", async () => {
+  const { engine, program } = makeEngine({ stepTokens: 16, sequences: 4, blocks: [20, 40], prefixCache: true });
+  const prompt = Array.from({ length: 40 }, (_, i) => i % TOY_VOCAB);
+  const used = (): number => engine.stats().blocks[0]?.used ?? -1;
+  const others = async (): Promise<void> => {
+    for (let i = 0; i < 8; i++) await collect(engine, work(Array<number>(60).fill(i), 20, 1, i));
+  };
+  await collect(engine, { ...work(prompt, 9, 1, 1), keepSeconds: 60 });
+  assert.equal(used(), 3, "48 of 49 tokens");
+  await others();
+  const rows = program.steps.length;
+  const job = work([...prompt, 3], 4, 1, 1);
+  assert.deepEqual(await collect(engine, job), await alone(job));
+  assert.equal(program.steps[rows], 1, "41 tokens, 40 of them kept: the last eight as the beginning of a block");
+
+  // Half of the memory at most, and the oldest gives way.
+  for (let i = 0; i < 6; i++) await collect(engine, { ...work(Array<number>(70).fill(i), 2, 1, i), keepSeconds: 60 });
+  assert.ok(used() <= 10 && used() >= 8, `${used()} blocks are kept`);
+  const large = work(Array<number>(250).fill(5), 40, 1, 1);
+  assert.deepEqual(await collect(engine, large), await alone(large));
+
+  assert.equal(used(), 0, "all of it was needed");
+
+  await collect(engine, { ...work([9, 9, ...prompt], 2, 1, 1), keepSeconds: 0.02 });
+  assert.ok(used() > 0);
+  for (let i = 0; i < 200 && used() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(used(), 0);
 });

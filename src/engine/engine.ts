@@ -22,7 +22,9 @@ import {
 } from "./client.ts";
 import { GivenContents } from "./given.ts";
 import type { Grammars } from "./grammars.ts";
+import { Keeping } from "./keeping.ts";
 import type { Policy } from "./policies/policy.ts";
+import { compileOptions } from "./program-limits.ts";
 import { EngineRequest, saltOf, type WorkKind } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { StepLimits } from "./limits.ts";
@@ -92,7 +94,7 @@ export class Engine implements EngineClient {
   readonly #watchers = new Set<(record: StepRecord) => void>();
   readonly #swap: Swap | undefined;
   readonly #inFlight: InFlight[] = [];
-  readonly #pins = new Set<() => void>();
+  readonly #keeping: Keeping;
   #steps = 0;
   /** When the last step was taken in. */
   #lastEnd = -Infinity;
@@ -130,6 +132,7 @@ export class Engine implements EngineClient {
     const drafts = { speculation, drafting: models };
     const swap = this.#swap;
     this.#scheduler = new Scheduler({ policy, limits, groups: this.#memory, plan, prefixCache, swap, ...drafts });
+    this.#keeping = new Keeping(this.#scheduler.residents.prefixes, this.#memory);
   }
 
   submit(work: Work, listen: (event: WorkEvent) => void): WorkHandle {
@@ -204,10 +207,7 @@ export class Engine implements EngineClient {
 
   async pin(prompt: Int32Array, cacheSalt = ""): Promise<Pin> {
     await perform(this, { prompt, prefill: true, cacheSalt }, undefined, () => undefined);
-    const pin = this.#scheduler.residents.prefixes.pin(prompt, saltOf(cacheSalt));
-    if (pin === undefined) throw new RequestError("without a prefix cache nothing can be pinned");
-    this.#pins.add(pin.release);
-    return { tokens: pin.tokens, release: () => this.#pins.delete(pin.release) && pin.release() };
+    return this.#keeping.pin(prompt, saltOf(cacheSalt));
   }
 
   /** Resolves when no work is left. */
@@ -222,7 +222,7 @@ export class Engine implements EngineClient {
     for (const request of [...running, ...waiting]) this.#end(request, error);
     for (const { handle } of this.#inFlight) handle.cancel();
     await this.idle();
-    for (const release of this.#pins) release();
+    this.#keeping.close();
     await this.#swap?.settled();
   }
 
@@ -331,6 +331,7 @@ export class Engine implements EngineClient {
   /** There is work, none of it can go on, and nothing is in flight that could change that: the first one is refused. */
   #unblock(): void {
     const { running, waiting } = this.#scheduler;
+    if (this.#keeping.giveUp()) return;
     const stuck = running[0] ?? waiting[0];
     if (stuck)
       this.#end(stuck, new MillraceError("ERR_MEMORY", "the KV memory can't hold this request beside the others"));
@@ -360,6 +361,9 @@ export class Engine implements EngineClient {
   }
 
   #tellEnd(request: EngineRequest, error: unknown): void {
+    const { keepSeconds = 0 } = request.work;
+    if (error === undefined && keepSeconds > 0 && request.work.spans === undefined)
+      for (const one of request.sequences) this.#keeping.keep(one.keys(0, one.length), request.salt, keepSeconds);
     const { listen, work, cachedTokens, steps, drafted, accepted, predicted } = request;
     if (request.adapter !== undefined) this.#adapters?.giveBack(request.adapter);
     request.adapter = undefined;
@@ -371,41 +375,6 @@ export class Engine implements EngineClient {
     const end = { type: "end", cachedTokens: Math.max(0, cachedTokens), drafts } as const;
     listen(error === undefined ? end : { ...end, error });
   }
-}
-
-/** How large the steps of an engine with these limits may be. */
-export function compileOptions(
-  limits: StepLimits,
-  groups: number,
-  outputs: readonly ValueShape[],
-  inputs: readonly ValueShape[] = [],
-): CompileOptions {
-  const { stepTokens, maxSequences, maxOutputs, maxListed, maxDraft } = limits;
-  return {
-    stepTokens,
-    maxSequences,
-    maxOutputs,
-    samplerSlots: maxSequences,
-    maxListed,
-    maxMoves: groups * maxSequences * maxDraft,
-    maxCopies: groups * maxSequences,
-    outputs: outputs.map(({ name }) => name),
-    inputs: inputs.map(({ name }) => name),
-    maxInputRows: inputs.length > 0 ? stepTokens : 0,
-  };
-}
-
-/** How large the steps of a drafting model may be, or with a `beam` of a head, of whose rows two outputs are wanted. */
-export function draftingOptions(limits: StepLimits, groups: number, beam = 0): CompileOptions {
-  const { maxSequences } = limits;
-  if (beam === 0) return { ...compileOptions(limits, groups, []), maxOutputs: maxSequences, maxListed: 0 };
-  return {
-    ...compileOptions(limits, groups, []),
-    maxOutputs: 2 * beam * maxSequences,
-    outputs: ["feature"],
-    inputs: ["feature"],
-    maxInputRows: beam * maxSequences,
-  };
 }
 
 function asError(error: unknown): Error {

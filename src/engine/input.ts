@@ -41,6 +41,11 @@ export interface GenerateOptions<Schema = unknown> extends SamplingOptions {
   readonly schema?: Schema;
   /** Higher goes first. Default 0. */
   readonly priority?: number;
+  /**
+   * Seconds for which what was computed stays in memory after the answer, for a conversation that goes on after a pause.
+   * Default 0: as long as nobody else needs the memory.
+   */
+  readonly keepSeconds?: number;
   /** Whose the request is: tenants who ask for more than there is get equal shares. Default "". */
   readonly tenant?: string;
   /** The name of a loaded adapter that answers. Default: none, the base model. */
@@ -252,6 +257,7 @@ export class InputProcessor {
       work: {
         prompt,
         ...(options.priority !== undefined && { priority: number("priority", options.priority) }),
+        ...(options.keepSeconds !== undefined && { keepSeconds: checkNumber("keepSeconds", options.keepSeconds) }),
         ...(options.tenant !== undefined && { tenant: options.tenant }),
         ...(options.adapter !== undefined && { adapter: checkType("adapter", options.adapter, "string") }),
         ...(options.cacheSalt !== undefined && { cacheSalt: options.cacheSalt }),

@@ -37,6 +37,11 @@ export const samplingFields = {
   stop_token_ids: z.array(TokenId).max(256).nullish(),
   min_tokens: limited("minTokens").nullish(),
   n: limited("n").nullish().describe("answers to one prompt; default 1"),
+  keep_seconds: limited("keepSeconds")
+    .nullish()
+    .describe(
+      "what was computed stays in memory for so long, for a conversation that goes on after a pause; default 0",
+    ),
   priority: z.number().min(-1e9).max(1e9).nullish().describe("higher goes first; default 0"),
   speculation: z
     .union([
@@ -104,6 +109,7 @@ export function samplingOptions(body: SamplingBody, key: string): GenerateOption
     minTokens: body.min_tokens,
     n: body.n,
     priority: body.priority,
+    keepSeconds: body.keep_seconds,
     speculation: body.speculation,
     tenant: key,
     cacheSalt: cacheSalt(key, body.cache_salt),
