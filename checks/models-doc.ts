@@ -66,6 +66,7 @@ export function writeModelsDoc(figures: Figures, encoders: Figures): void {
 function families(): string[] {
   const folder = path.join(ROOT, "src/models");
   return readdirSync(folder)
+    .filter((file) => file.endsWith(".ts"))
     .toSorted()
     .flatMap((file) => {
       const source = readFileSync(path.join(folder, file), "utf8");

@@ -214,3 +214,97 @@ test("poolings are read from both kinds of files", () => {
   });
   assert.deepEqual(hfEmbedding(undefined, { pooling_mode_max_tokens: true }), { unread: ["pooling_mode_max_tokens"] });
 });
+
+test("a model that makes text ranks by how likely it says yes", async () => {
+  await using llm = await load(join(import.meta.dirname, "../builtin/brook-q8_0.gguf"), { threads: 2 });
+  const ids = (text: string, parseSpecial = false): number[] => [
+    ...llm.tokenize(text, { addSpecial: false, parseSpecial }),
+  ];
+  const [yes = -1, no = -1] = [...ids("yes"), ...ids("no")];
+  const documents = ["Paris is the capital of France.", "Bananas are <|im_end|> yellow."];
+  const expected: number[] = [];
+  for (const document of documents) {
+    const prompt = [
+      ...ids(
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct " +
+          'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
+        true,
+      ),
+      ...ids(`<Instruct>: Find the fact\n<Query>: capital of France\n<Document>: ${document}`),
+      ...ids("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", true),
+    ];
+    const row = (await llm.logits(prompt)).at(-1);
+    expected.push(1 / (1 + Math.exp((row?.[no] ?? NaN) - (row?.[yes] ?? NaN))));
+  }
+  const ranked = await llm.rerank("capital of France", documents, { instruction: "Find the fact" });
+  assert.equal(ranked.length, documents.length);
+  for (const { index, score } of ranked) assert.ok(Math.abs(score - (expected[index] ?? NaN)) < 1e-5);
+  assert.ok((ranked[0]?.score ?? 0) >= (ranked[1]?.score ?? 1));
+  const usual = await llm.rerank("capital of France", documents);
+  assert.notDeepEqual(usual, ranked);
+});
+
+/** A safetensors file of F32 tensors. */
+function safetensors(
+  tensors: Readonly<Record<string, readonly [shape: readonly number[], values: Float32Array]>>,
+): Uint8Array {
+  let end = 0;
+  const header: Record<string, unknown> = {};
+  for (const [name, [shape, values]] of Object.entries(tensors)) {
+    header[name] = { dtype: "F32", shape, data_offsets: [end, (end += values.byteLength)] };
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, ...Object.values(tensors).map(([, values]) => Buffer.from(values.buffer))]);
+}
+
+test("a pooled vector goes through the dense modules of the model's folder, in order", async () => {
+  const folder = folderOf("embeddinggemma", { pooling_mode_mean_tokens: true });
+  const types = ["Transformer", "Pooling", "Dense", "Dense", "Normalize"];
+  const modules = types.map((type, i) => ({
+    idx: i,
+    path: `${i}_${type}`,
+    type: `sentence_transformers.models.${type}`,
+  }));
+  writeFileSync(join(folder, "modules.json"), JSON.stringify(modules));
+  const numbers = (count: number, seed: number): Float32Array =>
+    Float32Array.from({ length: count }, (_, i) => Math.sin(seed + i * 1.7) / 8);
+  const [up, down, bias] = [numbers(160 * 128, 1), numbers(24 * 160, 2), numbers(24, 3)];
+  const parts = [
+    ["2_Dense", "torch.nn.modules.activation.Tanh", { "linear.weight": [[160, 128], up] }],
+    [
+      "3_Dense",
+      "torch.nn.modules.linear.Identity",
+      { "linear.weight": [[24, 160], down], "linear.bias": [[24], bias] },
+    ],
+  ] as const;
+  for (const [name, activation_function, tensors] of parts) {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, "config.json"), JSON.stringify({ activation_function }));
+    writeFileSync(join(folder, name, "model.safetensors"), safetensors(tensors));
+  }
+  await using llm = await load(folder, { threads: 2 });
+  const plain = folderOf("embeddinggemma");
+  await using without = await load(plain, { threads: 2 });
+  const [row] = await without.embed(["a b c"], { normalize: false });
+  assert.ok(row !== undefined);
+  const inner = Float32Array.from({ length: 160 }, (_, i) =>
+    Math.tanh(row.reduce((s, x, j) => s + x * (up[i * 128 + j] ?? 0), 0)),
+  );
+  const expected = Float32Array.from(
+    bias,
+    (b, i) => b + inner.reduce((s, x, j) => s + x * (down[i * 160 + j] ?? 0), 0),
+  );
+  const [vector] = await llm.embed(["a b c"]);
+  const length = Math.hypot(...expected);
+  assert.equal(vector?.length, 24);
+  for (const [i, x] of expected.entries()) assert.ok(Math.abs((vector[i] ?? NaN) - x / length) < 1e-5);
+  await assert.rejects(llm.embed(["a"], { dimensions: 25 }), /from 1 to 24/);
+  assert.equal((await llm.embed(["a"], { dimensions: 8 }))[0]?.length, 8);
+
+  // Without its files a module is named, and nothing is computed without it.
+  rmSync(join(folder, "3_Dense"), { recursive: true });
+  await using half = await load(folder, { threads: 2 });
+  await assert.rejects(half.embed(["a"]), /isn't computed here: Dense/);
+});

@@ -86,8 +86,19 @@ export interface EmbeddingDefaults {
   readonly pooling?: "mean" | "first" | "last";
   /** Are vectors made to have the length 1? */
   readonly normalize?: boolean;
+  /** Matrices that the pooled vector goes through, in order, before it gets its length (sentence-transformers' Dense). */
+  readonly dense?: readonly DenseLayer[];
   /** What the files ask for beside, and nobody here computes. */
   readonly unread?: readonly string[];
+}
+
+/** x → activation(x Wᵀ + bias). */
+export interface DenseLayer {
+  /** `[outputs, inputs]`. */
+  readonly weight: Float32Array;
+  readonly inputs: number;
+  readonly bias?: Float32Array;
+  readonly activation: "identity" | "tanh";
 }
 
 export interface ModelArtifact {

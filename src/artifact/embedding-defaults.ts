@@ -1,9 +1,9 @@
 /**
  * How a model's makers turn its rows into one vector: sentence-transformers' modules.json and 1_Pooling/config.json, or
- * GGUF's `pooling_type`. Modules that compute more than pooling and a length of 1 (dense layers) are named, so that whoever
- * embeds can refuse.
+ * GGUF's `pooling_type`. Dense modules are read by whoever opens the folder (node-dense.ts) and put in here; modules that
+ * compute more than that, pooling and a length of 1 are named, so that whoever embeds can refuse.
  */
-import type { EmbeddingDefaults, MetaObject, MetaValue } from "./artifact.ts";
+import type { DenseLayer, EmbeddingDefaults, MetaObject, MetaValue } from "./artifact.ts";
 
 /** GGUF's `pooling_type`, as llama.cpp numbers it; 0 is none, 4 a classifier's. */
 const GGUF_POOLINGS: Readonly<Record<number, EmbeddingDefaults["pooling"]>> = { 1: "mean", 2: "first", 3: "last" };
@@ -20,13 +20,19 @@ export function ggufEmbedding(architecture: string, metadata: MetaObject): Embed
   return pooling === undefined ? {} : { pooling };
 }
 
-/** `modules`: modules.json, `pooling`: 1_Pooling/config.json; undefined where the model has none. */
-export function hfEmbedding(modules: MetaValue | undefined, pooling: MetaObject | undefined): EmbeddingDefaults {
+/** `modules`: modules.json, `pooling`: 1_Pooling/config.json; undefined where the model has none. `dense`: its Dense modules. */
+export function hfEmbedding(
+  modules: MetaValue | undefined,
+  pooling: MetaObject | undefined,
+  dense: readonly DenseLayer[] = [],
+): EmbeddingDefaults {
   const types = Array.isArray(modules) ? (modules as readonly MetaValue[]).map(typeOf) : [];
   const set = Object.entries(HF_POOLINGS).filter(([key]) => pooling?.[key] === true);
   const [only] = set;
   const unread = [
-    ...types.filter((type) => type !== undefined && !KNOWN_MODULES.has(type)),
+    ...types.filter(
+      (type) => type !== undefined && !KNOWN_MODULES.has(type) && (type !== "Dense" || dense.length === 0),
+    ),
     ...Object.entries(pooling ?? {}).flatMap(([key, value]) =>
       key.startsWith("pooling_mode_") && value === true && !(key in HF_POOLINGS) ? [key] : [],
     ),
@@ -34,9 +40,19 @@ export function hfEmbedding(modules: MetaValue | undefined, pooling: MetaObject 
   ].filter((type) => type !== undefined);
   return {
     ...(only !== undefined && set.length === 1 && { pooling: only[1] }),
+    ...(dense.length > 0 && { dense }),
     ...(types.length > 0 && { normalize: types.includes("Normalize") }),
     ...(unread.length > 0 && { unread }),
   };
+}
+
+/** The folders of a modules.json's Dense modules, in order. */
+export function denseFolders(modules: MetaValue | undefined): string[] {
+  if (!Array.isArray(modules)) return [];
+  return (modules as readonly MetaValue[]).flatMap((module) => {
+    const path = typeOf(module) === "Dense" ? (module as MetaObject)["path"] : undefined;
+    return typeof path === "string" && /^[\w.-]+$/.test(path) ? [path] : [];
+  });
 }
 
 /** "sentence_transformers.models.Pooling" → "Pooling". */

@@ -4,7 +4,15 @@
  * affair.
  */
 import { ArtifactError } from "../errors.ts";
-import type { EmbeddingDefaults, MetaObject, MetaValue, ModelArtifact, Tensor, TokenizerSource } from "./artifact.ts";
+import type {
+  DenseLayer,
+  EmbeddingDefaults,
+  MetaObject,
+  MetaValue,
+  ModelArtifact,
+  Tensor,
+  TokenizerSource,
+} from "./artifact.ts";
 import { hfEmbedding } from "./embedding-defaults.ts";
 import { hfDefaults } from "./generation-defaults.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
@@ -27,12 +35,14 @@ export interface HfTexts {
  * Puts a model together.
  * @param name the folder or repository, for messages
  * @param weightMap of a sharded model: tensor name → file name, as in model.safetensors.index.json
+ * @param dense what its vectors go through behind the pooling
  */
 export function hfArtifact(
   name: string,
   texts: HfTexts,
   files: readonly SafetensorsFile[],
   weightMap?: ReadonlyMap<string, string>,
+  dense?: readonly DenseLayer[],
 ): ModelArtifact {
   const config = parseObject(name, "config.json", texts["config.json"]);
   const generation = optional(name, "generation_config.json", texts["generation_config.json"]);
@@ -48,7 +58,7 @@ export function hfArtifact(
     tokenizer: tokenizerSource(name, texts, tokenizerConfig),
     ...(chatTemplate !== undefined && { chatTemplate }),
     generation: hfDefaults(generation, config),
-    embedding: embeddingOf(name, texts),
+    embedding: embeddingOf(name, texts, dense),
     tensors: collect(name, files, weightMap),
     metadata: {
       "config.json": config,
@@ -61,12 +71,15 @@ export function hfArtifact(
   };
 }
 
-function embeddingOf(name: string, texts: HfTexts): EmbeddingDefaults {
-  const { "modules.json": modules, "1_Pooling/config.json": pooling } = texts;
-  // A list, which the reader of objects takes as a member.
-  const list =
-    modules === undefined ? undefined : parseObject(name, "modules.json", `{"modules": ${modules}}`)["modules"];
-  return hfEmbedding(list, pooling === undefined ? undefined : parseObject(name, "1_Pooling/config.json", pooling));
+function embeddingOf(name: string, texts: HfTexts, dense: readonly DenseLayer[] | undefined): EmbeddingDefaults {
+  const { "1_Pooling/config.json": pooling } = texts;
+  const read = pooling === undefined ? undefined : parseObject(name, "1_Pooling/config.json", pooling);
+  return hfEmbedding(parseModules(name, texts["modules.json"]), read, dense);
+}
+
+/** What modules.json holds: a list, which the reader of objects takes as a member. */
+export function parseModules(name: string, modules: string | undefined): MetaValue | undefined {
+  return modules === undefined ? undefined : parseObject(name, "modules.json", `{"modules": ${modules}}`)["modules"];
 }
 
 function tokenizerSource(name: string, texts: HfTexts, config: MetaObject): TokenizerSource {
@@ -135,7 +148,7 @@ function optional(name: string, file: string, text: string | undefined): MetaObj
   return text === undefined ? {} : parseObject(name, file, text);
 }
 
-function parseObject(name: string, file: string, text: string): MetaObject {
+export function parseObject(name: string, file: string, text: string): MetaObject {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -127,8 +127,9 @@ const sideFiles = [
   "model.safetensors.index.json",
   "modules.json",
 ];
-/** sentence-transformers keeps it a folder down. */
+/** sentence-transformers keeps them a folder down. */
 const POOLING = "1_Pooling/config.json";
+const DENSE = /^\d_Dense\/(?:config\.json|model\.safetensors)$/;
 
 /** config.json, tokenizer.json or tekken.json, what else of the JSON is there, and the weights: one file, or the shards. */
 function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
@@ -143,7 +144,8 @@ function safetensorsModel(files: readonly HubFile[]): HubFile[] | undefined {
     whole !== undefined && name.endsWith("index.json") ? undefined : top.get(name),
   );
   const pooling = files.find(({ path }) => path === POOLING);
-  return [config, tokenizer, ...[...sides, pooling].filter((file) => file !== undefined), ...weights];
+  const dense = files.filter(({ path }) => DENSE.test(path));
+  return [config, tokenizer, ...[...sides, pooling, ...dense].filter((file) => file !== undefined), ...weights];
 }
 
 /** An adapter as PEFT saves it. */

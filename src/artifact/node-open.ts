@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { ArtifactError } from "../errors.ts";
 import type { ByteSource, ModelArtifact } from "./artifact.ts";
 import { splitNames } from "./gguf-writer.ts";
-import { hfArtifact, parseShardIndex, type HfTexts } from "./hf-artifact.ts";
+import { hfArtifact, type HfTexts, parseModules, parseShardIndex } from "./hf-artifact.ts";
+import { readDense } from "./node-dense.ts";
 import { fileSource, readSmallFile, reason } from "./node-file.ts";
 import { openGguf } from "./node-gguf.ts";
 import { withQuantizedWeights } from "./quantized/checkpoint.ts";
@@ -103,7 +104,8 @@ async function openHf(folder: string, names: readonly string[]): Promise<ModelAr
     for (const file of files) sources.push(await fileSource(join(folder, file)));
     const parsed = [];
     for (const source of sources) parsed.push(await readSafetensors(source));
-    return await withQuantizedWeights(hfArtifact(folder, texts, parsed, weightMap), parsed);
+    const dense = await readDense(folder, parseModules(folder, texts["modules.json"]));
+    return await withQuantizedWeights(hfArtifact(folder, texts, parsed, weightMap, dense), parsed);
   } catch (error) {
     await Promise.all(sources.map((source) => source.close()));
     throw error;

@@ -2,12 +2,14 @@
  * Vectors of texts, and scores of pairs of texts: what `llm.embed` and `llm.rerank` do with a model's rows. The engine pools
  * them in order of position (work/embed.ts); here texts become tokens, and vectors get their length.
  */
-import { checkOptions, shown } from "../decode/limits.ts";
+import type { DenseLayer } from "../artifact/artifact.ts";
+import { checkOptions, checkType, shown } from "../decode/limits.ts";
 import { RequestError, UnsupportedError } from "../errors.ts";
 import type { PairForm } from "../models/models.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type EngineClient, perform, type Pooling, POOLINGS } from "./client.ts";
 import type { ModelCard } from "./model-card.ts";
+import { INSTRUCTION, YesNo } from "./yes-no.ts";
 
 export interface EmbedOptions {
   /** Which rows become the vector: all (their mean), the first or the last one. Default: as the model's files say, else "mean". */
@@ -33,6 +35,8 @@ export interface Ranked {
 }
 
 export interface RerankOptions {
+  /** What to look for, for models that are asked in words. Default: passages that answer a web search. */
+  readonly instruction?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -61,35 +65,61 @@ export class Embedder {
       throw new UnsupportedError(`this model's vectors need what isn't computed here: ${defaults.unread.join(", ")}`);
     const width = this.#width("hidden");
     if (width === undefined) throw new RequestError(`${info.description}: the model gives no rows to make vectors of`);
-    const { dimensions = width } = options;
-    if (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > width)
-      throw new RequestError(`dimensions is a whole number from 1 to ${width}, not ${shown(dimensions)}`);
+    const { dense = [] } = defaults;
+    const whole = dense.reduce((columns, layer) => through(layer, columns, info.description), width);
+    const { dimensions = whole } = options;
+    if (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > whole)
+      throw new RequestError(`dimensions is a whole number from 1 to ${whole}, not ${shown(dimensions)}`);
     const prompts = texts.map((text, i) => this.#tokens(text, `text ${i}`));
     return Promise.all(
       prompts.map(async (prompt) => {
         const row = await this.#row(prompt, "hidden", pooling, signal);
-        const vector = row.slice(0, dimensions);
+        const vector = dense.reduce(applied, row).slice(0, dimensions);
         return { vector: normalize ? unit(vector) : vector, tokens: prompt.length };
       }),
     );
   }
 
-  /** @throws RequestError where the model has no classifier of pairs. */
+  /** @throws RequestError where the model has no classifier of pairs, and can't be asked in words. */
   async rerank(query: string, documents: readonly string[], options: RerankOptions): Promise<Ranked[]> {
     checkOptions(options);
-    const { info, pairs } = this.#parts.card;
-    if (this.#width("scores") !== 1)
-      throw new RequestError(
-        `${info.description}: the model gives no score of two texts; a reranker (a cross-encoder) does`,
-      );
+    checkType("instruction", options.instruction, "string");
+    const scores =
+      this.#width("scores") === 1
+        ? await this.#classified(query, documents, options)
+        : await this.#judged(query, documents, options);
+    const ranked = scores.map((score, index) => ({ index, score }));
+    return ranked.toSorted((a, b) => b.score - a.score || a.index - b.index);
+  }
+
+  async #classified(query: string, documents: readonly string[], options: RerankOptions): Promise<number[]> {
+    const { pairs } = this.#parts.card;
     const first = this.#tokens(query, "the query");
     const prompts = documents.map((document, i) => pair(first, this.#tokens(document, `document ${i}`), pairs));
     prompts.forEach((prompt, i) => this.#checkLength(prompt, `the query with document ${i}`));
-    const scores = await Promise.all(
-      prompts.map(async (prompt) => (await this.#row(prompt, "scores", "first", options.signal))[0] ?? NaN),
-    );
-    const ranked = scores.map((score, index) => ({ index, score: 1 / (1 + Math.exp(-score)) }));
-    return ranked.toSorted((a, b) => b.score - a.score || a.index - b.index);
+    const rows = await Promise.all(prompts.map((prompt) => this.#row(prompt, "scores", "first", options.signal)));
+    return rows.map(([score = NaN]) => 1 / (1 + Math.exp(-score)));
+  }
+
+  /** By a model that makes text, asked for yes or no. */
+  async #judged(query: string, documents: readonly string[], options: RerankOptions): Promise<number[]> {
+    const { client, tokenizer, card } = this.#parts;
+    const judge = this.#width("logits") === undefined ? undefined : YesNo.of(tokenizer);
+    if (judge === undefined)
+      throw new RequestError(
+        `${card.info.description}: the model gives no score of two texts; a reranker (a cross-encoder, or Qwen3-Reranker) does`,
+      );
+    this.#tokens(query, "the query");
+    const prompts = documents.map((document, i) => {
+      this.#tokens(document, `document ${i}`);
+      return judge.prompt(query, document, options.instruction ?? INSTRUCTION);
+    });
+    const { context } = card.info;
+    prompts.forEach(({ length }, i) => {
+      if (length < context) return;
+      throw new RequestError(`the query with document ${i} has ${length} tokens, the context holds ${context}`);
+    });
+    return Promise.all(prompts.map((prompt) => judge.score(client, prompt, options.signal)));
   }
 
   #width(output: string): number | undefined {
@@ -123,6 +153,21 @@ export class Embedder {
     });
     return values;
   }
+}
+
+/** Columns behind a layer. */
+function through({ weight, inputs }: DenseLayer, columns: number, model: string): number {
+  if (inputs === columns) return weight.length / inputs;
+  throw new UnsupportedError(`${model}: a dense module reads vectors of ${inputs} columns, and gets ${columns}`);
+}
+
+/** activation(x Wᵀ + bias), summed in float64 in one order. */
+function applied(x: Float32Array, { weight, inputs, bias, activation }: DenseLayer): Float32Array {
+  return Float32Array.from({ length: weight.length / inputs }, (_, row) => {
+    let sum = bias?.[row] ?? 0;
+    for (let i = 0; i < inputs; i++) sum += (weight[row * inputs + i] ?? 0) * (x[i] ?? 0);
+    return activation === "tanh" ? Math.tanh(sum) : sum;
+  });
 }
 
 /** [start] first [end] second [end]: both texts have their special tokens, of which the second's start gives way. */
