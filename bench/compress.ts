@@ -18,7 +18,8 @@ import { compress, evaluate, load } from "../src/index.ts";
 const TEXT = resolve(import.meta.dirname, "../../shared/data/text/wikitext-2-valid.txt");
 const RECIPES =
   "q8_0 q6_k q5_k_m q4_k_m q4_0 iq4_xs nvfp4 mxfp4 q3_k_m q2_k w4-hqq q4_k_m-awq q4_k_m-gptq w4-gptq-g64 w3-gptq-g64 " +
-  "q2_k-gptq w8a8-smooth sparse50 sparse24";
+  "q2_k-gptq w8a8-smooth q4_0-rotated q3-lorc svd-llm-searched svd-llm asvd svd short-2 flap-25 slice-25 " +
+  "sparse50 sparse24 sparse24-wanda sparse50-wanda sparse50-dsnot sparse50-owl sparse50-ria sparse50-magnitude";
 /** llama.cpp's numbers of mixtures. */
 const PEERS = { q4_0: 2, q2_k: 10, q3_k_m: 12, q4_k_m: 15 } as const;
 
