@@ -5,10 +5,9 @@
  * the token, as in Gemma 4. GGUF's files are not read.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
-import { madeVector } from "../artifact/made-tensor.ts";
 import { UnsupportedError } from "../errors.ts";
-import type { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, Value } from "../graph/graph.ts";
+import { largest, matched, streamAt, times } from "./altup.ts";
 import type { ConfigReader } from "./config.ts";
 import { numberList } from "./config.ts";
 import { readDecoder } from "./decoder.ts";
@@ -43,9 +42,6 @@ const NAMES = {
   },
 } as const;
 
-/** Least mean square that a stream is divided by the root of. */
-const LEAST_SQUARE = 1e-5;
-
 export async function gemma3n(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
   if (artifact.config.format === "gguf") throw new UnsupportedError(`${artifact.name}: Gemma 3n from GGUF`);
   const decoder = await readDecoder(artifact, options, NAMES, {
@@ -76,16 +72,8 @@ export async function gemma3n(artifact: ModelArtifact, options: GraphOptions): P
   const context = g.scale(net.linear(embedded, "layerProjection", layers * each), width ** -0.5);
   const table = net.table("layerEmbed", layers * each, Math.sqrt(each));
   const inputs = g.scale(g.add(net.groupNorm(context, "layerNorm", eps, each), table), Math.SQRT1_2);
-  /** As large as `like`, by root mean square. */
-  const matched = (x: Value, like: Value): Value =>
-    g.gate(
-      rowMean(g, like, g.rmsNorm(like, undefined, { eps: 1e-12 })),
-      g.rmsNorm(x, undefined, { eps: LEAST_SQUARE }),
-      "identity",
-    );
-
   let all = Array.from({ length: streams }, (_, i) =>
-    i === 0 ? embedded : matched(net.numbered(embedded, "streamIn", i - 1, width), embedded),
+    i === 0 ? embedded : matched(g, net.numbered(embedded, "streamIn", i - 1, width), embedded),
   );
   const states: { near?: number; all?: number } = {};
   for (let i = 0; i < layers; i++) {
@@ -135,56 +123,9 @@ export async function gemma3n(artifact: ModelArtifact, options: GraphOptions): P
   const first = streamAt(all, 0);
   const sum = all
     .slice(1)
-    .reduce((total, x, i) => g.add(total, matched(net.numbered(x, "streamOut", i, width), first)), first);
+    .reduce((total, x, i) => g.add(total, matched(g, net.numbered(x, "streamOut", i, width), first)), first);
   const logits = net.head(net.norm(g.scale(sum, 1 / streams), eps), true);
   return net.finish(logitCap === undefined ? logits : g.softcap(logits, logitCap), decoder.contextLength);
-}
-
-function streamAt(streams: readonly Value[], index: number): Value {
-  const stream = streams[index];
-  if (stream === undefined) throw new UnsupportedError(`there is no stream ${index} of ${streams.length}`);
-  return stream;
-}
-
-/** x times one column of `factors`. */
-function times(g: GraphBuilder, factors: Value, column: number, x: Value): Value {
-  return g.gate(g.slice(factors, column, 1), x, "identity");
-}
-
-/**
- * The mean of x · y over the columns, as one column. With y the RMS norm of x it is x's root mean square, with y its layer
- * norm x's standard deviation.
- */
-function rowMean(g: GraphBuilder, x: Value, y: Value): Value {
-  const columns = g.width(x);
-  const made = madeVector(`mean of ${columns}`, new Float64Array(columns).fill(1 / columns), true);
-  return g.linear(g.multiply(x, y), { name: made.name, shape: made.shape, parts: [{ tensor: made.name, made }] });
-}
-
-/** What lies above mean + z · deviation, less that: about the share 1 − sparsity of normally distributed columns. */
-function largest(g: GraphBuilder, x: Value, sparsity: number): Value {
-  if (sparsity <= 0) return x;
-  const columns = g.width(x);
-  const normal = g.layerNorm(x, undefined, undefined, 1e-12);
-  const made = madeVector(
-    `${-normalQuantile(sparsity)} × ${columns}`,
-    new Float64Array(columns).fill(-normalQuantile(sparsity)),
-  );
-  const above = g.bias(normal, { name: made.name, shape: made.shape, parts: [{ tensor: made.name, made }] });
-  return g.gate(rowMean(g, x, normal), g.activation(above, "relu"), "identity");
-}
-
-/** z with P(x ≤ z) = p of a normal distribution: Newton's steps on the integral of its density. */
-function normalQuantile(p: number): number {
-  const density = (x: number): number => Math.exp(-(x * x) / 2) / Math.sqrt(2 * Math.PI);
-  let z = 0;
-  for (let step = 0; step < 60; step++) {
-    // Φ(z) = ½ + φ(z) (z + z³/3 + z⁵/(3·5) + …), which converges everywhere.
-    let [term, series] = [z, z];
-    for (let k = 3; k < 400; k += 2) series += term *= (z * z) / k;
-    z -= (0.5 + density(z) * series - p) / density(z);
-  }
-  return z;
 }
 
 /** A number for each layer, or one for all. */
