@@ -250,6 +250,9 @@ test("the built-in model's head guesses most of its tokens; in trees more than i
 test("a head that fits no model is refused by name", async () => {
   const mtp = builtinDraftPath("mtp");
   assert.ok(mtp !== undefined);
-  await assert.rejects(load(undefined, { speculation: { drafter: "eagle3", model: mtp } }), /a head of the kind "mtp", not "eagle3"/);
+  await assert.rejects(
+    load(undefined, { speculation: { drafter: "eagle3", model: mtp } }),
+    /a head of the kind "mtp", not "eagle3"/,
+  );
   await assert.rejects(load(undefined, { speculation: "eagle3" }), /"eagle3" needs its head/);
 });
