@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- policies [MODEL] [--trace NAME] [--requests N] [--load X] [--blocks N] [--sequences N]`: the engine's own
+ * `npm run bench -- policies [MODEL] [--trace NAME] [--requests N] [--load X] [--blocks N] [--sequences N] [--validate N]`: the engine's own
  * scheduler on a recorded trace, under each policy, with the time that its steps would take on this machine (policies/cost.ts).
- * `--load` is the trace's speed against what the machine can do. Prints a table.
+ * `--load` is the trace's speed against what the machine can do. Prints a table. With `--validate` three policies also run for
+ * real on the first N requests, and their throughput is compared with the simulator's.
  */
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -25,6 +26,7 @@ import {
   StaticBatch,
 } from "./policies/experiments.ts";
 import { type Arrival, readTrace, TRACES } from "./policies/traces.ts";
+import { type RealShape, runForReal } from "./policies/validate.ts";
 
 const CONTEXT = 2048;
 /** What clients say that they want at most; their answers are shorter. */
@@ -61,6 +63,7 @@ export async function benchPolicies(args: readonly string[]): Promise<void> {
       load: { type: "string", default: "0.8" },
       blocks: { type: "string", default: "1024" },
       sequences: { type: "string", default: "32" },
+      validate: { type: "string" },
     },
     allowPositionals: true,
   });
@@ -91,7 +94,25 @@ export async function benchPolicies(args: readonly string[]): Promise<void> {
     console.log(`| ${title} | ${found.row.join(" | ")} |`);
   }
   const speed = simulated / ((performance.now() - began) / 1000);
+  if (values.validate !== undefined) {
+    const shape = { model, context: CONTEXT, sequences, blocks: Number(values.blocks), stepTokens: 512 };
+    await validate(paced.slice(0, Number(values.validate)), cost, shape);
+  }
   console.log(`\nsimulated ${speed.toFixed(0)} times faster than real time`);
+}
+
+const VALIDATED = ["balanced, peak", "first come", "prefill first"] as const;
+
+async function validate(arrivals: readonly Arrival[], cost: Cost, shape: RealShape): Promise<void> {
+  console.log(`\n| on ${arrivals.length} requests | simulated tokens/s | for real | difference |\n|---|---|---|---|`);
+  for (const name of VALIDATED) {
+    const make = POLICIES[name] ?? ((): Policy => new FirstCome());
+    // Told how long answers are, as the real run's requests say.
+    const { tokensPerSecond } = simulate(arrivals, make, cost, shape, 0);
+    const real = await runForReal(arrivals, make(new Map()), shape);
+    const difference = `${(100 * (tokensPerSecond / real - 1)).toFixed(0)} %`;
+    console.log(`| ${name} | ${tokensPerSecond.toFixed(0)} | ${real.toFixed(0)} | ${difference} |`);
+  }
 }
 
 /** The trace at another speed: at load 1 the machine is just busy, by what its steps cost when full. */
@@ -114,7 +135,8 @@ function simulate(
   make: (lengths: Lengths) => Policy,
   cost: Cost,
   { sequences, blocks }: { readonly sequences: number; readonly blocks: number },
-): { readonly row: readonly string[]; readonly seconds: number } {
+  most = MAX_TOKENS,
+): { readonly row: readonly string[]; readonly seconds: number; readonly tokensPerSecond: number } {
   const lengths = new Map<Readonly<EngineRequest>, number>();
   const simulation = new Simulation({ policy: make(lengths), sequences, blocks, stepTokens: 512, context: CONTEXT });
   const timings: Timing[] = [];
@@ -123,7 +145,7 @@ function simulate(
     for (let one = arrivals[next]; one !== undefined && one.at <= now; one = arrivals[++next]) {
       const timing: Timing = { arrival: one, tokens: [] };
       timings.push(timing);
-      const maxTokens = Math.min(Math.max(MAX_TOKENS, one.answer), CONTEXT - one.prompt.length);
+      const maxTokens = Math.min(Math.max(most, one.answer), CONTEXT - one.prompt.length);
       const request = simulation.submit({ ...one, maxTokens }, (event) => {
         if (event.type === "tokens") for (const _ of event.tokens) timing.tokens.push(now);
       });
@@ -139,6 +161,7 @@ function simulate(
   const prompts = timings.reduce((sum, { arrival }) => sum + arrival.prompt.length, 0);
   return {
     seconds: now,
+    tokensPerSecond: tokens / now,
     row: [
       (tokens / now).toFixed(0),
       `${quantile(firsts, 0.5).toFixed(2)} / ${quantile(firsts, 0.99).toFixed(2)}`,
