@@ -32,7 +32,6 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 const SMOLLM = path.resolve(import.meta.dirname, "../../shared/models/smollm2-135m-instruct-q4_1.gguf");
-const MAX_TOKENS = 300;
 const MOST_TOGETHER = 16;
 const LEAST_FINISHED = 0.6;
 const LEAST_SAVED = 0.3;
@@ -50,7 +49,7 @@ const CONTENDERS: readonly Contender[] = [
 ];
 
 async function load(open: Contender["open"], options: AssembleOptions): Promise<Llm> {
-  return assemble(await open(), await createBackend({}), { context: 512, maxSequences: MOST_TOGETHER, ...options });
+  return assemble(await open(), await createBackend({}), { context: 1024, maxSequences: MOST_TOGETHER, ...options });
 }
 
 const random = new Random(seed);
@@ -97,6 +96,7 @@ interface Kind {
   readonly count: number;
   /** Answers at a time. Among more than four, rows are drafted as they pay, which depends on the machine. */
   readonly together: number;
+  readonly maxTokens: number;
   readonly leastSaved: number;
   next(): JsonValue;
 }
@@ -106,6 +106,7 @@ const KINDS: readonly Kind[] = [
     name: "schemas",
     count: Number(values.schemas),
     together: MOST_TOGETHER,
+    maxTokens: 300,
     leastSaved: -Infinity,
     next: nextSchema,
   },
@@ -113,6 +114,8 @@ const KINDS: readonly Kind[] = [
     name: "skeletons",
     count: Number(values.skeletons),
     together: 4,
+    // Where every byte is a token, a skeleton has many.
+    maxTokens: 900,
     leastSaved: LEAST_SAVED,
     next: () => randomSkeleton(random),
   },
@@ -124,7 +127,7 @@ async function run(model: string, drafting: Llm, plain: Llm, kind: Kind, count: 
   while (answers < count) {
     const schemas = Array.from({ length: Math.min(kind.together, count - answers) }, () => kind.next());
     const ask = (llm: Llm) => (schema: JsonValue, i: number) =>
-      llm.generate("Answer: ", { schema, temperature: 1.5, seed: answers + i, maxTokens: MAX_TOKENS });
+      llm.generate("Answer: ", { schema, temperature: 1.5, seed: answers + i, maxTokens: kind.maxTokens });
     const drafted = await Promise.all(schemas.map(ask(drafting)));
     const stepwise = await Promise.all(schemas.map(ask(plain)));
     for (const [i, { text, tokens, finishReason, timings }] of drafted.entries()) {
