@@ -47,7 +47,7 @@ export function randomDrafts(
   // A twin drafts well; what has other states than a KV cache can't. Heads are made for the tiny models' layout.
   const withModel = artifact.name.includes("llama") && random.below(2) === 0;
   const heads = withModel ? RECURRENT_HEADS.filter(() => random.below(3) === 0) : [];
-  const models: readonly ModelMethod[] = withModel ? ["draft", ...heads] : [];
+  const models: readonly ModelMethod[] = withModel ? ["draft", "skip", ...heads] : [];
   const methods: readonly MethodName[] = [...TEXT_METHODS, ...models];
   const names: string[] = [];
   const drafted = jobs.map((job, j): Job => {
@@ -68,7 +68,8 @@ export function randomDrafts(
     return { ...job, options: { ...job.options, speculation, ...(isPredicted && { prediction }) } };
   });
   const drafting = models.map((method) => ({
-    artifact: method === "draft" ? artifact : tinyHead(method, 1 + random.below(1000)),
+    artifact: method === "skip" ? undefined : method === "draft" ? artifact : tinyHead(method, 1 + random.below(1000)),
+    skip: [random.below(2)],
     method,
     depth: random.between(1, 6),
     minProbability: random.pick([1e-6, 0.1]),

@@ -93,6 +93,7 @@ test("every pair of a method and a feature gives the answer without drafts", { t
       speculation: { drafter: METHOD_NAMES.join("+"), tree: 12 },
       drafting: [
         { artifact: tinyModel("llama", "F32", 7), depth: 3, minProbability: 1e-6 },
+        { method: "skip", skip: [1], depth: 3, minProbability: 1e-6 },
         ...RECURRENT_HEADS.map((method, i) => ({
           artifact: tinyHead(method, 20 + i),
           method,

@@ -4,24 +4,27 @@
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import type { ModelMethod } from "../decode/speculative/methods.ts";
-import { RequestError, UnsupportedError } from "../errors.ts";
+import { invariant, RequestError, UnsupportedError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { HeadParts } from "../models/heads/head.ts";
-import { HEADS } from "../models/heads/heads.ts";
+import { type HeadMethod, HEADS } from "../models/heads/heads.ts";
 import { modelGraph } from "../models/models.ts";
+import { skippedByDefault, withoutLayers } from "../models/skipped.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { ModelDraft, type SequenceDraft } from "./work/draft.ts";
 import { HeadDraft, type TreeShape } from "./work/head-draft.ts";
 
 export interface DraftingOptions {
-  /** Closed with the model that it drafts for. */
-  readonly artifact: ModelArtifact;
-  /** "draft": a model; else the kind of head that the files are of. Default "draft". */
+  /** Closed with the model that it drafts for. Absent with "skip", which has no files of its own. */
+  readonly artifact?: ModelArtifact | undefined;
+  /** "draft": a model; "skip": the model itself, without some layers; else the kind of head that the files are of. Default "draft". */
   readonly method?: ModelMethod | undefined;
   /** Tokens of a draft, at most. Default 4. */
   readonly depth?: number | undefined;
   /** A draft ends where the drafting model gives its sample less, or in a head's tree the path to it. Default 0.4; heads 0.3, or 0.05 with trees. */
   readonly minProbability?: number | undefined;
+  /** Layers that "skip" leaves out. */
+  readonly skip?: readonly number[] | undefined;
   /** Rows of a head's step, and children of a node. Default 1, a chain; 3 with "eagle" and "eagle2", whose drafts are trees. */
   readonly beam?: number | undefined;
   /** Whether the model brought it by itself: then "auto" means it, too. */
@@ -60,7 +63,7 @@ export function headPrefix(index: number): string {
 export function withHeads(target: ModelArtifact, drafting: readonly DraftingOptions[]): ModelArtifact {
   const tensors = new Map(target.tensors);
   for (const [index, { artifact, method = "draft" }] of drafting.entries()) {
-    if (method === "draft") continue;
+    if (method === "draft" || artifact === undefined) continue;
     for (const [name, tensor] of artifact.tensors) {
       const own = headPrefix(index) + name;
       tensors.set(own, { ...tensor, name: own });
@@ -75,9 +78,14 @@ export async function draftingGraph(
   index: number,
   target: DraftedModel,
 ): Promise<DraftingGraph> {
-  const { artifact, method = "draft" } = options;
-  if (method !== "draft") return headGraph(options, method, index, target);
-  const { depth = 4, minProbability = 0.4 } = options;
+  const { artifact, method = "draft", depth = 4, minProbability = 0.4 } = options;
+  if (method === "skip") {
+    const graph = withoutLayers(target.graph, options.skip ?? skippedByDefault(target.graph));
+    const own = { method, depth, minProbability, beam: 0, features: [], makeDraft: () => new ModelDraft(false) };
+    return { ...own, artifact: target.artifact, graph };
+  }
+  invariant(artifact !== undefined, `"${method}" drafts without a file`);
+  if (method !== "draft") return headGraph(options, artifact, method, index, target);
   const { graph } = await modelGraph(artifact, { context: target.context });
   if (graph.vocabSize > target.graph.vocabSize) {
     throw new RequestError(
@@ -96,11 +104,12 @@ export async function draftingGraph(
 
 async function headGraph(
   options: DraftingOptions,
-  method: Exclude<ModelMethod, "draft">,
+  head: ModelArtifact,
+  method: HeadMethod,
   index: number,
   { graph: target, context, artifact: both }: DraftedModel,
 ): Promise<DraftingGraph> {
-  const { artifact: head, depth = 4, beam = method === "eagle" || method === "eagle2" ? 3 : 1 } = options;
+  const { depth = 4, beam = method === "eagle" || method === "eagle2" ? 3 : 1 } = options;
   const { minProbability = beam === 1 ? 0.3 : 0.05 } = options;
   const parts: HeadParts = { target, head, both, prefix: headPrefix(index), context };
   const { graph, features, ids } = await HEADS[method](parts);

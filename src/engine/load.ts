@@ -90,6 +90,11 @@ async function openDrafts(reference: string | undefined, options: LoadOptions): 
   const beam = tree > DEFAULT_NODES ? { beam: TREE_BEAM } : {};
   const opened: DraftingOptions[] = [];
   for (const [i, method] of wanted.entries()) {
+    if (method === "skip") {
+      const { skip } = typeof speculation === "object" ? speculation : {};
+      opened.push({ method, depth: MOST_DRAFTED, ...(skip && { skip }) });
+      continue;
+    }
     const file = i === 0 && methods.includes(method) ? named : undefined;
     const artifact =
       file !== undefined

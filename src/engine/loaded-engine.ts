@@ -62,7 +62,7 @@ export async function assembleEngine(
   const { drafter, drafting = [] } = options;
   const closers: (() => Promise<void> | void)[] = [
     () => options.datastore?.close(),
-    ...[artifact, ...drafting.map((one) => one.artifact)].map((file) => () => file.close()),
+    ...[artifact, ...drafting.flatMap((one) => one.artifact ?? [])].map((file) => () => file.close()),
     () => backend.close(),
   ];
   const release = async (): Promise<void> => {

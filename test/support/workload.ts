@@ -150,7 +150,8 @@ export async function runJobs(
 
 /** The artifact is the caller's. */
 function unclosed(drafting: DraftingOptions): DraftingOptions {
-  return { ...drafting, artifact: { ...drafting.artifact, close: async () => undefined } };
+  const { artifact } = drafting;
+  return { ...drafting, ...(artifact && { artifact: { ...artifact, close: async () => undefined } }) };
 }
 
 async function runJob(llm: Llm, job: Job): Promise<Outcome> {

@@ -20,7 +20,7 @@ export interface DraftResources {
 /** Those that look at texts. */
 type TextMethod = "ngram" | "suffix" | "rest" | "lookahead";
 /** Those that a program of their own computes (engine/drafting.ts): a model, or a head of the model that answers. */
-export type ModelMethod = "draft" | HeadMethod;
+export type ModelMethod = "draft" | "skip" | HeadMethod;
 export type MethodName = TextMethod | ModelMethod;
 
 /** Undefined where what a method needs is missing. */
@@ -32,7 +32,7 @@ export const METHODS: Readonly<Record<TextMethod, (resources: DraftResources) =>
 };
 
 export const TEXT_METHODS = Object.keys(METHODS) as readonly TextMethod[];
-export const MODEL_METHODS: readonly ModelMethod[] = ["draft", ...(Object.keys(HEADS) as HeadMethod[])];
+export const MODEL_METHODS: readonly ModelMethod[] = ["draft", "skip", ...(Object.keys(HEADS) as HeadMethod[])];
 export const METHOD_NAMES: readonly MethodName[] = [...TEXT_METHODS, ...MODEL_METHODS];
 
 /** What "auto" means: it costs nothing where it finds nothing. */

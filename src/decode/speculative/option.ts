@@ -20,6 +20,8 @@ export interface SpeculationOptions {
   readonly model?: string | undefined;
   /** What the method "rest" searches: a file that `millrace datastore build` has made. Only in load(). */
   readonly datastore?: string | undefined;
+  /** Layers that "skip" leaves out, the first being 0. Default: every second one of the middle. Only in load(). */
+  readonly skip?: readonly number[] | undefined;
   /** Draft always, so many tokens ahead, whether it pays or not. Default: as far as it pays, by what was measured. */
   readonly depth?: number | undefined;
   /** The most nodes of a draft. Default 16. */
@@ -39,19 +41,23 @@ export interface SpeculationPlan {
 
 export const DEFAULT_NODES = 16;
 
-const RESERVED = ["skip", "swift", "medusa", "dflash", "pass", "kangaroo"] as const;
+const RESERVED = ["swift", "medusa", "dflash", "pass", "kangaroo"] as const;
 
 /** @throws RequestError that names what there is. */
 export function parseSpeculation(option: unknown): SpeculationPlan {
   if (typeof option === "string") return { ...methodsOf(option), nodes: DEFAULT_NODES };
   if (typeof option !== "object" || option === null || Array.isArray(option))
     throw new RequestError(`speculation must be a name or an object, not ${shown(option)}; ${there()}`);
-  const { drafter, model, datastore, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
+  const { drafter, model, datastore, skip, depth, tree, ...others } = option as Partial<Record<string, unknown>>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new RequestError(`speculation has no ${shown(unknown)}; it has drafter, model, datastore, depth and tree`);
+    throw new RequestError(
+      `speculation has no ${shown(unknown)}; it has drafter, model, datastore, skip, depth and tree`,
+    );
   checkType("speculation.model", model, "string");
   checkType("speculation.datastore", datastore, "string");
+  if (skip !== undefined && !(Array.isArray(skip) && skip.every((layer) => Number.isInteger(layer) && layer >= 0)))
+    throw new RequestError(`speculation.skip must be a list of layers, not ${shown(skip)}`);
   if (typeof drafter !== "string")
     throw new RequestError(`speculation's drafter must be a name, not ${shown(drafter)}; ${there()}`);
   const nodes = tree === undefined ? undefined : checkNumber("speculation.tree", tree);
