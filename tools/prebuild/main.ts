@@ -64,7 +64,8 @@ async function prebuild(target: PrebuildTarget, zig: string): Promise<void> {
     variant: "release",
     target: zigTarget(target),
     compiler,
-    strict: true,
+    // Warnings of another compiler than ours must not stop it.
+    strict: false,
     tests: values.tests,
     ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }),
     onProgress: ({ done, total, what }) => {
