@@ -148,16 +148,30 @@ const pull = (reference: string, options: HubOptions) => {
 };
 const Q8 = `hf:${REPO}:Q8_0`;
 
-/** Sends a body of the full length's headers but breaks off after some bytes. */
+/**
+ * Sends a body of the full length's headers but breaks off after some bytes, when they have arrived: what a connection that
+ * fails still holds is lost.
+ */
 const breakAfter = (
   response: ServerResponse,
   status: number,
   headers: Record<string, string | number>,
   part: Uint8Array,
+  haveArrived: () => boolean = () => true,
 ) => {
+  const end = (): unknown => (haveArrived() ? response.destroy() : setTimeout(end, 20));
   response.writeHead(status, headers);
-  response.write(part, () => setTimeout(() => response.destroy(), 20));
+  response.write(part, () => setTimeout(end, 20));
   return true;
+};
+
+/** What has arrived, as a pull's progress tells. */
+const arrivals = () => {
+  let loaded = 0;
+  const onProgress = (progress: Progress): void => {
+    ({ loaded } = progress);
+  };
+  return { onProgress, have: (count: number) => (): boolean => loaded >= count };
 };
 
 test("a quant is fetched once, with progress, and the token stays with the hub", async (t) => {
@@ -189,6 +203,7 @@ test("a quant is fetched once, with progress, and the token stays with the hub",
 
 test("a transfer that breaks off goes on from there", async (t) => {
   const { hub, options } = await start(t);
+  const { onProgress, have } = arrivals();
   let breaks = 0;
   hub.fault = ({ host, range }, response, content) => {
     if (host !== "cdn" || range === "bytes=0-0" || breaks >= 3) return false;
@@ -197,9 +212,10 @@ test("a transfer that breaks off goes on from there", async (t) => {
     const headers = { "content-length": content.length - first, etag: `"${sha256(content)}"` };
     const more =
       first === 0 ? headers : { ...headers, "content-range": `bytes ${first}-${content.length - 1}/${content.length}` };
-    return breakAfter(response, first === 0 ? 200 : 206, more, content.subarray(first, first + 100_000));
+    const part = content.subarray(first, first + 100_000);
+    return breakAfter(response, first === 0 ? 200 : 206, more, part, have(first + part.length));
   };
-  const path = await pull(Q8, options);
+  const path = await pull(Q8, { ...options, onProgress });
   assert.deepEqual(new Uint8Array(await readFile(path)), hub.files.get("m-Q8_0.gguf"));
   const ranges = hub.transfers.map(({ range }) => range);
   assert.deepEqual(ranges, [undefined, "bytes=100000-", "bytes=200000-", "bytes=300000-"]);
@@ -293,6 +309,7 @@ test("a damaged part is noticed and fetched anew", async (t) => {
 
 test("a server that ignores Range sends the whole again", async (t) => {
   const { hub, options } = await start(t);
+  const { onProgress, have } = arrivals();
   let first = true;
   hub.fault = ({ host }, response, content) => {
     if (host !== "cdn") return false;
@@ -301,9 +318,10 @@ test("a server that ignores Range sends the whole again", async (t) => {
       return true;
     }
     first = false;
-    return breakAfter(response, 200, { "content-length": content.length }, content.subarray(0, 100_000));
+    const part = content.subarray(0, 100_000);
+    return breakAfter(response, 200, { "content-length": content.length }, part, have(part.length));
   };
-  const path = await pull(Q8, options);
+  const path = await pull(Q8, { ...options, onProgress });
   assert.deepEqual(new Uint8Array(await readFile(path)), hub.files.get("m-Q8_0.gguf"));
   assert.deepEqual(
     hub.transfers.map(({ range }) => range),
@@ -314,6 +332,7 @@ test("a server that ignores Range sends the whole again", async (t) => {
 test("a server that continues elsewhere, or refuses to, is asked for the whole", async (t) => {
   for (const status of [206, 416]) {
     const { hub, options } = await start(t);
+    const { onProgress, have } = arrivals();
     hub.fault = ({ host, range }, response, content) => {
       if (host !== "cdn" || range === "bytes=0-0") return false;
       if (range !== undefined) {
@@ -321,9 +340,10 @@ test("a server that continues elsewhere, or refuses to, is asked for the whole",
         return true;
       }
       if (hub.transfers.length > 1) return false;
-      return breakAfter(response, 200, { "content-length": content.length, etag: '"e"' }, content.subarray(0, 100_000));
+      const part = content.subarray(0, 100_000);
+      return breakAfter(response, 200, { "content-length": content.length, etag: '"e"' }, part, have(part.length));
     };
-    const path = await pull(Q8, options);
+    const path = await pull(Q8, { ...options, onProgress });
     assert.deepEqual(new Uint8Array(await readFile(path)), hub.files.get("m-Q8_0.gguf"));
     assert.deepEqual(
       hub.transfers.map(({ range }) => range),
