@@ -32,36 +32,39 @@ MILLRACE_FOR_EACH_ISA(MILLRACE_DECLARE)
 namespace {
 
 #if defined(__x86_64__)
-// What not every compiler's __builtin_cpu_supports knows by name.
-bool hasHalfFloats() {
-  unsigned a, b, c, d;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & 1u << 29) != 0;
-}
-bool hasTiles() {
-  unsigned a, b, c, d;
-  constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & tile) != 0 && (d & int8) != 0;
-}
-bool hasAvxVnni() {
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0;
-}
+// Asked of the processor itself: compilers' __builtin_cpu_supports know different names, and Zig's can't be linked into
+// a shared library.
+struct Processor {
+  bool avx2 = false, avxVnni = false, avx512 = false, tiles = false;
+
+  Processor() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kFma = 1u << 12, kSaves = 1u << 27, kAvx = 1u << 28, kHalf = 1u << 29;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (kFma | kSaves | kAvx | kHalf)) != (kFma | kSaves | kAvx | kHalf))
+      return;
+    // Which registers the operating system saves: 1, 2 of the wide ones, 5 to 7 of the widest.
+    unsigned saved = 0, high = 0;
+    asm("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    constexpr unsigned kAvx2 = 1u << 5, kBmi2 = 1u << 8;
+    constexpr unsigned kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+    constexpr unsigned kVnni = 1u << 11, kTiles = 1u << 24 | 1u << 25;       // of tiles and of int8 in them
+    if ((saved & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    avx2 = (b & (kAvx2 | kBmi2)) == (kAvx2 | kBmi2);
+    avx512 = avx2 && (saved & 0xe6) == 0xe6 && (b & kAvx512) == kAvx512 && (c & kVnni) != 0;
+    tiles = avx512 && (d & kTiles) == kTiles;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) avxVnni = avx2 && (a & 1u << 4) != 0;
+  }
+};
 #endif
 
 bool runsHere(const char* name) {
   if (strcmp(name, "scalar") == 0) return true;
 #if defined(__x86_64__)
-  // These ask the operating system, too, whether it saves the wide registers.
-  __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-              hasHalfFloats();
-  if (strcmp(name, "avx2") == 0) return avx2;
-  if (strcmp(name, "avxvnni") == 0) return avx2 && hasAvxVnni();
-  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512vnni");
-  if (strcmp(name, "avx512vnni") == 0) return avx512;
-  if (strcmp(name, "avx512amx") == 0) return avx512 && hasTiles() && os::allowTiles();
+  static const Processor here;
+  if (strcmp(name, "avx2") == 0) return here.avx2;
+  if (strcmp(name, "avxvnni") == 0) return here.avxVnni;
+  if (strcmp(name, "avx512vnni") == 0) return here.avx512;
+  if (strcmp(name, "avx512amx") == 0) return here.tiles && os::allowTiles();
 #elif defined(__aarch64__)
   if (strcmp(name, "neon") == 0) {
 #if defined(__linux__)
