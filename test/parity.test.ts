@@ -16,6 +16,9 @@ after(async () => {
   await Promise.all(backends.map((backend) => backend.close()));
 });
 
+/** Known in GGUF by 40 layers, which no fixture has, and with rows of a length that the conversion makes 1. */
+const GGUF_CANNOT_SAY: ReadonlySet<string> = new Set(["baichuan-13b", "baichuan2"]);
+
 for (const family of parityFamilies()) {
   for (const backend of backends) {
     test(`${family} on ${backend.name} has transformers' logits`, async () => {
@@ -30,7 +33,7 @@ for (const family of parityFamilies()) {
     });
   }
 
-  if (!hasGguf(parityConfig(family))) continue;
+  if (!hasGguf(parityConfig(family)) || GGUF_CANNOT_SAY.has(family)) continue;
   test(`${family} from GGUF's names and keys has the same logits`, async () => {
     const [reference] = backends;
     assert.ok(reference !== undefined);

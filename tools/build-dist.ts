@@ -1,5 +1,5 @@
 /**
- * `npm run build`: TypeScript → `dist/`, as published: JavaScript for Node ≥ 22.18 with declarations, imports of `.ts`
+ * `npm run build:dist`: TypeScript → `dist/`, as published: JavaScript for Node ≥ 22.18 with declarations, imports of `.ts`
  * rewritten to `.js`, tests left out.
  */
 import { spawnSync } from "node:child_process";

@@ -176,8 +176,15 @@ const SCALES: Partial<Record<DType, Readonly<Record<number, number>>>> = {
   Q4_K: { 0: 1, 2: 7.5 },
   Q5_K: { 0: 1, 2: 15.5 },
   Q6_K: { 208: 1 },
+  IQ4_NL: { 0: 1 },
   IQ4_XS: { 0: 1 },
+  IQ2_S: { 0: 1 },
+  IQ3_S: { 0: 1 },
+  TQ1_0: { 52: 1 },
+  TQ2_0: { 64: 1 },
 };
+/** Formats whose blocks begin with scales of a byte: how many. */
+const BYTE_SCALES: Partial<Record<DType, number>> = { MXFP4: 1, NVFP4: 4 };
 
 /** `count` random weights with a standard deviation of about `spread`, as bytes of a format. */
 export function randomWeights(dtype: DType, count: number, spread: number, random: Random): Uint8Array {
@@ -189,24 +196,37 @@ export function randomWeights(dtype: DType, count: number, spread: number, rando
     const bits = new Uint32Array(Float32Array.from({ length: count }, () => spread * random.normal()).buffer);
     return new Uint8Array(Uint16Array.from(bits, (value) => value >>> 16).buffer);
   }
-  const scales = SCALES[dtype];
-  if (!scales) throw new Error(`no recipe for random ${dtype} weights`);
   const { blockSize, blockBytes } = DTYPES[dtype];
+  const byteScales = BYTE_SCALES[dtype];
+  const scales = SCALES[dtype];
+  if (!scales && !byteScales) throw new Error(`no recipe for random ${dtype} weights`);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
   const words = new Uint32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
   for (let i = 0; i < words.length; i++) words[i] = random.next();
   const view = new DataView(bytes.buffer);
+  const deviation = (): number => {
+    const sample = new Float32Array(Math.min(count, 64 * 256));
+    dequantize(dtype, bytes.subarray(0, (sample.length / blockSize) * blockBytes), sample);
+    return Math.sqrt(sample.reduce((sum, value) => sum + value * value, 0) / sample.length);
+  };
+  if (byteScales !== undefined) {
+    // Larger codes are larger scales: the first that is large enough.
+    for (let low = 1, high = 0x7e; low <= high;) {
+      const code = (low + high) >> 1;
+      for (let at = 0; at < bytes.length; at += blockBytes) bytes.fill(code, at, at + byteScales);
+      if (deviation() < spread) low = code + 1;
+      else high = code - 1;
+    }
+    return bytes;
+  }
   const setScales = (factor: number): void => {
     for (let at = 0; at < bytes.length; at += blockBytes) {
-      for (const [offset, relative] of Object.entries(scales))
+      for (const [offset, relative] of Object.entries(scales ?? {}))
         view.setUint16(at + Number(offset), numberToHalf(factor * relative), true);
     }
   };
   setScales(1);
-  const sample = new Float32Array(Math.min(count, 64 * 256));
-  dequantize(dtype, bytes.subarray(0, (sample.length / blockSize) * blockBytes), sample);
-  const square = sample.reduce((sum, value) => sum + value * value, 0) / sample.length;
-  setScales(spread / Math.sqrt(square));
+  setScales(spread / deviation());
   return bytes;
 }
 
