@@ -30,9 +30,8 @@ const FORCED = 512;
  * const mask = tokens.mask(tokens.start); // bit i of word i / 32: may token i come first?
  */
 export class GrammarVocabulary {
-  /** @internal */
+  /** What masks are made of; of no use outside. */
   readonly vocabulary: Vocabulary;
-  /** @internal */
   readonly slices: Slices;
 
   constructor(table: TokenTable) {
