@@ -76,15 +76,12 @@ export async function loadEngine(reference: string | undefined, options: LoadOpt
 const MOST_DRAFTED = 8;
 /** Rows of a step of a head that drafts trees. */
 const TREE_BEAM = 3;
-/** The head that the built-in model brings. */
-const BROUGHT: ModelMethod = "mtp";
 
 /** The models and heads that draft, where any are asked for: the one that is named, then what the built-in model has. */
 async function openDrafts(reference: string | undefined, options: LoadOptions): Promise<DraftingOptions[]> {
   const { speculation = "auto" } = options;
-  const { methods, isAuto = false } = parseSpeculation(speculation);
-  const brought = isAuto && reference === undefined ? BROUGHT : undefined;
-  const wanted = MODEL_METHODS.filter((method) => methods.includes(method) || method === brought);
+  const { methods } = parseSpeculation(speculation);
+  const wanted = MODEL_METHODS.filter((method) => methods.includes(method));
   const { model: named, tree = 0 } = typeof speculation === "object" ? speculation : {};
   // Who asks for a larger tree has rows to spare: heads then draft trees, not chains.
   const beam = tree > DEFAULT_NODES ? { beam: TREE_BEAM } : {};
@@ -102,8 +99,7 @@ async function openDrafts(reference: string | undefined, options: LoadOptions): 
         : reference === undefined
           ? await openBuiltinDraft(method)
           : undefined;
-    const isAutomatic = method === brought;
-    if (artifact !== undefined) opened.push({ artifact, method, depth: MOST_DRAFTED, isAutomatic, ...beam });
+    if (artifact !== undefined) opened.push({ artifact, method, depth: MOST_DRAFTED, ...beam });
   }
   return opened;
 }

@@ -8,7 +8,7 @@ import { checkNumber, checkType, shown } from "../limits.ts";
 import { AUTOMATIC, METHOD_NAMES, type MethodName } from "./methods.ts";
 
 /**
- * "auto": drafts from the text itself and by a head that the model brought, where that pays. "off": none. Else a method's name, or several joined by "+", of
+ * "auto": drafts from the text itself, where that pays. "off": none. Else a method's name, or several joined by "+", of
  * `docs/speculation.md`.
  */
 export type SpeculationOption = string | SpeculationOptions;
