@@ -27,8 +27,6 @@ export interface DraftingOptions {
   readonly skip?: readonly number[] | undefined;
   /** Rows of a head's step, and children of a node. Default 1, a chain; 3 with "eagle" and "eagle2", whose drafts are trees. */
   readonly beam?: number | undefined;
-  /** Whether the model brought it by itself: then "auto" means it, too. */
-  readonly isAutomatic?: boolean | undefined;
 }
 
 export interface DraftingGraph {

@@ -82,7 +82,6 @@ export async function assembleEngine(
     const graph = withFeatures(own, [...new Set(drafts.flatMap(({ features }) => features))]);
     for (const draft of drafts) checkPositions(draft.graph, context);
     const models = drafts.map(({ method }) => method);
-    const automatic = models.filter((_, i) => drafting[i]?.isAutomatic === true);
     const isDrafted = drafter !== undefined || drafting.length > 0;
     const insisting: SpeculationPlan = { methods: models, depth: MOST_DRAFTED, nodes: MOST_DRAFTED };
     const given = options.speculation ?? (drafting.length > 0 ? undefined : "auto");
@@ -167,7 +166,7 @@ export async function assembleEngine(
       speculation:
         drafter === undefined
           ? maxDraft > 0
-            ? new Speculation({ methods, models, automatic, plan, nodes: maxDraft, limits })
+            ? new Speculation({ methods, models, plan, nodes: maxDraft, limits })
             : undefined
           : always(drafter),
       drafting: draftPrograms,

@@ -24,8 +24,6 @@ const FEW = 4;
 
 interface Drafted {
   readonly plan: SpeculationPlan;
-  /** The plan's methods, and what "auto" adds to them. */
-  readonly methods: readonly MethodName[];
   /** Its drafts are verified whole, down to this depth; undefined: as far as they pay. */
   readonly depth: number | undefined;
   readonly drafters: readonly { readonly drafter: Drafter; readonly acceptance: Acceptance }[];
@@ -36,9 +34,8 @@ interface Drafted {
 
 export interface SpeculationParts {
   readonly methods: ReadonlyMap<MethodName, DraftMethod | "model">;
-  /** The method of each drafting model, in their order, and those of them that "auto" means. */
+  /** The method of each drafting model, in their order. */
   readonly models: readonly ModelMethod[];
-  readonly automatic?: readonly ModelMethod[] | undefined;
   /** For requests that say nothing. */
   readonly plan: SpeculationPlan;
   /** The most nodes of a draft, whatever a request says. */
@@ -55,14 +52,12 @@ export class Speculation implements Speculator {
   /** Of the program that answers, then of those that draft. */
   readonly #costs = [new CostModel()];
   /** Of each drafting model its method, and what was measured of it. */
-  readonly #automatic: readonly ModelMethod[];
   readonly #models: readonly { readonly method: ModelMethod; readonly drafts: ModelDrafts }[];
   readonly #acceptance = new Map<string, Acceptance>();
   readonly #drafted = new WeakMap<Sequence, Drafted>();
   #chosen = new Map<Sequence, DraftTree>();
 
-  constructor({ methods, models, automatic = [], plan, nodes, limits }: SpeculationParts) {
-    this.#automatic = automatic;
+  constructor({ methods, models, plan, nodes, limits }: SpeculationParts) {
     this.#models = models.map((method) => ({ method, drafts: new ModelDrafts() }));
     this.#nodes = nodes;
     this.#methods = methods;
@@ -114,8 +109,8 @@ export class Speculation implements Speculator {
     const costs = [0, model + 1].flatMap((program) => this.#costs[program] ?? []);
     const adaptive = one.drafts.depth(most, decoding(running).length, costs);
     return (sequence) => {
-      const { plan, methods } = this.#of(sequence);
-      if (!methods.includes(one.method)) return 0;
+      const { plan } = this.#of(sequence);
+      if (!plan.methods.includes(one.method)) return 0;
       if (plan.depth !== undefined) return Math.min(plan.depth, most);
       return adaptive === 0 && isProbe(sequence) ? most : adaptive;
     };
@@ -189,8 +184,7 @@ export class Speculation implements Speculator {
     if (known !== undefined) return known;
     const { prompt, cacheSalt = "", generate } = sequence.request.work;
     const plan = generate?.speculation ?? this.#plan;
-    const methods = [...new Set([...plan.methods, ...(plan.isAuto === true ? this.#automatic : [])])];
-    const drafters = methods.map((name): Drafted["drafters"][number] => {
+    const drafters = plan.methods.map((name): Drafted["drafters"][number] => {
       const method = this.#methods.get(name);
       invariant(method !== undefined, `the method ${name} was let through and isn't there`);
       const drafter =
@@ -208,7 +202,7 @@ export class Speculation implements Speculator {
       });
     const invests = plan.methods.some((name) => this.#invests(name));
     const depth = plan.depth ?? (invests ? Infinity : undefined);
-    const drafted = { plan, methods, depth, drafters, proposal: undefined, length: -1 };
+    const drafted = { plan, depth, drafters, proposal: undefined, length: -1 };
     this.#drafted.set(sequence, drafted);
     return drafted;
   }

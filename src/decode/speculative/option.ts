@@ -32,8 +32,6 @@ export interface SpeculationOptions {
 export interface SpeculationPlan {
   /** None: not at all. */
   readonly methods: readonly MethodName[];
-  /** And those heads that the model brought by itself. */
-  readonly isAuto?: true;
   /** Always so deep; undefined: where and as deep as it pays. */
   readonly depth?: number;
   readonly nodes: number;
@@ -66,7 +64,7 @@ export function parseSpeculation(option: unknown): SpeculationPlan {
   return { ...methodsOf(drafter), depth: deep, nodes: nodes ?? Math.max(DEFAULT_NODES, deep) };
 }
 
-function methodsOf(names: string): Pick<SpeculationPlan, "methods" | "isAuto"> {
+function methodsOf(names: string): Pick<SpeculationPlan, "methods"> {
   if (names === "off") return { methods: [] };
   const methods = new Set<MethodName>();
   for (const name of names.split("+")) {
@@ -82,7 +80,7 @@ function methodsOf(names: string): Pick<SpeculationPlan, "methods" | "isAuto"> {
       throw new RequestError(`there is no speculation ${shown(name)}${hint}; ${there()}`);
     }
   }
-  return { methods: [...methods], ...(names.split("+").includes("auto") && { isAuto: true as const }) };
+  return { methods: [...methods] };
 }
 
 function there(): string {
