@@ -64,7 +64,7 @@ export class PrefixCache {
   /** How many of them the tree has. */
   cached(request: EngineRequest): number {
     const [first] = request.unfinished;
-    if (first === undefined || this.reusable(request) === 0) return 0;
+    if (first === undefined) return 0;
     const keys = first.keys(0, first.length);
     return this.#tree?.find(keys, this.#limit(first, keys), request.salt).length ?? 0;
   }
