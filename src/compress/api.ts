@@ -1,6 +1,7 @@
 /**
  * compress(): from a model's name and a recipe to a file, as a program or the command calls it. It opens the files, makes
- * threads and a backend, and leaves the rest to `compress.ts`. (Files are Node's: their modules are imported when needed.)
+ * threads and a backend, and leaves the rest to `compress.ts`. Recipes, with every pass behind them, are imported when one
+ * is run: who only loads models doesn't wait for them. (So are Node's files.)
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { describeGguf } from "../artifact/gguf-artifact.ts";
@@ -15,7 +16,7 @@ import { measureImportance } from "./importance.ts";
 import type { Layout } from "./packed.ts";
 import type { PassProgress } from "./pass.ts";
 import type { RecipeSource } from "./presets.ts";
-import { checkRecipe, presetRecipe, type Recipe } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
 export type { PassReport } from "./report.ts";
 export type { CompressProgress } from "./compress.ts";
 export type { RecipeSource } from "./presets.ts";
@@ -79,7 +80,7 @@ export async function compress(model: string | undefined, options: CompressOptio
   const { out, layout, threads, onProgress, onLoad, signal } = options;
   if (layout !== undefined && /\.gguf$/i.test(out))
     throw new RequestError(`${out}: the layout ${layout} is one of folders`);
-  const recipe = recipeOf(options.recipe);
+  const recipe = await recipeOf(options.recipe);
   const [{ writeGguf }, { writeHfFolder }, { FolderStore }, { createToolkit }] = await Promise.all([
     import("../artifact/node-gguf.ts"),
     import("../artifact/node-hf-folder.ts"),
@@ -147,7 +148,7 @@ export async function planCompression(
   model: string | undefined,
   options: Pick<CompressOptions, "recipe" | "offline" | "onLoad" | "signal">,
 ): Promise<CompressPlan | undefined> {
-  const recipe = recipeOf(options.recipe);
+  const recipe = await recipeOf(options.recipe);
   const { offline, onLoad, signal } = options;
   const artifact = await openReference(model, { offline, onProgress: onLoad, signal });
   try {
@@ -162,7 +163,8 @@ export async function planCompression(
   }
 }
 
-function recipeOf(recipe: string | RecipeSource): Recipe {
+async function recipeOf(recipe: string | RecipeSource): Promise<Recipe> {
+  const { checkRecipe, presetRecipe } = await import("./recipe.ts");
   return typeof recipe === "string" ? presetRecipe(recipe) : checkRecipe(recipe, recipe.name ?? "given");
 }
 

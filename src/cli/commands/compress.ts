@@ -10,9 +10,7 @@ import {
   planCompression,
 } from "../../compress/api.ts";
 import { LAYOUTS } from "../../compress/packed.ts";
-import { PASSES } from "../../compress/passes.ts";
-import { PRESETS, type RecipeSource } from "../../compress/presets.ts";
-import { parseRecipe } from "../../compress/recipe.ts";
+import type { RecipeSource } from "../../compress/presets.ts";
 import { defineCommand } from "../command.ts";
 import { JSON_OUTPUT, MODEL } from "../common-flags.ts";
 import { UsageError } from "../exit.ts";
@@ -116,6 +114,7 @@ export const compress = defineCommand({
 
 async function readRecipe(reference: string): Promise<string | RecipeSource> {
   if (!/[./\\]/.test(reference)) return reference;
+  const { parseRecipe } = await import("../../compress/recipe.ts");
   return parseRecipe(decodeUtf8(await readSmallFile(reference, MAX_RECIPE), reference), reference).source;
 }
 
@@ -146,7 +145,11 @@ function bits(count: number): string {
   return `${count.toFixed(2)} bits a weight`;
 }
 
-function list(terminal: Terminal, json: boolean): void {
+async function list(terminal: Terminal, json: boolean): Promise<void> {
+  const [{ PASSES }, { PRESETS }] = await Promise.all([
+    import("../../compress/passes.ts"),
+    import("../../compress/presets.ts"),
+  ]);
   const passes = [...PASSES.values()].map(({ name, summary, taxonomy, needsCalibration }) => {
     return { name, summary, ...taxonomy, needsCalibration };
   });
