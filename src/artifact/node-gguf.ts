@@ -1,6 +1,4 @@
 /** GGUF models in files: all parts of a split one opened together, and writing. */
-import { randomUUID } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ModelArtifact } from "./artifact.ts";
 import { ggufArtifact } from "./gguf-artifact.ts";
@@ -8,6 +6,7 @@ import type { GgufDescription } from "./gguf-file.ts";
 import { readGguf } from "./gguf-reader.ts";
 import { ggufBytes, splitGguf, splitName, splitNames, type SplitLimits } from "./gguf-writer.ts";
 import { fileSource } from "./node-file.ts";
+import { writeWhole } from "./node-whole-file.ts";
 
 /** Opens a GGUF file; of a split model, any part names the whole. */
 export async function openGguf(path: string): Promise<ModelArtifact> {
@@ -39,21 +38,4 @@ export async function writeGguf(path: string, model: GgufDescription, limits?: S
     paths.push(target);
   }
   return paths;
-}
-
-async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const unfinished = `${path}.${randomUUID()}.part`;
-  const file = await open(unfinished, "wx");
-  try {
-    for await (const chunk of chunks) {
-      for (let done = 0; done < chunk.byteLength;) done += (await file.write(chunk, done)).bytesWritten;
-    }
-    await file.sync();
-    await file.close();
-    await rename(unfinished, path);
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(unfinished, { force: true });
-    throw error;
-  }
 }

@@ -1,10 +1,11 @@
 /** Writes a model as Hugging Face's folders have it: weights in safetensors, config.json, and the side files of the original. */
-import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { MetaObject } from "./artifact.ts";
-import { safetensorsBytes, type SafetensorsEntry } from "./safetensors-writer.ts";
+import { writeWhole } from "./node-whole-file.ts";
+import type { RawTensor } from "./safetensors.ts";
+import { safetensorsBytes } from "./safetensors-writer.ts";
 
 const SIDE_FILES = [
   "tokenizer.json",
@@ -18,7 +19,7 @@ const SIDE_FILES = [
 
 export interface HfFolder {
   readonly config: MetaObject;
-  readonly entries: readonly SafetensorsEntry[];
+  readonly entries: readonly RawTensor[];
   /** The free texts of the weights' header. */
   readonly metadata: Readonly<Record<string, string>>;
   /** The folder whose tokenizer and templates are taken. */
@@ -30,18 +31,5 @@ export async function writeHfFolder(folder: string, { config, entries, metadata,
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), `${JSON.stringify(config, undefined, 2)}\n`);
   for (const name of SIDE_FILES) await copyFile(join(from, name), join(folder, name)).catch(() => undefined);
-  const unfinished = join(folder, `model.${randomUUID()}.part`);
-  const file = await open(unfinished, "wx");
-  try {
-    for await (const chunk of safetensorsBytes(entries, metadata)) {
-      for (let done = 0; done < chunk.byteLength;) done += (await file.write(chunk, done)).bytesWritten;
-    }
-    await file.sync();
-    await file.close();
-    await rename(unfinished, join(folder, "model.safetensors"));
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(unfinished, { force: true });
-    throw error;
-  }
+  await writeWhole(join(folder, "model.safetensors"), safetensorsBytes(entries, metadata));
 }

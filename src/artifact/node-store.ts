@@ -3,13 +3,13 @@
  * under its name only when it is whole, so that a run that was killed finds what it had finished. Names are encoded: a
  * tensor may be called anything. Files are opened for a read at a time: there are as many as a model has tensors.
  */
-import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { ArtifactError } from "../errors.ts";
 import type { ByteSource } from "./artifact.ts";
 import { checkRange } from "./byte-source.ts";
+import { writeWhole } from "./node-whole-file.ts";
 
 export class FolderStore {
   readonly #folder: string;
@@ -31,21 +31,8 @@ export class FolderStore {
   async write(name: string, chunks: AsyncIterable<Uint8Array>): Promise<ByteSource> {
     const path = this.#path(name);
     await mkdir(this.#folder, { recursive: true });
-    const unfinished = `${path}.${randomUUID()}.part`;
-    const file = await open(unfinished, "wx");
-    let size = 0;
-    try {
-      for await (const chunk of chunks) {
-        for (let done = 0; done < chunk.byteLength;) done += (await file.write(chunk, done)).bytesWritten;
-        size += chunk.byteLength;
-      }
-      await file.close();
-      await rename(unfinished, path);
-    } catch (error) {
-      await file.close().catch(() => undefined);
-      await rm(unfinished, { force: true });
-      throw error;
-    }
+    // Intermediate results: after a power cut they are computed again.
+    const size = await writeWhole(path, chunks, { sync: false });
     return sourceOf(path, size);
   }
 

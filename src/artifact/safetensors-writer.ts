@@ -1,21 +1,11 @@
 /** Writes the safetensors format: the header of names, types, shapes and places, then the data without holes. */
-import type { ByteSource } from "./artifact.ts";
-
-export interface SafetensorsEntry {
-  readonly name: string;
-  /** As the format calls it: "F16", "I32", "I8", "I64". */
-  readonly type: string;
-  readonly shape: readonly number[];
-  readonly source: ByteSource;
-  readonly offset: number;
-  readonly byteLength: number;
-}
+import type { RawTensor } from "./safetensors.ts";
 
 const CHUNK_BYTES = 4 * 2 ** 20;
 
 /** The bytes of one file in order, in chunks of a few MB. */
 export async function* safetensorsBytes(
-  entries: readonly SafetensorsEntry[],
+  entries: readonly RawTensor[],
   metadata: Readonly<Record<string, string>>,
 ): AsyncGenerator<Uint8Array> {
   const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };

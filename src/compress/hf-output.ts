@@ -4,7 +4,7 @@
  */
 import type { MetaObject, ModelArtifact } from "../artifact/artifact.ts";
 import { memorySource } from "../artifact/byte-source.ts";
-import type { SafetensorsEntry } from "../artifact/safetensors-writer.ts";
+import type { RawTensor } from "../artifact/safetensors.ts";
 import { invariant, RequestError, UnsupportedError } from "../errors.ts";
 import { isObject } from "../models/config.ts";
 import type { Compressed } from "./compress.ts";
@@ -12,7 +12,7 @@ import { type Layout, layoutConfig, layoutTensors, type PlainGrid } from "./pack
 
 export interface HfOutput {
   readonly config: MetaObject;
-  readonly entries: readonly SafetensorsEntry[];
+  readonly entries: readonly RawTensor[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -35,7 +35,7 @@ export async function hfOutput(
     throw new RequestError(
       `the layout ${layout} holds plain integers: the recipe must end with a pass that makes them`,
     );
-  const entries: SafetensorsEntry[] = [];
+  const entries: RawTensor[] = [];
   let grid: PlainGrid | undefined;
   for (const tensor of artifact.tensors.values()) {
     const { name, dtype, shape, source, offset, byteLength } = tensor;
