@@ -10,14 +10,10 @@ import { z } from "zod";
 import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
 import type { Grid, Toolkit } from "../backend/cpu/toolkit.ts";
-import { RequestError } from "../errors.ts";
-import { ColumnStatistics } from "./column-statistics.ts";
-import { type Fold, folded, foldsOf } from "./folds.ts";
-import { LayerWalk } from "./layer-walk.ts";
+import type { ColumnStatistics } from "./column-statistics.ts";
+import { type ChosenFactors, type Fold, foldLayers, meanOf } from "./folds.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
-import { keepJson } from "./store.ts";
 import { GRID_OPTIONS, gridOf, hasOneTarget, ONE_TARGET, roundedValues } from "./targets.ts";
-import { withTensors } from "./tensors.ts";
 
 /** Rows of activations on which an output's error is measured. */
 const SAMPLE_ROWS = 128;
@@ -40,40 +36,16 @@ export const awq = definePass<Options>({
 });
 
 async function apply(artifact: ModelArtifact, context: PassContext, options: Options): Promise<PassResult> {
-  const { backend, calibration, store, progress, signal } = context;
-  if (calibration === undefined) throw new RequestError("awq needs text to calibrate with");
-  const walk = await LayerWalk.begin(artifact, { backend, calibration, signal });
-  const { graph, layers } = walk.sections;
-  const tensors = new Map<string, Tensor>();
-  const exponents: number[] = [];
-  const share = 1 / calibration.sequences.length;
-  for (let section = walk.section; section !== undefined; section = walk.section) {
-    const folds = foldsOf(graph, section);
-    const statistics = new Map(
-      folds.map(({ input, width }) => [input, new ColumnStatistics(width, SAMPLE_ROWS)] as const),
-    );
-    walk.accept(await walk.observe([...statistics.keys()], (value, rows) => statistics.get(value)?.add(rows, share)));
-    for (const [i, fold] of folds.entries()) {
-      const seen = statistics.get(fold.input);
-      if (seen === undefined) continue;
-      const changed: ModelArtifact = { ...artifact, tensors: new Map([...artifact.tensors, ...tensors]) };
-      const found = await keepJson(store, `${section.index} ${i}`, () =>
-        searchScale(changed, fold, seen, context.toolkit, options),
-      );
-      exponents.push(found.exponent);
-      for (const [name, tensor] of folded(changed, fold, Float32Array.from(found.factors))) tensors.set(name, tensor);
-    }
-    progress({ done: section.index + 1, total: layers.length, unit: "steps" });
-  }
-  const changed = withTensors(artifact, (tensor) => tensors.get(tensor.name) ?? tensor);
-  const mean = exponents.reduce((sum, exponent) => sum + exponent, 0) / Math.max(1, exponents.length);
-  return { artifact: changed, report: { folds: exponents.length, meanExponent: mean } };
+  const { artifact: changed, found } = await foldLayers<Found>(artifact, context, {
+    pass: "awq",
+    sampleRows: SAMPLE_ROWS,
+    choose: (model, fold, seen) => searchScale(model, fold, seen, context.toolkit, options),
+  });
+  return { artifact: changed, report: { folds: found.length, meanExponent: meanOf(found, (one) => one.exponent) } };
 }
 
-interface Found {
+interface Found extends ChosenFactors {
   readonly exponent: number;
-  readonly factors: number[];
-  readonly [key: string]: number | number[];
 }
 
 /** The exponent whose scale makes the rounded matrices' outputs err least. */

@@ -5,9 +5,14 @@
  */
 import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
-import { invariant } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import type { Graph, GraphNode, Value, WeightRef } from "../graph/graph.ts";
+import { ColumnStatistics } from "./column-statistics.ts";
+import { LayerWalk } from "./layer-walk.ts";
+import type { PassContext } from "./pass.ts";
 import type { Section, Site } from "./sections.ts";
+import { keepJson } from "./store.ts";
+import { withTensors } from "./tensors.ts";
 
 /** Matrices that read one value, and what makes it. */
 export interface Fold {
@@ -19,6 +24,60 @@ export interface Fold {
   readonly factorOf: (column: number) => number;
   /** What is divided: a vector (less an offset that readers add), or the rows of a matrix with its bias. */
   readonly sources: readonly { readonly tensor: string; readonly offset: number }[];
+}
+
+/** What a pass chooses for a fold, beside what it wants to remember of that. */
+export interface ChosenFactors {
+  readonly factors: readonly number[];
+  readonly [key: string]: number | readonly number[];
+}
+
+export interface FoldOptions<Chosen extends ChosenFactors> {
+  /** For messages. */
+  readonly pass: string;
+  /** Rows of each value that are kept to try roundings on. Default: none. */
+  readonly sampleRows?: number;
+  /** Which folds are looked at. Default: all. */
+  readonly wants?: (fold: Fold, graph: Graph) => boolean;
+  /** `artifact`: the model with the factors that were chosen so far. Kept: not asked again after a kill. */
+  readonly choose: (artifact: ModelArtifact, fold: Fold, seen: ColumnStatistics) => Promise<Chosen>;
+}
+
+/** Walks through the layers, chooses factors by the rows that matrices read, and folds them in. `found`: one a fold. */
+export async function foldLayers<Chosen extends ChosenFactors>(
+  artifact: ModelArtifact,
+  { backend, calibration, store, progress, signal }: PassContext,
+  { pass, sampleRows = 0, wants = () => true, choose }: FoldOptions<Chosen>,
+): Promise<{ readonly artifact: ModelArtifact; readonly found: readonly Chosen[] }> {
+  if (calibration === undefined) throw new RequestError(`${pass} needs text to calibrate with`);
+  const walk = await LayerWalk.begin(artifact, { backend, calibration, signal });
+  const { graph, layers } = walk.sections;
+  const tensors = new Map<string, Tensor>();
+  const found: Chosen[] = [];
+  const share = 1 / calibration.sequences.length;
+  for (let section = walk.section; section !== undefined; section = walk.section) {
+    const { index } = section;
+    const folds = foldsOf(graph, section).filter((fold) => wants(fold, graph));
+    const statistics = new Map(
+      folds.map(({ input, width }) => [input, new ColumnStatistics(width, sampleRows)] as const),
+    );
+    walk.accept(await walk.observe([...statistics.keys()], (value, rows) => statistics.get(value)?.add(rows, share)));
+    for (const [i, fold] of folds.entries()) {
+      const seen = statistics.get(fold.input);
+      invariant(seen !== undefined, `%${fold.input} was observed`);
+      const changed: ModelArtifact = { ...artifact, tensors: new Map([...artifact.tensors, ...tensors]) };
+      const chosen = await keepJson(store, `${index} ${i}`, () => choose(changed, fold, seen));
+      found.push(chosen);
+      for (const [name, tensor] of folded(changed, fold, Float32Array.from(chosen.factors))) tensors.set(name, tensor);
+    }
+    progress({ done: index + 1, total: layers.length, unit: "steps" });
+  }
+  return { artifact: withTensors(artifact, (tensor) => tensors.get(tensor.name) ?? tensor), found };
+}
+
+/** The mean of what was found for each fold; 0 where there was none. */
+export function meanOf<Chosen>(found: readonly Chosen[], of: (one: Chosen) => number): number {
+  return found.reduce((sum, one) => sum + of(one), 0) / Math.max(1, found.length);
 }
 
 export function foldsOf(graph: Graph, section: Section): Fold[] {

@@ -5,10 +5,8 @@
  */
 import { z } from "zod";
 
-import { invariant } from "../errors.ts";
-import { changeLayers } from "./change-layers.ts";
 import { definePass } from "./pass.ts";
-import { isLayered, LAYERED_OPTIONS, LAYERED_RULE, masked, maskOf, shareByLayer, sparsityReport } from "./sparsity.ts";
+import { isLayered, LAYERED_OPTIONS, LAYERED_RULE, masked, maskOf, pruneByLayer } from "./sparsity.ts";
 
 const OPTIONS = z.strictObject(LAYERED_OPTIONS).refine(isLayered, LAYERED_RULE);
 type Options = z.infer<typeof OPTIONS>;
@@ -21,19 +19,10 @@ export const ria = definePass<Options>({
   needsCalibration: true,
   options: OPTIONS,
   plan: (artifact) => artifact,
-  async apply(artifact, context, options) {
-    const shareOf = await shareByLayer(artifact, context, options);
-    const changed = await changeLayers(artifact, context, {
-      needs: "columns",
-      dtype: options.type,
-      change({ values, columns, layer }, seen) {
-        invariant(seen !== undefined, "columns were asked for");
-        const scores = riaScores(values, seen.norms());
-        return masked(values, maskOf(scores, columns, { ...options, sparsity: shareOf(layer) }, "matrix"));
-      },
-    });
-    return { artifact: changed, report: await sparsityReport(artifact, changed) };
-  },
+  apply: (artifact, context, options) =>
+    pruneByLayer(artifact, context, options, "columns", ({ values, columns }, seen, wanted) =>
+      masked(values, maskOf(riaScores(values, seen.norms()), columns, wanted, "matrix")),
+    ),
 });
 
 /** (|w| / Σ row + |w| / Σ column) · √‖x‖ */

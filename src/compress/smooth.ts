@@ -5,15 +5,10 @@
  */
 import { z } from "zod";
 
-import type { ModelArtifact, Tensor } from "../artifact/artifact.ts";
+import type { ModelArtifact } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
-import { RequestError } from "../errors.ts";
-import { ColumnStatistics } from "./column-statistics.ts";
-import { type Fold, folded, foldsOf } from "./folds.ts";
-import { LayerWalk } from "./layer-walk.ts";
+import { type Fold, foldLayers, meanOf } from "./folds.ts";
 import { definePass, type PassContext, type PassResult } from "./pass.ts";
-import { keepJson } from "./store.ts";
-import { withTensors } from "./tensors.ts";
 
 const OPTIONS = z.strictObject({
   /** 0: all difficulty stays in the activations; 1: all goes to the weights. */
@@ -39,34 +34,20 @@ export const smoothquant = definePass<Options>({
 });
 
 async function apply(artifact: ModelArtifact, context: PassContext, options: Options): Promise<PassResult> {
-  const { backend, calibration, store, progress, signal } = context;
-  if (calibration === undefined) throw new RequestError("smoothquant needs text to calibrate with");
-  const walk = await LayerWalk.begin(artifact, { backend, calibration, signal });
-  const { graph, layers } = walk.sections;
-  const tensors = new Map<string, Tensor>();
-  const flattened: number[] = [];
-  for (let section = walk.section; section !== undefined; section = walk.section) {
-    const folds = foldsOf(graph, section).filter(({ input }) => {
+  const { artifact: changed, found } = await foldLayers(artifact, context, {
+    pass: "smoothquant",
+    wants({ input }, graph) {
       const op = graph.nodes[input]?.op;
       return options.where === "all" || op === "rmsNorm" || op === "layerNorm";
-    });
-    const statistics = new Map(folds.map(({ input, width }) => [input, new ColumnStatistics(width)] as const));
-    walk.accept(await walk.observe([...statistics.keys()], (value, rows) => statistics.get(value)?.add(rows)));
-    for (const [i, fold] of folds.entries()) {
-      const rows = statistics.get(fold.input)?.largest();
-      if (rows === undefined) continue;
-      const changed: ModelArtifact = { ...artifact, tensors: new Map([...artifact.tensors, ...tensors]) };
-      const factors = await keepJson(store, `${section.index} ${i}`, async () => [
-        ...smoothing(fold, rows, await largestWeights(changed, fold), options.strength),
-      ]);
-      flattened.push(peak(rows) / peak(rows.map((value, c) => value / (factors[fold.factorOf(c)] ?? 1))));
-      for (const [name, tensor] of folded(changed, fold, Float32Array.from(factors))) tensors.set(name, tensor);
-    }
-    progress({ done: section.index + 1, total: layers.length, unit: "steps" });
-  }
-  const changed = withTensors(artifact, (tensor) => tensors.get(tensor.name) ?? tensor);
-  const mean = flattened.reduce((sum, value) => sum + value, 0) / Math.max(1, flattened.length);
-  return { artifact: changed, report: { folds: flattened.length, meanFlattening: mean } };
+    },
+    async choose(model, fold, seen) {
+      const rows = seen.largest();
+      const factors = [...smoothing(fold, rows, await largestWeights(model, fold), options.strength)];
+      const flattened = peak(rows) / peak(rows.map((value, c) => value / (factors[fold.factorOf(c)] ?? 1)));
+      return { factors, flattened };
+    },
+  });
+  return { artifact: changed, report: { folds: found.length, meanFlattening: meanOf(found, (one) => one.flattened) } };
 }
 
 /** max|x|^α ÷ max|w|^(1−α) for each factor; what shares one takes the largest of its columns. */

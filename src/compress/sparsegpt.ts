@@ -8,7 +8,6 @@ import { z } from "zod";
 
 import type { Factor, Toolkit } from "../backend/cpu/toolkit.ts";
 import { invariant } from "../errors.ts";
-import { changeLayers } from "./change-layers.ts";
 import { damped } from "./linear-algebra/cholesky.ts";
 import type { Matrix } from "./linear-algebra/matrix.ts";
 import { definePass } from "./pass.ts";
@@ -18,9 +17,8 @@ import {
   LAYERED_OPTIONS,
   LAYERED_RULE,
   maskOf,
-  shareByLayer,
+  pruneByLayer,
   type SparsityOptions,
-  sparsityReport,
 } from "./sparsity.ts";
 
 /** Columns whose mask is chosen at once (the paper's Bs), and whose errors go on together. */
@@ -42,21 +40,13 @@ export const sparsegpt = definePass<Options>({
   needsCalibration: true,
   options: OPTIONS,
   plan: (artifact) => artifact,
-  async apply(artifact, context, options) {
-    const shareOf = await shareByLayer(artifact, context, options);
-    const changed = await changeLayers(artifact, context, {
-      needs: "gram",
-      dtype: options.type,
-      async change({ values, columns, layer }, seen) {
-        const gram = seen?.gram();
-        invariant(gram !== undefined, "the Gram matrix was asked for");
-        const factor = await factorOf(gram, options.damping, context.toolkit);
-        const wanted = { ...options, sparsity: shareOf(layer) };
-        return (await sparseRows(values, columns, factor, wanted, context.toolkit)).values;
-      },
-    });
-    return { artifact: changed, report: await sparsityReport(artifact, changed) };
-  },
+  apply: (artifact, context, options) =>
+    pruneByLayer(artifact, context, options, "gram", async ({ values, columns }, seen, wanted) => {
+      const gram = seen.gram();
+      invariant(gram !== undefined, "the Gram matrix was asked for");
+      const factor = await factorOf(gram, options.damping, context.toolkit);
+      return (await sparseRows(values, columns, factor, wanted, context.toolkit)).values;
+    }),
 });
 
 export function factorOf(gram: Matrix, damping: number, toolkit: Toolkit): Promise<Factor> {

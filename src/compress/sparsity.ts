@@ -1,6 +1,6 @@
 /**
- * What sparsity passes share: how many weights go and in which pattern, masks from scores, the layers' shares (OWL), and the
- * report. A mask's 1 keeps a weight. No kernel here skips zeros yet: the models are dense with zeros in them ("simulated"),
+ * What sparsity passes share: how many weights go and in which pattern, masks from scores, the layers' shares (OWL), the way
+ * through the layers, and the report. A mask's 1 keeps a weight. No kernel here skips zeros yet: the models are dense with zeros in them ("simulated"),
  * and a format that follows keeps its size.
  */
 import { z } from "zod";
@@ -8,8 +8,9 @@ import { z } from "zod";
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
 import { invariant } from "../errors.ts";
-import { walkLayers } from "./change-layers.ts";
-import type { PassContext } from "./pass.ts";
+import { changeLayers, type LayerMatrix, walkLayers } from "./change-layers.ts";
+import type { InputStatistics } from "./input-statistics.ts";
+import type { PassContext, PassResult } from "./pass.ts";
 import type { PassReport } from "./report.ts";
 import { keepJson } from "./store.ts";
 
@@ -36,6 +37,10 @@ export interface SparsityOptions {
   readonly sparsity: number;
   readonly pattern: "unstructured" | "2:4" | "4:8";
   readonly type: "F32" | "F16" | "BF16";
+}
+
+export interface LayeredOptions extends SparsityOptions {
+  readonly layers: "uniform" | "owl";
 }
 
 /** A pattern N:M as (kept, of); undefined where weights go one by one. */
@@ -109,14 +114,28 @@ export function wandaScores(values: Float32Array, norms: Float64Array): Float64A
   return Float64Array.from(values, (value, i) => Math.abs(value) * (norms[i % norms.length] ?? 0));
 }
 
-/** The share of weights that go in a layer. */
-export async function shareByLayer(
+/** What a pass prunes a matrix with: what is known of the rows that it reads, and its layer's share of zeros. */
+export type Prune<O> = (matrix: LayerMatrix, seen: InputStatistics, wanted: O) => Promise<Float32Array> | Float32Array;
+
+/** Prunes every matrix of the layers, each by its layer's share, with what `needs` names of the rows that it reads. */
+export async function pruneByLayer<O extends LayeredOptions>(
   artifact: ModelArtifact,
   context: PassContext,
-  { layers, sparsity }: { readonly layers: "uniform" | "owl"; readonly sparsity: number },
-): Promise<(layer: number) => number> {
+  options: O,
+  needs: "columns" | "gram",
+  prune: Prune<O>,
+): Promise<PassResult> {
+  const { layers, sparsity, type: dtype } = options;
   const shares = layers === "owl" ? await owlShares(artifact, context, sparsity) : [];
-  return (layer) => shares[layer] ?? sparsity;
+  const changed = await changeLayers(artifact, context, {
+    needs,
+    dtype,
+    change(matrix, seen) {
+      invariant(seen !== undefined, "what matrices read was asked for");
+      return prune(matrix, seen, { ...options, sparsity: shares[matrix.layer] ?? sparsity });
+    },
+  });
+  return { artifact: changed, report: await sparsityReport(artifact, changed) };
 }
 
 /** How far layers' shares lie apart (λ), and what an outlier is (M): the paper's. */

@@ -5,20 +5,9 @@
  */
 import { z } from "zod";
 
-import { changeLayers } from "./change-layers.ts";
 import { refineMask } from "./dsnot.ts";
 import { definePass } from "./pass.ts";
-import {
-  isLayered,
-  LAYERED_OPTIONS,
-  LAYERED_RULE,
-  masked,
-  maskOf,
-  shareByLayer,
-  sparsityReport,
-  wandaScores,
-} from "./sparsity.ts";
-import { invariant } from "../errors.ts";
+import { isLayered, LAYERED_OPTIONS, LAYERED_RULE, masked, maskOf, pruneByLayer, wandaScores } from "./sparsity.ts";
 
 const OPTIONS = z
   .strictObject({
@@ -36,19 +25,11 @@ export const wanda = definePass<Options>({
   needsCalibration: true,
   options: OPTIONS,
   plan: (artifact) => artifact,
-  async apply(artifact, context, options) {
-    const shareOf = await shareByLayer(artifact, context, options);
-    const changed = await changeLayers(artifact, context, {
-      needs: "columns",
-      dtype: options.type,
-      change({ values, columns, layer }, seen) {
-        invariant(seen !== undefined, "columns were asked for");
-        const scores = wandaScores(values, seen.norms());
-        const mask = maskOf(scores, columns, { ...options, sparsity: shareOf(layer) }, "row");
-        if (options.refine === "dsnot") refineMask({ values, scores, mask, columns }, seen, options);
-        return masked(values, mask);
-      },
-    });
-    return { artifact: changed, report: await sparsityReport(artifact, changed) };
-  },
+  apply: (artifact, context, options) =>
+    pruneByLayer(artifact, context, options, "columns", ({ values, columns }, seen, wanted) => {
+      const scores = wandaScores(values, seen.norms());
+      const mask = maskOf(scores, columns, wanted, "row");
+      if (options.refine === "dsnot") refineMask({ values, scores, mask, columns }, seen, options);
+      return masked(values, mask);
+    }),
 });
