@@ -12,6 +12,7 @@ import { GraphBuilder } from "../../graph/builder.ts";
 import type { Value, WeightRef } from "../../graph/graph.ts";
 import { ConfigReader, numberList } from "../config.ts";
 import { kvState, readActivation, readDimensions } from "../dimensions.ts";
+import { LLAMA_NAMES } from "../names.ts";
 import { readRope } from "../rope.ts";
 import { TensorFinder } from "../tensors.ts";
 import type { DraftHead, HeadKind, HeadParts } from "./head.ts";
@@ -19,24 +20,30 @@ import { embedAsTarget, featureState, hiddenWidth, logitsAsTarget } from "./targ
 
 export type RecurrentKind = "eagle" | "eagle3" | "mtp";
 
+/** A part of the one layer, by Llama's names: GGUF's, SafeAILab's, then the others'. */
+function inLayer(part: "attnNorm" | "q" | "k" | "v" | "o" | "qNorm" | "kNorm" | "ffnNorm" | "gate" | "up" | "down") {
+  const [gguf, name] = LLAMA_NAMES.layer[part];
+  return [`blk.0.${gguf}`, `midlayer.${name}`, `layers.0.${name}`] as const;
+}
+
 /** By part: GGUF's name, then those of the other layouts. */
 const NAMES = {
   embed: ["token_embd", "embed_tokens"],
   fc: ["fc", "blk.0.nextn.eh_proj", "eh_proj", "layers.0.eh_proj"],
-  tokenNorm: ["blk.0.attn_norm", "midlayer.input_layernorm", "layers.0.input_layernorm"],
+  tokenNorm: inLayer("attnNorm"),
   hiddenNorm: ["blk.0.hidden_norm", "midlayer.hidden_norm", "layers.0.hidden_norm"],
   enorm: ["blk.0.nextn.enorm", "enorm", "layers.0.enorm"],
   hnorm: ["blk.0.nextn.hnorm", "hnorm", "layers.0.hnorm"],
-  q: ["blk.0.attn_q", "midlayer.self_attn.q_proj", "layers.0.self_attn.q_proj"],
-  k: ["blk.0.attn_k", "midlayer.self_attn.k_proj", "layers.0.self_attn.k_proj"],
-  v: ["blk.0.attn_v", "midlayer.self_attn.v_proj", "layers.0.self_attn.v_proj"],
-  o: ["blk.0.attn_output", "midlayer.self_attn.o_proj", "layers.0.self_attn.o_proj"],
-  qNorm: ["blk.0.attn_q_norm", "layers.0.self_attn.q_norm"],
-  kNorm: ["blk.0.attn_k_norm", "layers.0.self_attn.k_norm"],
-  ffnNorm: ["blk.0.ffn_norm", "midlayer.post_attention_layernorm", "layers.0.post_attention_layernorm"],
-  gate: ["blk.0.ffn_gate", "midlayer.mlp.gate_proj", "layers.0.mlp.gate_proj"],
-  up: ["blk.0.ffn_up", "midlayer.mlp.up_proj", "layers.0.mlp.up_proj"],
-  down: ["blk.0.ffn_down", "midlayer.mlp.down_proj", "layers.0.mlp.down_proj"],
+  q: inLayer("q"),
+  k: inLayer("k"),
+  v: inLayer("v"),
+  o: inLayer("o"),
+  qNorm: inLayer("qNorm"),
+  kNorm: inLayer("kNorm"),
+  ffnNorm: inLayer("ffnNorm"),
+  gate: inLayer("gate"),
+  up: inLayer("up"),
+  down: inLayer("down"),
   outNorm: ["output_norm", "blk.0.nextn.shared_head_norm", "norm", "shared_head.norm", "layers.0.shared_head.norm"],
   output: ["output", "lm_head"],
 } as const;
