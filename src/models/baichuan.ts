@@ -29,9 +29,7 @@ export async function baichuan(artifact: ModelArtifact, options: GraphOptions): 
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const [q, k, v] = layer.has("qkv")
-      ? layer.split(h, "qkv", [qWidth, kvWidth, kvWidth])
-      : [layer.linear(h, "q", qWidth), layer.linear(h, "k", kvWidth), layer.linear(h, "v", kvWidth)];
+    const [q, k, v] = layer.qkv(h, qWidth, kvWidth);
     x = g.add(x, layer.linear(decoder.attend(i, q, k, v, how), "o", width));
     x = g.add(x, layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation));
   }

@@ -6,10 +6,10 @@
  * jina-embeddings-v2 (Günther et al. 2023) distance takes from the scores instead of positions (ALiBi), and MLPs are gated.
  */
 import type { ModelArtifact } from "../artifact/artifact.ts";
-import type { Graph, Value } from "../graph/graph.ts";
+import type { Activation, AttendOptions, Graph, Value } from "../graph/graph.ts";
 import { alibiSlopes } from "./alibi.ts";
 import { ConfigReader } from "./config.ts";
-import { kvState, readActivation, readDimensions, skippedPositions } from "./dimensions.ts";
+import { type Dimensions, kvState, readActivation, readDimensions, skippedPositions } from "./dimensions.ts";
 import type { GraphOptions } from "./family.ts";
 import type { TensorNames } from "./names.ts";
 import { Network } from "./network.ts";
@@ -82,39 +82,55 @@ export async function bert(artifact: ModelArtifact, options: GraphOptions): Prom
   const { g, config } = net;
   const eps = config.float(["attention.layer_norm_epsilon", "layer_norm_eps"], EPS);
   const d = readDimensions(config, distilled ? DISTILBERT_KEYS : {});
-  const { layers, width, heads, headDim, hidden, contextLength } = d;
+  const { layers, width, contextLength } = d;
   const activation = readActivation(config, distilled ? "activation" : "hidden_act", "gelu");
-  const always = { bias: "required" } as const;
 
   const words = net.embedSegments(width, "types");
-  const slopes = isJina ? { slopes: alibiSlopes(heads) } : {};
+  const slopes = isJina ? { slopes: alibiSlopes(d.heads) } : {};
   const placed = isJina
     ? words
     : g.add(words, net.positions("positions", contextLength, width, skippedPositions(config)));
   let x = net.layerNorm(placed, eps, 0, "embedNorm");
-  for (let i = 0; i < layers; i++) {
-    const layer = net.layer(i);
-    const [q, k, v] = [
-      layer.linear(x, "q", width, always),
-      layer.linear(x, "k", width, always),
-      layer.linear(x, "v", width, always),
-    ];
-    const state = g.state(kvState(i, d));
-    const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(headDim), ...slopes });
-    x = layer.layerNorm(g.add(x, layer.linear(attended, "o", width, always)), "attnNorm", eps, always);
-    x = layer.layerNorm(
-      g.add(x, isJina ? layer.gatedMlp(x, hidden, activation) : layer.mlp(x, hidden, activation, always)),
-      "ffnNorm",
-      eps,
-      always,
-    );
-  }
+  for (let i = 0; i < layers; i++) x = bertLayer(net, i, x, { ...d, eps, activation, gated: isJina, moved: slopes });
   g.output("hidden", x);
   const pooled = net.has("pooler") ? tanh(net, net.linear(x, "pooler", width)) : undefined;
   if (pooled !== undefined) g.output("pooled", pooled);
   const scores = classify(net, x, pooled ?? x);
   if (scores !== undefined) g.output("scores", scores);
   return g.build({ contextLength });
+}
+
+const BIASED = { bias: "required" } as const;
+
+/** Attention over all tokens, then an MLP, a norm behind each. `moved`: what moves the scores (ALiBi, learned distances). */
+export function bertLayer(
+  net: Network<TensorNames>,
+  index: number,
+  x: Value,
+  {
+    activation,
+    gated = false,
+    moved = {},
+    ...d
+  }: Dimensions & {
+    readonly activation: Activation;
+    readonly gated?: boolean;
+    readonly moved?: Pick<AttendOptions, "slopes" | "distances">;
+  },
+): Value {
+  const { g } = net;
+  const { width, heads, headDim, hidden, eps } = d;
+  const layer = net.layer(index);
+  const [q, k, v] = [
+    layer.linear(x, "q", width, BIASED),
+    layer.linear(x, "k", width, BIASED),
+    layer.linear(x, "v", width, BIASED),
+  ];
+  const state = g.state(kvState(index, d));
+  const attended = g.attention(q, k, v, { state, heads, scale: 1 / Math.sqrt(headDim), ...moved });
+  const seen = layer.layerNorm(g.add(x, layer.linear(attended, "o", width, BIASED)), "attnNorm", eps, BIASED);
+  const mlp = gated ? layer.gatedMlp(seen, hidden, activation) : layer.mlp(seen, hidden, activation, BIASED);
+  return layer.layerNorm(g.add(seen, mlp), "ffnNorm", eps, BIASED);
 }
 
 function tanh({ g }: Network<TensorNames>, x: Value): Value {

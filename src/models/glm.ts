@@ -28,9 +28,7 @@ export async function glm(artifact: ModelArtifact, options: GraphOptions): Promi
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const [q, k, v] = layer.has("qkv")
-      ? layer.split(h, "qkv", [qWidth, kvWidth, kvWidth])
-      : [layer.linear(h, "q", qWidth), layer.linear(h, "k", kvWidth), layer.linear(h, "v", kvWidth)];
+    const [q, k, v] = layer.qkv(h, qWidth, kvWidth);
     const attended = layer.linear(decoder.attend(i, q, k, v), "o", width);
     x = g.add(x, sandwiched ? layer.rmsNorm(attended, "attnPostNorm", eps) : attended);
     const mlp = layer.gatedMlp(layer.rmsNorm(x, "ffnNorm", eps), hidden, activation);

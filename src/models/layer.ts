@@ -99,6 +99,12 @@ export class Layer<N extends TensorNames> {
     return this.#split(x, part, widths, options);
   }
 
+  /** Queries, keys and values, of one matrix ("qkv") where the file has it, or of three. */
+  qkv(x: Value, qWidth: number, kvWidth: number): readonly [q: Value, k: Value, v: Value] {
+    if (this.#has("qkv")) return this.#split(x, "qkv", [qWidth, kvWidth, kvWidth] as const, {});
+    return [this.#linear(x, "q", qWidth, {}), this.#linear(x, "k", kvWidth, {}), this.#linear(x, "v", kvWidth, {})];
+  }
+
   /**
    * Queries, keys and values of one matrix that holds, for each key/value head, its queries' rows, then its key's, then
    * its value's. GGUF's converter has put all queries first, then all keys, then all values.

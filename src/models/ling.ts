@@ -45,9 +45,7 @@ export async function ling(artifact: ModelArtifact, options: GraphOptions): Prom
   for (let i = 0; i < layers; i++) {
     const layer = net.layer(i);
     const h = layer.rmsNorm(x, "attnNorm", eps);
-    const [q, k, v] = layer.has("qkv")
-      ? layer.split(h, "qkv", [qWidth, kvWidth, kvWidth])
-      : [layer.linear(h, "q", qWidth), layer.linear(h, "k", kvWidth), layer.linear(h, "v", kvWidth)];
+    const [q, k, v] = layer.qkv(h, qWidth, kvWidth);
     const [query, key] = layer.has("qNorm")
       ? [layer.rmsNorm(q, "qNorm", eps, { headDim }), layer.rmsNorm(k, "kNorm", eps, { headDim })]
       : [q, k];

@@ -5,7 +5,8 @@
 import type { ModelArtifact } from "../artifact/artifact.ts";
 import { tensorValues } from "../artifact/tensor-values.ts";
 import type { Graph } from "../graph/graph.ts";
-import { kvState, readActivation, readDimensions } from "./dimensions.ts";
+import { bertLayer } from "./bert.ts";
+import { readActivation, readDimensions } from "./dimensions.ts";
 import type { GraphOptions } from "./family.ts";
 import type { TensorNames } from "./names.ts";
 import { Network } from "./network.ts";
@@ -37,11 +38,11 @@ const SKIPPED = 2;
 const REACH = 128;
 
 export async function mpnet(artifact: ModelArtifact, options: GraphOptions): Promise<Graph> {
-  const net = new Network(artifact, options.title, NAMES);
+  const net = new Network<TensorNames>(artifact, options.title, NAMES);
   const { g, config } = net;
   const eps = config.float([null, "layer_norm_eps"], 1e-12);
   const d = readDimensions(config);
-  const { layers, width, heads, headDim, hidden } = d;
+  const { layers, width, heads } = d;
   const contextLength = d.contextLength - SKIPPED;
   const activation = readActivation(config, "hidden_act", "gelu");
   const buckets = config.int([null, "relative_attention_num_buckets"], 32);
@@ -51,27 +52,11 @@ export async function mpnet(artifact: ModelArtifact, options: GraphOptions): Pro
     const [head, distance] = [Math.floor(i / (2 * REACH + 1)), (i % (2 * REACH + 1)) - REACH];
     return learned[bucketOf(distance, buckets) * heads + head] ?? 0;
   });
-  const always = { bias: "required" } as const;
 
   let x = g.add(net.embed(width), net.positions("positions", contextLength, width, SKIPPED));
   x = net.layerNorm(x, eps, 0, "embedNorm");
-  for (let i = 0; i < layers; i++) {
-    const layer = net.layer(i);
-    const [q, k, v] = [
-      layer.linear(x, "q", width, always),
-      layer.linear(x, "k", width, always),
-      layer.linear(x, "v", width, always),
-    ];
-    const how = {
-      state: g.state(kvState(i, { ...d, contextLength })),
-      heads,
-      scale: 1 / Math.sqrt(headDim),
-      distances,
-    };
-    const attended = layer.linear(g.attention(q, k, v, how), "o", width, always);
-    x = layer.layerNorm(g.add(x, attended), "attnNorm", eps, always);
-    x = layer.layerNorm(g.add(x, layer.mlp(x, hidden, activation, always)), "ffnNorm", eps, always);
-  }
+  const how = { ...d, contextLength, eps, activation, moved: { distances } };
+  for (let i = 0; i < layers; i++) x = bertLayer(net, i, x, how);
   g.output("hidden", x);
   if (net.has("pooler")) g.output("pooled", g.softcap(net.linear(x, "pooler", width), 1));
   return g.build({ contextLength });
